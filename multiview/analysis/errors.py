@@ -1,0 +1,88 @@
+"""Test errors on multi-view and single-view data apart, combined in units of μ, with intervals."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import beta
+
+BOOTSTRAP_SAMPLES = 4000
+
+
+class ErrorCounts(NamedTuple):
+    """Wrong test samples of networks, arrays [R, S] (replicates × seeds), and the sizes of the test sets.
+
+    Attributes:
+        multi_view: wrong multi-view samples.
+        single_view: wrong single-view samples.
+        num_multi_view: multi-view test samples per replicate.
+        num_single_view: single-view test samples per replicate.
+    """
+
+    multi_view: np.ndarray
+    single_view: np.ndarray
+    num_multi_view: int
+    num_single_view: int
+
+    def in_units_of_mu(self, mu: float) -> np.ndarray:
+        r"""$((1-\mu)\,e_m + \mu\,e_s)/\mu$ of each network, shape [R, S]."""
+        return combine(self.multi_view / self.num_multi_view, self.single_view / self.num_single_view, mu)
+
+
+def combine(e_multi: np.ndarray, e_single: np.ndarray, mu: float) -> np.ndarray:
+    r"""Test error in units of μ: $((1-\mu)\,e_m + \mu\,e_s)/\mu$."""
+    return (1 - mu) / mu * np.asarray(e_multi) + np.asarray(e_single)
+
+
+def exact_upper_bound(wrong: int, samples: int, confidence: float = 0.95) -> float:
+    """Clopper–Pearson upper bound of a binomial rate, the upper end of the two-sided interval."""
+    if wrong >= samples:
+        return 1.0
+    return float(beta.ppf(1 - (1 - confidence) / 2, wrong + 1, samples - wrong))
+
+
+def hierarchical_bootstrap(values: np.ndarray, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of values [R, S]: replicates are drawn again, then seeds within each.
+
+    Args:
+        values: one number for each replicate and seed.
+        seed: of the resampling.
+        confidence: of the interval.
+
+    Returns:
+        Lower and upper end (percentiles).
+    """
+    rng = np.random.default_rng(seed)
+    replicates, seeds = values.shape
+    rows = rng.integers(0, replicates, (BOOTSTRAP_SAMPLES, replicates))
+    columns = rng.integers(0, seeds, (BOOTSTRAP_SAMPLES, replicates, seeds))
+    means = values[rows[:, :, None], columns].mean((1, 2))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def error_interval(counts: ErrorCounts, mu: float, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean error in units of μ.
+
+    Hierarchical bootstrap over replicates and seeds, in which each network's errors are drawn again from their
+    binomial law (test samples). A kind of data with no error at all adds its exact upper bound, from the
+    independent test samples of the replicates.
+    """
+    rng = np.random.default_rng(seed)
+    replicates, seeds = counts.multi_view.shape
+    rows = rng.integers(0, replicates, (BOOTSTRAP_SAMPLES, replicates))[:, :, None]
+    columns = rng.integers(0, seeds, (BOOTSTRAP_SAMPLES, replicates, seeds))
+    drawn = []
+    bound = []
+    for wrong, samples in (
+        (counts.multi_view, counts.num_multi_view),
+        (counts.single_view, counts.num_single_view),
+    ):
+        rate = wrong / samples
+        drawn.append(rng.binomial(samples, rate[rows, columns]) / samples)
+        bound.append(exact_upper_bound(0, samples * replicates) if not wrong.any() else 0.0)
+    means = combine(drawn[0], drawn[1], mu).mean((1, 2))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high + combine(np.array(bound[0]), np.array(bound[1]), mu))

@@ -1,0 +1,406 @@
+"""The command line: one thin function a command; heavy imports inside, so that --help is instant.
+
+Every parameter is a flag, `--section.field-name`, made from the dataclasses of `config`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from multiview import __version__
+from multiview.config import (
+    ConfigError,
+    Study,
+    all_fields,
+    convert,
+    load_preset,
+    load_toml,
+    preset_names,
+    preset_text,
+    replace,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multiview.claims import Claim
+    from multiview.prediction import Prediction
+    from multiview.theory import Condition
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> None:
+    parser.set_defaults(default_preset=default_preset)
+    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} (default: {default_preset})")
+    parser.add_argument("--config", metavar="FILE", help="a TOML file of parameters, on top of its own preset key")
+    groups: dict[str, Any] = {}
+    for name, (field, _) in all_fields().items():
+        section = name.rpartition(".")[0]
+        if name == "preset":
+            continue
+        group = groups.setdefault(section, parser.add_argument_group(section or "study"))
+        allowed = field.metadata["allowed"]
+        text = field.metadata["help"] + (f" ({allowed})" if allowed else "")
+        group.add_argument(_flag(name), dest=name, metavar="VALUE", help=text.replace("%", "%%"))
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    if arguments.preset and arguments.config:
+        raise ConfigError('--preset and --config exclude each other: name the preset in the file, preset = "NAME"')
+    study = (
+        load_toml(arguments.config) if arguments.config else load_preset(arguments.preset or arguments.default_preset)
+    )
+    given = vars(arguments)
+    return replace(
+        study, {name: given[name] for name in all_fields() if name != "preset" and given.get(name) is not None}
+    )
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False)
+    # Tables are 110 wide; a file or a pipe has no width of its own.
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+
+
+class _Progress:
+    """A progress bar on a terminal, a line for each new piece of work elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("starting", total=None)
+        self.begin = time.perf_counter()
+        self.last = ""
+
+    def __enter__(self) -> _Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.bar.update(self.task, description=what, completed=done, total=total)
+        if not self.console.is_terminal and what != self.last:
+            seconds = time.perf_counter() - self.begin
+            left = f", about {seconds * (total - done) / done:.0f} s left" if done else ""
+            self.console.print(f"{seconds:6.1f} s  {done / total:4.0%}  {what}{left}")
+        self.last = what
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 10 else f"{value:.0f}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return _number(low) if low == high else f"{_number(low)} … {_number(high)}"
+
+
+_COLOR = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
+
+
+def _print_claims(console: Console, claims: Sequence[Claim]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("claim", "predicted", "paper", "measured", "95 % interval", "verdict"):
+        table.add_column(header, no_wrap=True)
+    for c in claims:
+        verdict = f"[{_COLOR[c.verdict]}]{c.verdict}[/]"
+        table.add_row(
+            c.id, _interval(c.predicted), _interval(c.paper), _number(c.measured), _interval(c.interval), verdict
+        )
+    console.print(table)
+    for c in claims:
+        if c.note:
+            console.print(f"  {c.id}: {c.note}")
+
+
+def _print_regime(console: Console, conditions: Sequence[Condition], only_failing: bool = False) -> None:
+    for c in conditions:
+        if only_failing and c.holds:
+            continue
+        word = "holds" if c.holds else "FAILS"
+        console.print(f"  {word}  {c.name}: {c.statement}   [{c.left:.4g} < {c.right:.4g}]", markup=False)
+
+
+def _print_predictions(console: Console, predictions: dict[str, Prediction], seconds: float) -> None:
+    console.print(f"Predicted for this size, before training ({seconds:.0f} s), errors in units of μ:")
+    for name, p in predictions.items():
+        console.print(f"  {name:24s} {_interval((p.low, p.high)):22s} width {_number(p.high - p.low)}", markup=False)
+
+
+def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    if arguments.data:
+        from multiview.data import load_dataset
+
+        inputs["own_data"] = load_dataset(arguments.data, study.data)
+    if arguments.teacher:
+        from multiview.distillation import load_teacher
+
+        count = inputs["own_data"].num_samples if "own_data" in inputs else study.data.num_train
+        inputs["own_teacher"] = load_teacher(arguments.teacher, count, study.data.num_classes)
+    return inputs
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs, in the user's cache folder."""
+    import os
+
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(base / "multiview"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    study = _study(arguments)
+    from multiview.store import writable_folder, write_file
+
+    writable_folder(arguments.out)
+    if arguments.json:
+        writable_folder(Path(arguments.json).parent, "--json")
+    console = _console()
+    console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
+    _use_compilation_cache()
+    from multiview.claims import check_verifiable
+    from multiview.prediction import predict
+    from multiview.results import to_datatree
+    from multiview.theory import regime, time_scales
+    from multiview.verification import enable_precision, verify
+
+    check_verifiable(study)
+    enable_precision(study)
+    inputs = _own_inputs(arguments, study)
+    conditions = regime(study)
+    if all(c.holds for c in conditions):
+        console.print(f"All {len(conditions)} conditions of the theory hold here (multiview regime lists them).")
+    else:
+        console.print("The theory does not speak here; these conditions fail:")
+        _print_regime(console, conditions, only_failing=True)
+    begin = time.perf_counter()
+    predictions = predict(study)
+    _print_predictions(console, predictions, time.perf_counter() - begin)
+    with _Progress(console) as progress:
+        verification = verify(study, progress, predictions, **inputs)
+    claims, result = verification.claims, verification.result
+    console.print(f"Trained and tested in {result.seconds:.0f} s; stopping rule: {study.train.num_steps} steps of "
+                  f"{study.train.learning_rate:g}. Unit μ = {study.data.single_view_fraction:g}.")  # fmt: skip
+    if result.dropped_features:
+        console.print(
+            f"{result.dropped_features} foreign features found no free patch in the training sets and were dropped."
+        )
+    _print_claims(console, claims)
+    picture = Path(arguments.out) / f"verify-{study.preset}.png"
+    if "largest_overlap" in result.groups["single"].records:
+        from multiview.plotting.verify import verify_figure
+
+        clock, rate = time_scales(study), study.train.learning_rate
+        marks = {"view learned": clock.view / rate, "memorised": clock.memorise / rate}
+        write_file(picture, lambda path: verify_figure(to_datatree(result, claims), path, marks))
+        console.print(f"Picture: {picture}")
+    if arguments.json:
+        text = json.dumps(verification.to_mapping(), indent=1, ensure_ascii=False)
+        write_file(arguments.json, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        console.print(f"JSON: {arguments.json}")
+    return int(any(c.verdict == "fails" for c in claims))
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    study = _study(arguments)
+    from multiview.store import new_path, write_store
+
+    new_path(arguments.out)
+    _use_compilation_cache()
+    from multiview.results import to_datatree
+    from multiview.study import run_study
+    from multiview.verification import enable_precision
+
+    enable_precision(study)
+    console = _console()
+    inputs = _own_inputs(arguments, study)
+    with _Progress(console) as progress:
+        result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
+    write_store(arguments.out, to_datatree(result, networks=True))
+    for name, group in result.groups.items():
+        errors = group.errors
+        console.print(
+            f"{name}: {group.finite.size} networks, training error 0 in {int((group.train_wrong == 0).sum())}, "
+            f"non-finite {int((~group.finite).sum())}, mean test error on multi-view data "
+            f"{errors.multi_view.mean() / errors.num_multi_view:.4f}, "
+            f"on single-view data {errors.single_view.mean() / errors.num_single_view:.4f}"
+        )
+    console.print(f"Store: {arguments.out} ({result.seconds:.0f} s)")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from multiview.store import export_network, open_results, writable_folder
+
+    writable_folder(Path(arguments.out).parent)
+    numbers = {n: convert("seed", getattr(arguments, n)) for n in ("replicate", "network")}
+    export_network(
+        open_results(arguments.store), arguments.group, numbers["replicate"], numbers["network"], arguments.out
+    )
+    print(f"Network: {arguments.out}")
+    return 0
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    study = _study(arguments)
+    count = convert("data.num_train", arguments.samples) if arguments.samples is not None else study.data.num_train
+    if count < 1:
+        raise ConfigError(f"--samples = {count} is not allowed: it must be a whole number ≥ 1")
+    if study.data.patch_dim < study.data.num_features and not arguments.no_vectors:
+        raise ConfigError(
+            f"data.patch_dim = {study.data.patch_dim} is not allowed: it must be ≥ {study.data.num_features} "
+            "to hold the features as orthonormal vectors (or give --no-vectors)"
+        )
+    from multiview.store import new_path
+
+    path = new_path(arguments.out)
+    from multiview import streams
+    from multiview.config import to_mapping
+    from multiview.data import orthonormal_features, sample_dataset, save_dataset
+
+    features = None
+    if not arguments.no_vectors:
+        features = orthonormal_features(streams.stream(study.seed, streams.FEATURES), study.data)
+    key = streams.stream(study.seed, streams.TRAINING_DATA, 0)
+    data = sample_dataset(key, study.data, count, arguments.kind, features)
+    description = json.dumps({"program": f"multiview {__version__}", "kind": arguments.kind, "seed": study.seed,
+                              "data": to_mapping(study)["data"], "arrays": _ARRAYS})  # fmt: skip
+    save_dataset(path, data, features, description)
+    dropped = int(data.dropped_features.sum())
+    print(f"{count} samples, {int(data.is_single_view.sum())} single-view, {dropped} foreign features dropped: {path}")
+    return 0
+
+
+_ARRAYS = {
+    "patches": "[N, P, d] dense patches x_p",
+    "labels": "[N] class y",
+    "features": "[kL, d] orthonormal feature vectors; row j*L + l is v_{j,l}",
+    "patch_feature": "[N, P] row of the feature in each patch, -1 for background",
+    "coefficients": "[N, P] z_p",
+    "is_single_view": "[N]",
+    "chosen_view": "[N] strong view of single-view samples, -1 in others",
+    "noise_norms": "[N, P] norm of each patch's Gaussian noise",
+    "weights": "[N] sample weights",
+    "dropped_features": "[N] foreign features that found no patch",
+    "feature_noise": "[N, P, kL] feature noise, where there is any",
+}
+
+
+def _regime(arguments: argparse.Namespace) -> int:
+    study = _study(arguments)
+    from multiview.theory import regime, time_scales
+
+    console = _console()
+    conditions = regime(study)
+    _print_regime(console, conditions)
+    console.print("Clocks, in steps:")
+    for name, value in time_scales(study)._asdict().items():
+        console.print(f"  {name:15s} {value / study.train.learning_rate:.4g}")
+    failing = sum(not c.holds for c in conditions)
+    console.print("All conditions hold." if not failing else f"{failing} of {len(conditions)} conditions fail.")
+    return 0
+
+
+def _presets(arguments: argparse.Namespace) -> int:
+    if arguments.name:
+        print(preset_text(arguments.name), end="")
+        return 0
+    for name in preset_names():
+        print(f"{name:12s} {preset_text(name).splitlines()[0].lstrip('# ')}")
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="multiview", description="Simulate the multi-view theory of ensembles and distillation.",
+                     allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"multiview {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], help: str, preset: str | None = None) -> _Parser:
+        sub: _Parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        if preset:
+            _add_study_flags(sub, preset)
+        return sub
+
+    verify = command("verify", _verify, "check the claims of the theory: table, picture, JSON", "reference")
+    verify.add_argument(
+        "--out", default="multiview-results", metavar="DIR", help="folder for the picture (%(default)s)"
+    )
+    verify.add_argument("--json", metavar="FILE", help="write configuration and claims as JSON")
+    train = command("train", _train, "train one study and store it with its networks", "reference")
+    train.add_argument("--out", required=True, metavar="STORE", help="new zarr store")
+    train.add_argument("--no-distillation", action="store_true", help="single networks only")
+    for sub in (verify, train):
+        sub.add_argument("--data", metavar="FILE", help="train on your own dataset (.npz)")
+        sub.add_argument("--teacher", metavar="FILE", help="your own teacher logits on the training samples (.npz)")
+    export = command("export", _export, "write one network of a store to .npz")
+    export.add_argument("store")
+    export.add_argument("--group", default="single", help="single, distilled, self_distilled, … (%(default)s)")
+    export.add_argument("--replicate", default="0")
+    export.add_argument("--network", default="0", help="seed, or number of the student")
+    export.add_argument("--out", required=True, metavar="FILE")
+    generate = command("generate", _generate, "write a dataset with its ground truth to .npz", "reference")
+    generate.add_argument("--out", required=True, metavar="FILE")
+    generate.add_argument("--samples", metavar="N", help="number of samples (default: data.num_train)")
+    generate.add_argument("--kind", choices=("mixture", "multi_view", "single_view"), default="mixture")
+    generate.add_argument("--no-vectors", action="store_true", help="ground truth only, no dense patches")
+    command("regime", _regime, "print each condition of the theory, its numbers and whether it holds", "reference")
+    presets = command("presets", _presets, "list the presets, or print one as TOML")
+    presets.add_argument("name", nargs="?")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 fine, 1 a claim fails, 2 bad input)."""
+    parser = _parser()
+    try:
+        arguments, unknown = parser.parse_known_args(argv)
+        for word in unknown:
+            if word.startswith("--"):
+                name, _, value = word[2:].partition("=")
+                convert(name.replace("-", "_"), value or "…")
+            raise ConfigError(f"{word!r} is not understood; see multiview --help")
+        if not arguments.command:
+            parser.print_help()
+            return 0
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
+    except ConfigError as error:
+        print(f"multiview: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("multiview: interrupted; nothing was written", file=sys.stderr)
+        return 130

@@ -1,0 +1,380 @@
+"""Every parameter of a study, its meaning, its allowed values, and where values come from.
+
+A `Study` is five small frozen dataclasses. Each field carries its help text, its check and the words that
+say what is allowed, so that the command line, TOML files and Python share one validation and one message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib.resources
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Interval = tuple[float, float]
+
+
+class ConfigError(ValueError):
+    """A bad parameter: one line that names the field, the value and what is allowed."""
+
+
+def parameter(default: Any, help: str, check: Callable[[Any], bool] | None = None, allowed: str = "") -> Any:
+    """Declare a field: default, help, a check of its value, and the words for what the check allows."""
+    return field(default=default, metadata={"help": help, "check": check, "allowed": allowed})
+
+
+def _at_least(bound: float) -> dict[str, Any]:
+    return {"check": lambda v: v >= bound, "allowed": f"a number ≥ {bound:g}"}
+
+
+def _above(bound: float) -> dict[str, Any]:
+    return {"check": lambda v: v > bound, "allowed": f"a number > {bound:g}"}
+
+
+_FRACTION: dict[str, Any] = {"check": lambda v: 0 <= v <= 1, "allowed": "a number in [0, 1]"}
+_INTERVAL: dict[str, Any] = {
+    "check": lambda v: 0 <= v[0] <= v[1],
+    "allowed": "two numbers, low,high, with 0 ≤ low ≤ high",
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The distribution of section 3 of docs/theory.md, and the sizes of the training and test sets."""
+
+    num_classes: int = parameter(10, "classes k", **_at_least(2))
+    num_views: int = parameter(2, "views (features) per class L", **_at_least(1))
+    patch_dim: int = parameter(256, "patch dimension d; used by the dense representation only", **_at_least(1))
+    num_patches: int = parameter(13, "patches per sample P", **_at_least(1))
+    patches_per_feature: int = parameter(1, "patches C_p that carry one feature", **_at_least(1))
+    patch_split: Literal["equal", "random"] = parameter("equal", "how a feature's strength is split over its patches")
+    feature_sparsity: float = parameter(3.0, "s: each foreign feature joins with probability s/k", **_at_least(0))
+    single_view_fraction: float = parameter(0.05, "fraction μ of single-view samples", **_FRACTION)
+    label_strength: Interval = parameter((1.0, 1.5), "interval of Σz for a view of the label", **_INTERVAL)
+    view_strengths: tuple[float, ...] = parameter(
+        (),
+        "a factor on label_strength for each view; empty means all 1",
+        check=lambda v: all(x > 0 for x in v),
+        allowed="empty or one number > 0 for each view",
+    )
+    foreign_strength: Interval = parameter(
+        (0.3, 0.4), "interval of Σz for a foreign feature in a multi-view sample", **_INTERVAL
+    )
+    weak_view_strength: float = parameter(
+        0.1, "ρ: the missing views of a single-view sample have strength ρ · label_strength", **_at_least(0)
+    )
+    single_view_foreign_strength: float = parameter(
+        0.3, "Γ: largest strength of a foreign feature in a single-view sample", **_at_least(0)
+    )
+    single_view_foreign_ratio: Interval = parameter(
+        (0.5, 1.0), "foreign strengths in single-view samples, in units of Γ", **_INTERVAL
+    )
+    feature_noise: float = parameter(
+        0.0, "γ: every patch also holds α v' for every feature v', α uniform in [0, γ]", **_at_least(0)
+    )
+    noise_norm: float = parameter(0.6, "ν = σ_p √d: norm of the Gaussian noise of a feature patch", **_at_least(0))
+    background_noise_norm: float = parameter(
+        0.0, "norm of the Gaussian noise of a patch without a feature (paper: γ k)", **_at_least(0)
+    )
+    num_train: int = parameter(400, "training samples N (multi-view batch M plus N_s below)", **_at_least(1))
+    num_single_view_train: int = parameter(
+        40,
+        "N_s: exact number of single-view training samples, of total weight μ; limit_single_view_noise only",
+        **_at_least(0),
+    )
+    representation: Literal["dense", "limit", "limit_single_view_noise"] = parameter(
+        "limit",
+        "patches as dense vectors, as the exact limit of large d, or that with noise on single-view samples only",
+    )
+    num_test_multi_view: int = parameter(4000, "fresh multi-view test samples", **_at_least(1))
+    num_test_single_view: int = parameter(4000, "fresh single-view test samples", **_at_least(1))
+
+    @property
+    def num_features(self) -> int:
+        """All features k · L."""
+        return self.num_classes * self.num_views
+
+    @property
+    def noise_std(self) -> float:
+        """σ_p = ν / √d, the standard deviation of one coordinate of a feature patch's noise."""
+        return self.noise_norm / math.sqrt(self.patch_dim)
+
+    @property
+    def overflow_probability(self) -> float:
+        """Probability that a sample has more features than fit: P(Binomial(L(k-1), s/k) > P/C_p − L)."""
+        from scipy.stats import binom
+
+        room = self.num_patches // self.patches_per_feature - self.num_views
+        rate = min(1.0, self.feature_sparsity / self.num_classes)
+        return float(binom.sf(room, self.num_views * (self.num_classes - 1), rate))
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The two-layer smoothed-ReLU network of section 4 of docs/theory.md."""
+
+    neurons_per_class: int = parameter(16, "neurons m of each class", **_at_least(1))
+    relu_power: float = parameter(3.0, "power q of the smoothed ReLU", **_at_least(1))
+    relu_threshold: float = parameter(1.0, "threshold ϱ above which the smoothed ReLU is linear", **_above(0))
+    init_std: float = parameter(0.003, "σ₀: standard deviation of the start", **_above(0))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Full-batch training of the single networks."""
+
+    learning_rate: float = parameter(16.0, "step size η", **_above(0))
+    num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1))
+    optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
+    dtype: Literal["float32", "float64"] = parameter("float32", "precision of training")
+    block_size: int = parameter(4, "seeds trained together by one compiled program", **_at_least(1))
+    num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2))
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """A student: its own views first (cross-entropy alone), then cross-entropy plus the distillation term."""
+
+    objective: Literal["soft_cross_entropy", "one_sided"] = parameter(
+        "soft_cross_entropy", "the distillation term: two-sided (Hinton) or its negative part only (paper)"
+    )
+    temperature: float = parameter(2.0, "temperature 1/τ of the soft outputs", **_above(0))
+    logit_cap: float = parameter(
+        0.0, "logits are truncated at this cap; 0 means the paper's temperature², inf means none", **_at_least(0)
+    )
+    weight: float = parameter(4.0, "weight η'/η of the distillation term", **_at_least(0))
+    teacher_scale: float = parameter(1.0, "constant that the teacher's averaged logits are multiplied by", **_above(0))
+    onset_step: int = parameter(800, "steps of cross-entropy alone before the teacher sets in", **_at_least(0))
+    num_steps: int = parameter(3000, "steps after the onset", **_at_least(0))
+    generations: int = parameter(1, "self-distillation generations (each student teaches the next)", **_at_least(1))
+
+    @property
+    def cap(self) -> float:
+        """The truncation of the logits: `logit_cap`, or the paper's 1/τ² where that is 0."""
+        return self.logit_cap if self.logit_cap > 0 else self.temperature**2
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to run: the world, the network, how it is trained and distilled, and how often."""
+
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    train: TrainConfig = TrainConfig()
+    distill: DistillConfig = DistillConfig()
+    self_distill: DistillConfig = DistillConfig(objective="one_sided")
+    preset: str = parameter("custom", "name of the preset that this study started from")
+    seed: int = parameter(0, "base seed of every random stream", check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1")
+    seeds: int = parameter(24, "single networks per replicate (and members of the ensemble)", **_at_least(1))
+    replicates: int = parameter(3, "fresh training sets", **_at_least(1))
+    students: int = parameter(4, "students of each kind per replicate", **_at_least(1))
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits that name this configuration (SHA-256 of its canonical JSON)."""
+        return hashlib.sha256(json.dumps(to_mapping(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _sections(cls: type) -> dict[str, type]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[f.name])}
+
+
+def all_fields() -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+    """Every parameter by its dotted name, `data.num_classes` or `seeds`, with its field and type."""
+    found: dict[str, tuple[dataclasses.Field[Any], Any]] = {}
+    sections = _sections(Study)
+    for section, cls in [*sections.items(), ("", Study)]:
+        hints = typing.get_type_hints(cls)
+        for f in dataclasses.fields(cls):
+            if f.name not in sections:
+                found[f"{section}.{f.name}" if section else f.name] = (f, hints[f.name])
+    return found
+
+
+def _wrong(name: str, value: Any, allowed: str) -> ConfigError:
+    return ConfigError(f"{name} = {value!r} is not allowed: it must be {allowed}")
+
+
+def convert(name: str, value: Any) -> Any:
+    """Turn a TOML value or a command-line word into the type of field `name`.
+
+    Raises:
+        ConfigError: the field is unknown (the nearest name is suggested) or the value has the wrong type.
+    """
+    fields = all_fields()
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=1) or difflib.get_close_matches(
+            name.rpartition(".")[2], [n.rpartition(".")[2] for n in fields], n=1
+        )
+        hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(_sections(Study))}"
+        raise ConfigError(f"{name} = {value!r}: no parameter has this name{hint}")
+    kind = fields[name][1]
+    if typing.get_origin(kind) is Literal:
+        if value not in typing.get_args(kind):
+            raise _wrong(name, value, "one of " + ", ".join(typing.get_args(kind)))
+        return value
+    if kind is str:
+        if not isinstance(value, str):
+            raise _wrong(name, value, "a name")
+        return value
+    if typing.get_origin(kind) in (tuple, types.GenericAlias):
+        parts = value.strip("[]() ").replace(",", " ").split() if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise _wrong(name, value, "a list of numbers")
+        numbers = tuple(_number(name, value, part, float) for part in parts)
+        if kind == Interval and len(numbers) != 2:
+            raise _wrong(name, value, "two numbers, low,high")
+        return numbers
+    return _number(name, value, value, kind)
+
+
+def _number(name: str, whole: Any, value: Any, kind: type) -> Any:
+    allowed = "a whole number" if kind is int else "a number"
+    if isinstance(value, bool):
+        raise _wrong(name, whole, allowed)
+    try:
+        number = kind(value) if isinstance(value, str) else value
+    except ValueError:
+        raise _wrong(name, whole, allowed) from None
+    if kind is int and not isinstance(number, int):
+        raise _wrong(name, whole, allowed)
+    if not isinstance(number, int | float) or math.isnan(number):
+        raise _wrong(name, whole, allowed)
+    return kind(number)
+
+
+def validate(study: Study) -> None:
+    """Check every field and the conditions that join several.
+
+    Raises:
+        ConfigError: one line that names the first bad field, its value and what is allowed.
+    """
+    for name, (f, _) in all_fields().items():
+        value = _get(study, name)
+        convert(name, value)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not name.endswith("logit_cap") and any(isinstance(v, float) and math.isinf(v) for v in numbers):
+            raise _wrong(name, value, "finite")
+        check = f.metadata["check"]
+        if check is not None and not check(value):
+            raise _wrong(name, value, f.metadata["allowed"])
+    data = study.data
+    if data.feature_sparsity > data.num_classes:
+        raise _wrong("data.feature_sparsity", data.feature_sparsity, f"at most num_classes = {data.num_classes}")
+    if data.view_strengths and len(data.view_strengths) != data.num_views:
+        raise _wrong(
+            "data.view_strengths", data.view_strengths, f"empty or {data.num_views} numbers, one for each view"
+        )
+    if data.num_patches < data.num_views * data.patches_per_feature:
+        raise _wrong(
+            "data.num_patches",
+            data.num_patches,
+            f"≥ num_views · patches_per_feature = {data.num_views * data.patches_per_feature}",
+        )
+    if data.overflow_probability > 0.05:
+        raise ConfigError(
+            f"data.num_patches = {data.num_patches!r} is not allowed: {data.overflow_probability:.1%} of samples "
+            "would hold more features than patches, at most 5 % may"
+        )
+    if data.representation == "dense" and data.patch_dim < data.num_features:
+        raise _wrong("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
+    if data.representation == "limit_single_view_noise" and data.num_single_view_train >= data.num_train:
+        raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
+    import importlib.util
+
+    if importlib.util.find_spec("optax") and study.train.optimizer != "sgd":
+        import optax
+
+        if study.train.optimizer.startswith("_") or not callable(getattr(optax, study.train.optimizer, None)):
+            raise _wrong(
+                "train.optimizer", study.train.optimizer, "the name of an optax optimiser, such as sgd or adam"
+            )
+
+
+def _get(study: Study, name: str) -> Any:
+    section, _, leaf = name.rpartition(".")
+    return getattr(getattr(study, section) if section else study, leaf)
+
+
+def to_mapping(study: Study) -> dict[str, Any]:
+    """The study as nested plain values, ready for JSON or TOML."""
+    return dataclasses.asdict(study)
+
+
+def replace(study: Study, changes: Mapping[str, Any]) -> Study:
+    """A copy of `study` with dotted fields changed: `replace(study, {"data.num_classes": "20"})`.
+
+    Raises:
+        ConfigError: an unknown field, a wrong type, or a value that is not allowed.
+    """
+    by_section: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        section, _, leaf = name.rpartition(".")
+        by_section.setdefault(section, {})[leaf] = convert(name, value)
+    top = by_section.pop("", {})
+    parts = {s: dataclasses.replace(getattr(study, s), **values) for s, values in by_section.items()}
+    return dataclasses.replace(study, **parts, **top)
+
+
+def from_mapping(mapping: Mapping[str, Any], base: Study | None = None) -> Study:
+    """Build a study from nested plain values (a parsed TOML file) on top of `base` (default: `Study()`)."""
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{key}.{leaf}": v for leaf, v in value.items()})
+        else:
+            flat[key] = value
+    return replace(base if base is not None else Study(), flat)
+
+
+def load_toml(path: str | Path) -> Study:
+    """Read a study from a TOML file; a `preset` key names the preset that it starts from.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or a value in it is bad.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config = {str(path)!r} cannot be read: {error.__class__.__name__}") from None
+    try:
+        mapping = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"--config = {str(path)!r} is not valid TOML: {error}") from None
+    name = mapping.pop("preset", None)
+    return from_mapping(mapping, load_preset(name) if isinstance(name, str) and name != "custom" else None)
+
+
+def preset_names() -> list[str]:
+    """The names of the presets that come with the package."""
+    folder = importlib.resources.files("multiview") / "presets"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def preset_text(name: str) -> str:
+    """The TOML text of a preset.
+
+    Raises:
+        ConfigError: no preset has this name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"preset = {name!r} is not allowed: it must be one of {', '.join(preset_names())}")
+    return (importlib.resources.files("multiview") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_preset(name: str) -> Study:
+    """The study of a preset, by name."""
+    return dataclasses.replace(from_mapping(tomllib.loads(preset_text(name))), preset=name)

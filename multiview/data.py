@@ -1,0 +1,342 @@
+"""The synthetic world: features, multi-view and single-view samples, and their ground truth.
+
+Section 3 of docs/theory.md. A sample is P patches. Its label's L features, and each foreign feature with
+probability s/k, take C_p patches of their own at random positions; what differs between kinds of samples is
+the total strength Σ_p z_p of a feature over its patches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+from multiview import streams
+from multiview.config import ConfigError, DataConfig
+
+Kind = Literal["mixture", "multi_view", "single_view"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MultiViewDataset:
+    """N samples of P patches with their full ground truth.
+
+    Attributes:
+        labels: the class y of each sample.
+        is_single_view: whether the sample carries one view of its label strongly.
+        chosen_view: that view, ℓ̂, in single-view samples; −1 in multi-view ones.
+        patch_feature: index j·L + ℓ of the feature in each patch; −1 for a background patch.
+        coefficients: the strength z_p of that feature in the patch; 0 in the background.
+        noise_norms: norm of the Gaussian noise of each patch; 0 where it is not tracked.
+        weights: weight of each sample in the loss and in errors; they sum to 1.
+        dropped_features: foreign features of the sample that found no free patch.
+        feature_noise: coefficients α of every feature in every patch, or None when γ = 0.
+        patches: dense vectors of the patches, or None in the limit of large d.
+    """
+
+    labels: Int[Array, " n"]
+    is_single_view: Bool[Array, " n"]
+    chosen_view: Int[Array, " n"]
+    patch_feature: Int[Array, "n p"]
+    coefficients: Float[Array, "n p"]
+    noise_norms: Float[Array, "n p"]
+    weights: Float[Array, " n"]
+    dropped_features: Int[Array, " n"]
+    feature_noise: Float[Array, "n p f"] | None = None
+    patches: Float[Array, "n p d"] | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples N."""
+        return int(self.labels.shape[0])
+
+
+def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = jnp.float32) -> Float[Array, "f d"]:
+    """Feature vectors v_{j,ℓ}: the first kL rows of a random rotation, orthonormal in R^d.
+
+    Args:
+        key: typed PRNG key.
+        config: gives k, L and d.
+        dtype: of the result.
+
+    Returns:
+        Matrix [kL, d] with orthonormal rows; row j·L + ℓ is v_{j,ℓ}.
+    """
+    gaussian = jax.random.normal(key, (config.patch_dim, config.num_features), dtype)
+    return jnp.linalg.qr(gaussian)[0].T
+
+
+@partial(jax.jit, static_argnames=("config", "num_samples", "kind", "dtype"))
+def sample_dataset(
+    key: Key[Array, ""],
+    config: DataConfig,
+    num_samples: int,
+    kind: Kind = "mixture",
+    features: Float[Array, "f d"] | None = None,
+    dtype: Any = jnp.float32,
+) -> MultiViewDataset:
+    r"""Draw samples of section 3's distribution.
+
+    $x_p = z_p v + \sum_{v'} \alpha_{p,v'} v' + \xi_p$ with $\alpha \sim U[0, \gamma]$ and
+    $\xi_p \sim N(0, \sigma_p^2 I)$, $\sigma_p \sqrt d = \nu$ (background patches: their own norm, no $z_p v$).
+
+    Args:
+        key: typed PRNG key; split once into named parts.
+        config: the distribution.
+        num_samples: N.
+        kind: "multi_view", "single_view", or "mixture" (single-view with probability μ, independently).
+        features: orthonormal rows v_{j,ℓ}; when given, dense vectors are made as well.
+        dtype: of the floating-point arrays.
+
+    Returns:
+        The dataset, with equal weights 1/N.
+    """
+    k, views, n = config.num_classes, config.num_views, num_samples
+    split = config.patches_per_feature
+    slots = config.num_patches // split
+    keys = dict(
+        zip(
+            ("label", "kind", "view", "join", "overflow", "own", "foreign", "share", "place", "alpha", "noise"),
+            jax.random.split(key, 11),
+            strict=True,
+        )
+    )
+    uniform = partial(jax.random.uniform, dtype=dtype)
+    labels = jax.random.randint(keys["label"], (n,), 0, k)
+    single = {
+        "mixture": uniform(keys["kind"], (n,)) < config.single_view_fraction,
+        "multi_view": jnp.zeros(n, bool),
+        "single_view": jnp.ones(n, bool),
+    }[kind]
+    chosen = jax.random.randint(keys["view"], (n,), 0, views)
+    is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]
+
+    # Which foreign features join; those beyond the free patches are dropped at random.
+    joins = (uniform(keys["join"], (n, k, views)) < config.feature_sparsity / k) & ~is_label
+    order = jnp.where(joins, uniform(keys["overflow"], joins.shape), 2.0).reshape(n, -1)
+    rank = jnp.argsort(jnp.argsort(order, axis=1), axis=1).reshape(joins.shape)
+    kept = joins & (rank < slots - views)
+    dropped = (joins & ~kept).sum((1, 2))
+
+    # Total strength Σ_p z_p of each feature.
+    def between(name: str, low: Any, high: Any) -> Array:
+        return low + (high - low) * uniform(keys[name], (n, k, views))
+
+    factors = jnp.asarray(config.view_strengths or (1.0,) * views, dtype)
+    own = between("own", *config.label_strength) * factors
+    missing = single[:, None, None] & (jnp.arange(views) != chosen[:, None, None])
+    own = own * jnp.where(missing, config.weak_view_strength, 1.0)
+    gamma_low, gamma_high = (config.single_view_foreign_strength * r for r in config.single_view_foreign_ratio)
+    low = jnp.where(single, gamma_low, config.foreign_strength[0])[:, None, None]
+    high = jnp.where(single, gamma_high, config.foreign_strength[1])[:, None, None]
+    strength = jnp.where(is_label, own, jnp.where(kept, between("foreign", low, high), 0.0)).reshape(n, -1)
+    present = (is_label | kept).reshape(n, -1)
+
+    # Features to slots of C_p patches, slots to random positions.
+    feature = jnp.argsort(~present, axis=1, stable=True)[:, :slots]
+    if feature.shape[1] < slots:
+        feature = jnp.pad(feature, ((0, 0), (0, slots - feature.shape[1])))
+    filled = jnp.arange(slots) < present.sum(1)[:, None]
+    if config.patch_split == "random":
+        shares = jax.random.dirichlet(keys["share"], jnp.ones(split, dtype), (n, slots))
+    else:
+        shares = jnp.full((n, slots, split), 1.0 / split, dtype)
+    coefficients = jnp.where(filled, jnp.take_along_axis(strength, feature, 1), 0.0)[..., None] * shares
+    index = jnp.where(filled, feature, -1)[..., None] * jnp.ones(split, int)
+    background = config.num_patches - slots * split
+    coefficients = jnp.pad(coefficients.reshape(n, -1), ((0, 0), (0, background)))
+    index = jnp.pad(index.reshape(n, -1), ((0, 0), (0, background)), constant_values=-1)
+    place = jnp.argsort(uniform(keys["place"], index.shape), axis=1)
+    coefficients = jnp.take_along_axis(coefficients, place, 1).astype(dtype)
+    index = jnp.take_along_axis(index, place, 1).astype(jnp.int32)
+
+    norms = jnp.where(index >= 0, config.noise_norm, config.background_noise_norm).astype(dtype)
+    alpha = None
+    if config.feature_noise > 0:
+        alpha = config.feature_noise * uniform(keys["alpha"], (*index.shape, config.num_features))
+    patches = None
+    if features is not None:
+        vectors = jnp.concatenate([features, jnp.zeros_like(features[:1])])[index]  # index −1 is the zero row
+        patches = coefficients[..., None] * vectors
+        if alpha is not None:
+            patches = patches + alpha @ features
+        gaussian = jax.random.normal(keys["noise"], patches.shape, dtype)
+        patches = patches + (norms / np.sqrt(config.patch_dim))[..., None] * gaussian
+    return MultiViewDataset(
+        labels=labels.astype(jnp.int32),
+        is_single_view=single,
+        chosen_view=jnp.where(single, chosen, -1).astype(jnp.int32),
+        patch_feature=index,
+        coefficients=coefficients,
+        noise_norms=norms,
+        weights=jnp.full(n, 1.0 / n, dtype),
+        dropped_features=dropped.astype(jnp.int32),
+        feature_noise=alpha,
+        patches=patches,
+    )
+
+
+def world_features(seed: int, config: DataConfig, dtype: Any = jnp.float32) -> Float[Array, "f d"] | None:
+    """The feature matrix of a study's world, or None in a limit representation, which needs none."""
+    if config.representation != "dense":
+        return None
+    return orthonormal_features(streams.stream(seed, streams.FEATURES), config, dtype)
+
+
+def training_set(seed: int, replicate: int, config: DataConfig, dtype: Any = jnp.float32) -> MultiViewDataset:
+    """The training set of one replicate.
+
+    In `limit_single_view_noise` the set is exactly N − N_s multi-view samples without noise, of total weight
+    1 − μ, and N_s single-view samples with noise, of total weight μ; otherwise it is N draws of the mixture.
+    """
+    key = streams.stream(seed, streams.TRAINING_DATA, replicate)
+    if config.representation != "limit_single_view_noise":
+        return sample_dataset(key, config, config.num_train, "mixture", world_features(seed, config, dtype), dtype)
+    num_single = config.num_single_view_train
+    multi_key, single_key = jax.random.split(key)
+    multi = sample_dataset(multi_key, config, config.num_train - num_single, "multi_view", None, dtype)
+    mu = config.single_view_fraction if num_single else 0.0
+    multi = dataclasses.replace(multi, weights=multi.weights * (1 - mu), noise_norms=0 * multi.noise_norms)
+    if not num_single:
+        return multi
+    single = sample_dataset(single_key, config, num_single, "single_view", None, dtype)
+    single = dataclasses.replace(single, weights=single.weights * mu)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), multi, single)
+
+
+def held_out_set(
+    seed: int, replicate: int, config: DataConfig, kind: Kind, num_samples: int, chunk: int, dtype: Any = jnp.float32
+) -> MultiViewDataset:
+    """Chunk number `chunk` of a replicate's fresh test samples of one kind.
+
+    In `limit_single_view_noise`, multi-view test samples carry no noise, like the multi-view training samples.
+    """
+    index = {"mixture": 0, "multi_view": 1, "single_view": 2}[kind]
+    key = streams.stream(seed, streams.TEST_DATA, replicate, index, chunk)
+    data = sample_dataset(key, config, num_samples, kind, world_features(seed, config, dtype), dtype)
+    if config.representation == "limit_single_view_noise" and kind == "multi_view":
+        data = dataclasses.replace(data, noise_norms=0 * data.noise_norms)
+    return data
+
+
+def make_multiview(
+    n_samples: int = 100,
+    *,
+    config: DataConfig | None = None,
+    kind: Kind = "mixture",
+    flatten: bool = True,
+    random_state: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Multi-view data as NumPy arrays, by the conventions of scikit-learn's `make_*` functions.
+
+    Args:
+        n_samples: number of samples.
+        config: the distribution; default `DataConfig()`.
+        kind: "mixture", "multi_view" or "single_view".
+        flatten: X of shape (n_samples, P·d) if true, (n_samples, P, d) otherwise.
+        random_state: seed; None draws one from the operating system.
+
+    Returns:
+        X (float32) and y (int64).
+
+    Raises:
+        ConfigError: n_samples is no whole number ≥ 1, or d is smaller than the number of features.
+    """
+    config = config or DataConfig()
+    if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
+        raise ConfigError(f"n_samples = {n_samples!r} is not allowed: it must be a whole number ≥ 1")
+    if config.patch_dim < config.num_features:
+        raise ConfigError(f"patch_dim = {config.patch_dim} is not allowed: it must be ≥ {config.num_features} features")
+    seed = int(np.random.SeedSequence().entropy % 2**31) if random_state is None else random_state  # type: ignore[operator]
+    features = orthonormal_features(streams.stream(seed, streams.FEATURES), config)
+    data = sample_dataset(streams.stream(seed, streams.TRAINING_DATA), config, int(n_samples), kind, features)
+    patches = np.asarray(data.patches)
+    return patches.reshape(len(patches), -1) if flatten else patches, np.asarray(data.labels, np.int64)
+
+
+_FILE_FIELDS = tuple(f.name for f in dataclasses.fields(MultiViewDataset))
+
+
+def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None, description: str = "") -> None:
+    """Write a dataset with its ground truth to a self-describing .npz (atomically: a whole file or none)."""
+    import os
+    import tempfile
+
+    arrays = {n: np.asarray(getattr(data, n)) for n in _FILE_FIELDS if getattr(data, n) is not None}
+    if features is not None:
+        arrays["features"] = np.asarray(features)
+    arrays["description"] = np.asarray(description)
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_dataset(path: str | Path, config: DataConfig) -> MultiViewDataset:
+    """Read a dataset from .npz: one written by `save_dataset`, or a user's own `patches` [N, P, d] and `labels` [N].
+
+    Raises:
+        ConfigError: the file is unreadable, lacks an array, or an array has a wrong shape or value.
+    """
+    arrays = load_npz(path)
+    if "labels" not in arrays:
+        raise ConfigError(f"{path}: array 'labels' is missing; a dataset holds labels [N] and patches [N, P, d]")
+    labels = arrays["labels"]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) == 0:
+        raise ConfigError(
+            f"{path}: labels has shape {labels.shape} and type {labels.dtype}; whole numbers [N] are allowed"
+        )
+    if labels.min() < 0 or labels.max() >= config.num_classes:
+        raise ConfigError(f"{path}: labels run {labels.min()}…{labels.max()}; 0…{config.num_classes - 1} is allowed")
+    n = len(labels)
+    patches = arrays.get("patches")
+    if patches is not None and (patches.ndim != 3 or len(patches) != n or not np.isfinite(patches).all()):
+        raise ConfigError(f"{path}: patches has shape {patches.shape}; finite numbers [{n}, P, d] are allowed")
+    if "coefficients" not in arrays:
+        if patches is None:
+            raise ConfigError(f"{path}: array 'patches' is missing; a dataset holds labels [N] and patches [N, P, d]")
+        p = patches.shape[1]
+        arrays |= {
+            "is_single_view": np.zeros(n, bool),
+            "chosen_view": np.full(n, -1, np.int32),
+            "patch_feature": np.full((n, p), -1, np.int32),
+            "coefficients": np.zeros((n, p), np.float32),
+            "noise_norms": np.zeros((n, p), np.float32),
+            "dropped_features": np.zeros(n, np.int32),
+        }
+    arrays.setdefault("weights", np.full(n, 1.0 / n, np.float32))
+    missing = [name for name in _FILE_FIELDS[:8] if name not in arrays or len(arrays[name]) != n]
+    if missing:
+        raise ConfigError(f"{path}: array {missing[0]!r} is missing or not of length {n}")
+    floating = {"coefficients", "noise_norms", "weights", "feature_noise", "patches"}
+    return MultiViewDataset(
+        **{
+            name: jnp.asarray(arrays[name], jnp.float32 if name in floating else None)
+            for name in _FILE_FIELDS
+            if name in arrays
+        }
+    )
+
+
+def load_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz, without pickle. Raises ConfigError when the file is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be read as .npz: {error.__class__.__name__}") from None
+    except Exception as error:  # zipfile.BadZipFile and zlib errors share no base class
+        raise ConfigError(f"{path} cannot be read as .npz: {error.__class__.__name__}") from None

@@ -1,0 +1,98 @@
+"""Students: first their own views from the labels, then the teacher's through its soft outputs.
+
+The teacher is the ensemble (distillation) or one single network (self-distillation). A student's own phase does
+not depend on the teacher, so students of both kinds can share it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.batching import Progress, Trained, start_keys, train_networks
+from multiview.config import ConfigError, DistillConfig, Study
+from multiview.data import load_npz
+from multiview.ensemble import average_logits
+from multiview.training import Task
+
+
+def ensemble_teacher(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
+    """The scaled average of K networks' logits, once for each student: [students, N, k]."""
+    return np.repeat(average_logits(train_logits, distill.teacher_scale)[None], students, axis=0)
+
+
+def own_teachers(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
+    """Teacher of student a is network a (modulo their number), scaled: [students, N, k]."""
+    return distill.teacher_scale * train_logits[np.arange(students) % len(train_logits)]
+
+
+def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
+    """A user's own teacher: array `logits` [N, k] of an .npz.
+
+    Raises:
+        ConfigError: the file is unreadable or its logits do not fit the training set.
+    """
+    arrays = load_npz(path)
+    logits = arrays.get("logits")
+    shape = None if logits is None else logits.shape
+    if logits is None or shape != (num_samples, num_classes) or not np.isfinite(logits).all():
+        raise ConfigError(
+            f"{path}: logits has shape {shape}; finite numbers [{num_samples}, {num_classes}] are allowed"
+        )
+    return logits.astype(np.float32)
+
+
+def own_phase(
+    study: Study,
+    task: Task,
+    replicate: int,
+    onset_step: int,
+    *,
+    generation: int = 0,
+    features: Array | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Students before their teacher sets in: fresh starts, cross-entropy alone for `onset_step` steps."""
+    keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students), generation)
+    return train_networks(study, task, keys, num_steps=onset_step, features=features, progress=progress)
+
+
+def distil(
+    study: Study,
+    task: Task,
+    students: Trained,
+    teacher_logits: np.ndarray,
+    distill: DistillConfig,
+    *,
+    features: Array | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Go on training `students` with a teacher, from step `distill.onset_step` on.
+
+    Args:
+        study: configuration.
+        task: training samples.
+        students: networks after their own phase.
+        teacher_logits: scaled teacher logits [students, N, k].
+        distill: the distillation term.
+        features: feature vectors in the dense representation, for the records.
+        progress: see `train_networks`.
+
+    Returns:
+        The students.
+    """
+    return train_networks(
+        study,
+        task,
+        None,
+        resume=jax.tree.map(jnp.asarray, students.state),
+        num_steps=distill.num_steps,
+        first_step=distill.onset_step,
+        teacher_logits=teacher_logits,
+        distill=distill,
+        features=features,
+        progress=progress,
+    )

@@ -1,0 +1,95 @@
+"""Test errors of many networks on fresh samples, chunk by chunk, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.analysis.dark_knowledge import classes_present, ordered_share
+from multiview.analysis.errors import ErrorCounts
+from multiview.batching import block_logits
+from multiview.config import Study
+from multiview.data import Kind, held_out_set
+from multiview.ensemble import average_logits, average_probabilities
+from multiview.representations import represent
+from multiview.training import Task
+
+# Samples a chunk: large enough that a call's overhead vanishes, small enough for dense patches of large d.
+CHUNK = 1000
+
+Ensembles = dict[str, Callable[[np.ndarray], np.ndarray]]
+ENSEMBLES: Ensembles = {"ensemble": average_logits, "ensemble_probabilities": average_probabilities}
+
+
+def held_out_chunks(study: Study, replicate: int, kind: Kind, num_samples: int) -> Iterator[Task]:
+    """Fresh test samples of one kind, in chunks of `CHUNK`."""
+    dtype = jnp.dtype(study.train.dtype)
+    for chunk, begin in enumerate(range(0, num_samples, CHUNK)):
+        data = held_out_set(study.seed, replicate, study.data, kind, min(CHUNK, num_samples - begin), chunk, dtype)
+        yield Task(data, represent([data], study.data, dtype, row_multiple=64)[0])
+
+
+def evaluate(
+    study: Study,
+    replicate: int,
+    groups: dict[str, Array],
+    ensembles: Ensembles | None = None,
+    chunks: Mapping[Kind, Sequence[Task]] | None = None,
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], float]:
+    """Wrong test samples of groups of networks, and of the ensembles of the group "single".
+
+    Args:
+        study: configuration.
+        replicate: whose test streams to use.
+        groups: weights [S, D, k, m] by name.
+        ensembles: how to combine the logits of group "single", by name; default: average of logits and of
+            probabilities.
+        chunks: test samples by kind; default: fresh ones of the study's sizes.
+
+    Returns:
+        By name, the numbers of wrong multi-view and single-view samples [S]; and the dark knowledge of the
+        ensemble (share of pairs ordered right, from its logits on multi-view samples).
+    """
+    ensembles = ENSEMBLES if ensembles is None else ensembles
+    sizes: dict[Kind, int] = {
+        "multi_view": study.data.num_test_multi_view,
+        "single_view": study.data.num_test_single_view,
+    }
+    names = [*groups, *(ensembles if "single" in groups else ())]
+    wrong: dict[str, list[Any]] = {name: [0, 0] for name in names}
+    dark = []
+    for index, kind in enumerate(sizes):
+        tasks = chunks[kind] if chunks else held_out_chunks(study, replicate, kind, sizes[kind])
+        for chunk, task in enumerate(tasks):
+            labels = np.asarray(task.data.labels)
+            for name, weights in groups.items():
+                keys = _noise_keys(
+                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(weights)
+                )
+                outputs = block_logits(study, weights, keys, task)
+                wrong[name][index] = wrong[name][index] + (outputs.argmax(-1) != labels).sum(-1)
+                if name == "single":
+                    for ensemble, combine in ensembles.items():
+                        together = combine(outputs)
+                        wrong[ensemble][index] = wrong[ensemble][index] + (together.argmax(-1) != labels).sum()[None]
+                        if ensemble == "ensemble" and kind == "multi_view" and chunk < 4:
+                            present = classes_present(task.data, study.data.num_classes, study.data.num_views)
+                            dark.append(ordered_share(together, present, labels))
+    return {n: (w[0], w[1]) for n, w in wrong.items()}, float(np.nanmean(dark)) if dark else float("nan")
+
+
+def _noise_keys(base: Array, count: int) -> Array:
+    """One noise key for each network, from its index, so that adding networks changes nothing."""
+    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
+
+
+def error_counts(per_replicate: list[tuple[np.ndarray, np.ndarray]], study: Study) -> ErrorCounts:
+    """Counts of several replicates as arrays [R, S]."""
+    multi, single = (np.stack([r[i] for r in per_replicate]) for i in (0, 1))
+    return ErrorCounts(multi, single, study.data.num_test_multi_view, study.data.num_test_single_view)

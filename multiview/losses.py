@@ -1,0 +1,64 @@
+"""What each objective does to the logits: the negative of the push that a gradient step gives them.
+
+Training multiplies these logit gradients with the network's Jacobian. The one-sided distillation term of the
+paper is an update rule on the logits and no gradient of a loss, so all objectives are written this way.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from multiview.config import DistillConfig
+
+
+def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"], weights: Float[Array, " n"]) -> Array:
+    r"""Weighted cross-entropy $-\sum_n w_n \log \mathrm{softmax}_{y_n}(F(X_n))$."""
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
+    return -(weights * picked).sum()
+
+
+def cross_entropy_logit_gradient(
+    logits: Float[Array, "n k"], labels: Int[Array, " n"], weights: Float[Array, " n"]
+) -> Float[Array, "n k"]:
+    r"""Gradient of `cross_entropy` in the logits: $w_n (\mathrm{softmax}_i(F) - 1[i = y_n])$."""
+    return weights[:, None] * (jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype))
+
+
+def soft_outputs(logits: Float[Array, "... k"], temperature: float, cap: float) -> Float[Array, "... k"]:
+    r"""Truncated soft outputs $\mathrm{softmax}_i(\min(F, c)/T)$.
+
+    With $T = 1/\tau$ and $c = 1/\tau^2$ this is the paper's $\mathrm{softmax}_i(\min(\tau^2 F, 1)/\tau)$.
+    """
+    return jax.nn.softmax(jnp.minimum(logits, cap) / temperature)
+
+
+def distillation_logit_gradient(
+    logits: Float[Array, "n k"],
+    teacher_logits: Float[Array, "n k"],
+    weights: Float[Array, " n"],
+    distill: DistillConfig,
+) -> Float[Array, "n k"]:
+    r"""The distillation term's action on the student's logits.
+
+    $w_n\,(p_i - t_i)\,1[F_i < c]$ with $p, t$ the truncated soft outputs of student and teacher: the gradient of
+    $T$ times the cross-entropy at temperature T. `one_sided` keeps the negative part of $p_i - t_i$ only, so that
+    the teacher never pushes a logit down. The factor `weight` is applied by training.
+
+    Args:
+        logits: the student's logits F.
+        teacher_logits: the teacher's, already multiplied by `teacher_scale`.
+        weights: sample weights.
+        distill: objective, temperature and cap.
+
+    Returns:
+        Gradient in the student's logits.
+    """
+    difference = soft_outputs(logits, distill.temperature, distill.cap) - soft_outputs(
+        teacher_logits, distill.temperature, distill.cap
+    )
+    if distill.objective == "one_sided":
+        difference = jnp.minimum(difference, 0.0)
+    return weights[:, None] * jnp.where(logits < distill.cap, difference, 0.0)

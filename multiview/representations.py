@@ -1,0 +1,198 @@
+"""Patches as the network sees them: dense vectors, or the exact limit of large d (docs/theory.md, section 7).
+
+In the limit a patch is (feature, coefficient, private noise direction), and a network is two sets of overlaps:
+with the features, and with each private direction. Patches without noise need no private direction.
+
+Layout. `FeatureRows` sorts patches by feature into rows of T slots. A whole row shares its feature, so
+the pre-activation is an outer product of neuron overlaps and coefficients: nothing is gathered at the size
+(neurons × patches), empty patches cost nothing, and the innermost axis is long enough for vector instructions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from multiview.config import DataConfig
+from multiview.data import MultiViewDataset
+
+# Slots of a row. Long rows make long vector instructions; short ones waste less where features are rare, and with
+# noise every slot costs memory traffic, not only arithmetic.
+ROW_LENGTH = 32
+NOISY_ROW_LENGTHS = (8, 16, 32)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FeatureRows:
+    """Sparse patches of n samples, sorted by feature into rows.
+
+    Attributes:
+        feature: feature of each row; kL (one past the last) for background and padding rows.
+        coefficient: z of each slot.
+        sample: which of the n samples each slot belongs to.
+        slot: the slots of each sample, padded by R·T, the index of an appended zero.
+        noise_norm: ν of each slot, or None if no patch here carries noise.
+    """
+
+    feature: Int[Array, " r"]
+    coefficient: Float[Array, "r t"]
+    sample: Int[Array, "r t"]
+    slot: Int[Array, "n p"]
+    noise_norm: Float[Array, "r t"] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DenseVectors:
+    """Patches as vectors in R^D, with their noise either inside (D = d) or tracked apart (D = kL, the limit).
+
+    Attributes:
+        vectors: the patches.
+        noise_norm: ν of each patch whose private direction is tracked apart, or None.
+    """
+
+    vectors: Float[Array, "n p d"]
+    noise_norm: Float[Array, "n p"] | None
+
+
+Part = FeatureRows | DenseVectors
+Patches = tuple[Part, ...]  # consecutive groups of samples, in the order of the dataset
+
+
+def noise_shape(part: Part, num_classes: int, neurons: int) -> tuple[int, ...] | None:
+    """Shape of the tracked noise overlaps of a part, or None where there are none."""
+    if part.noise_norm is None:
+        return None
+    if isinstance(part, FeatureRows):
+        rows, slots = part.coefficient.shape
+        return (rows, num_classes, neurons, slots)
+    return (*part.noise_norm.shape, num_classes, neurons)
+
+
+def _groups(data: MultiViewDataset) -> list[slice]:
+    """Runs of samples with and without noise, so that noiseless ones carry no noise state."""
+    noisy = np.asarray(data.noise_norms).max(axis=1) > 0
+    edges = [0, *(np.flatnonzero(np.diff(noisy)) + 1), len(noisy)]
+    # A mixture of noisy and noiseless samples in many short runs is kept as one noisy group.
+    if len(edges) > 3:
+        return [slice(0, len(noisy))]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _used(data: MultiViewDataset, group: slice) -> np.ndarray:
+    """Patches that can act on a network: those with a coefficient or with noise."""
+    return (np.asarray(data.coefficients)[group] > 0) | (np.asarray(data.noise_norms)[group] > 0)
+
+
+def _counts(data: MultiViewDataset, group: slice, num_features: int) -> np.ndarray:
+    """Patches of each feature, and of the background, last."""
+    feature = np.asarray(data.patch_feature)[group][_used(data, group)]
+    return np.bincount(np.where(feature >= 0, feature, num_features), minlength=num_features + 1)
+
+
+def _rows(data: MultiViewDataset, group: slice, num_features: int, length: int) -> dict[str, np.ndarray]:
+    """The layout of one group of samples in rows of `length` slots, with its own number of rows."""
+    feature = np.asarray(data.patch_feature)[group]
+    coefficient = np.asarray(data.coefficients)[group]
+    norm = np.asarray(data.noise_norms)[group]
+    used = _used(data, group)
+    sample, patch = np.nonzero(used)
+    kind = np.where(feature[used] >= 0, feature[used], num_features)
+    order = np.argsort(kind, kind="stable")
+    sample, patch, kind = sample[order], patch[order], kind[order]
+    # Position of each patch within its feature's run gives its row and slot.
+    count = _counts(data, group, num_features)
+    within = np.arange(len(kind)) - np.repeat(np.cumsum(count) - count, count)
+    rows_of = -(-count // length)
+    first_row = np.cumsum(rows_of) - rows_of
+    row, slot = first_row[kind] + within // length, within % length
+    num_rows = int(rows_of.sum())
+    out = {
+        "feature": np.repeat(np.arange(num_features + 1), rows_of).astype(np.int32),
+        "coefficient": np.zeros((num_rows, length), coefficient.dtype),
+        "noise_norm": np.zeros((num_rows, length), norm.dtype),
+        "sample": np.zeros((num_rows, length), np.int32),
+        "row_of": np.full(feature.shape, -1, np.int64),
+        "slot_of": np.zeros(feature.shape, np.int64),
+    }
+    out["coefficient"][row, slot] = coefficient[sample, patch]
+    out["noise_norm"][row, slot] = norm[sample, patch]
+    out["sample"][row, slot] = sample
+    out["row_of"][sample, patch] = row
+    out["slot_of"][sample, patch] = slot
+    return out
+
+
+def _finish(rows: dict[str, np.ndarray], num_rows: int, num_features: int, noisy: bool, dtype: Any) -> FeatureRows:
+    """Pad to `num_rows` rows, so that several datasets share one compiled program."""
+    missing = num_rows - len(rows["feature"])
+    pad = ((0, missing), (0, 0))
+    used = rows["row_of"] >= 0
+    length = rows["coefficient"].shape[1]
+    slot = np.where(used, rows["row_of"] * length + rows["slot_of"], num_rows * length)
+    # Used patches first, then cut the columns that no sample uses.
+    slot = np.sort(slot, axis=1)
+    return FeatureRows(
+        feature=jnp.asarray(np.pad(rows["feature"], (0, missing), constant_values=num_features)),
+        coefficient=jnp.asarray(np.pad(rows["coefficient"], pad), dtype),
+        sample=jnp.asarray(np.pad(rows["sample"], pad)),
+        slot=jnp.asarray(slot, jnp.int32),
+        noise_norm=jnp.asarray(np.pad(rows["noise_norm"], pad), dtype) if noisy else None,
+    )
+
+
+def represent(
+    datasets: list[MultiViewDataset], config: DataConfig, dtype: Any = jnp.float32, row_multiple: int = 1
+) -> list[Patches]:
+    """The patches of several datasets of equal size, in shapes that they share.
+
+    Dense vectors where the datasets hold them (D = d); else the limit: sparse rows, or, with feature noise
+    γ > 0, where every patch holds every feature, vectors of coefficients (D = kL) with their noise apart.
+
+    Args:
+        datasets: datasets of one configuration, for example the replicates' training sets.
+        config: their configuration.
+        dtype: of the arrays.
+        row_multiple: rows and slots are padded to multiples of it and of P, so that later datasets share shapes too.
+
+    Returns:
+        For each dataset a tuple of parts, which cover its samples in order.
+    """
+    if datasets[0].patches is not None:
+        return [(DenseVectors(jnp.asarray(d.patches, dtype), None),) for d in datasets]
+    num_features = config.num_features
+    if config.feature_noise > 0:
+        result: list[Patches] = []
+        for data in datasets:
+            one_hot = jax.nn.one_hot(data.patch_feature, num_features, dtype=dtype)
+            alpha = jnp.zeros((), dtype) if data.feature_noise is None else data.feature_noise
+            vectors = data.coefficients[..., None] * one_hot + alpha
+            noisy = bool((data.noise_norms > 0).any())
+            result.append((DenseVectors(vectors.astype(dtype), data.noise_norms.astype(dtype) if noisy else None),))
+        return result
+    groups = [_groups(data) for data in datasets]
+    if any(g != groups[0] for g in groups):
+        groups = [[slice(0, data.num_samples)] for data in datasets]
+    result = [()] * len(datasets)
+    for group in groups[0]:
+        length = ROW_LENGTH
+        if any(np.asarray(d.noise_norms)[group].max(initial=0) > 0 for d in datasets):
+            count = sum(_counts(d, group, num_features) for d in datasets) / len(datasets)
+            # A row costs about two slots of its own.
+            length = min(NOISY_ROW_LENGTHS, key=lambda n: float(np.ceil(count / n).sum() * (n + 2)))
+        parts = [_rows(d, group, num_features, length) for d in datasets]
+        num_rows = -(-max(len(p["feature"]) for p in parts) // row_multiple) * row_multiple
+        noisy = any(p["noise_norm"].max(initial=0) > 0 for p in parts)
+        width = max(int((p["row_of"] >= 0).sum(1).max()) for p in parts) if row_multiple == 1 else config.num_patches
+        for i, p in enumerate(parts):
+            rows = _finish(p, num_rows, num_features, noisy, dtype)
+            result[i] = (*result[i], dataclasses.replace(rows, slot=rows.slot[:, : max(width, 1)]))
+    return result

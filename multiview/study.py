@@ -1,0 +1,234 @@
+"""Run a study: for each replicate single networks, their ensemble, its students and self-distilled students."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.analysis.errors import ErrorCounts
+from multiview.analysis.lottery import view_moments
+from multiview.batching import Trained, start_keys, train_networks
+from multiview.config import Study
+from multiview.data import MultiViewDataset, training_set, world_features
+from multiview.distillation import distil, ensemble_teacher, own_phase, own_teachers
+from multiview.evaluation import error_counts, evaluate
+from multiview.prediction import self_distilled_name
+from multiview.representations import represent
+from multiview.training import Task
+
+Report = Callable[[str, int, int], None]  # what is being done, network-steps done, network-steps in all
+
+
+class Group(NamedTuple):
+    """Networks of one kind over all replicates: arrays [R, S, …].
+
+    Attributes:
+        weights: weights or, in the limit, feature overlaps [R, S, D, k, m].
+        train_wrong: wrong training samples [R, S].
+        train_error: weighted training error [R, S].
+        finite: whether all numbers are finite [R, S].
+        times: recorded steps [T], counted from the network's start.
+        records: recorded measures, each [R, S, T, …].
+        errors: test errors.
+    """
+
+    weights: np.ndarray
+    train_wrong: np.ndarray
+    train_error: np.ndarray
+    finite: np.ndarray
+    times: np.ndarray
+    records: dict[str, np.ndarray]
+    errors: ErrorCounts
+
+
+class StudyResult(NamedTuple):
+    """All that a study measured.
+
+    Attributes:
+        study: its configuration.
+        groups: networks by kind: single, distilled, self_distilled, self_distilled_2, …
+        ensembles: test errors of the ensembles by name, arrays [R, 1].
+        moments: S_{i,ℓ} of each training set [R, k, L].
+        dark_knowledge: share of pairs ordered right, one for each replicate [R].
+        dropped_features: foreign features that found no patch, in the training sets.
+        features: feature vectors in the dense representation, else None.
+        seconds: wall time.
+    """
+
+    study: Study
+    groups: dict[str, Group]
+    ensembles: dict[str, ErrorCounts]
+    moments: np.ndarray
+    dark_knowledge: np.ndarray
+    dropped_features: int
+    features: np.ndarray | None
+    seconds: float
+
+
+def total_network_steps(study: Study, distillation: bool = True) -> int:
+    """Network-steps of a whole study, for progress."""
+    one = study.seeds * study.train.num_steps
+    if distillation:
+        onsets = {study.distill.onset_step, study.self_distill.onset_step}
+        generations = study.self_distill.generations
+        one += study.students * (sum(onsets) + (generations - 1) * study.self_distill.onset_step)
+        one += study.students * (study.distill.num_steps + generations * study.self_distill.num_steps)
+    return study.replicates * one
+
+
+def training_tasks(study: Study, own_data: MultiViewDataset | None = None) -> list[Task]:
+    """The training samples of every replicate, in shapes that share one compiled program."""
+    dtype = jnp.dtype(study.train.dtype)
+    if own_data is not None:
+        return [Task(own_data, represent([own_data], study.data, dtype)[0])] * study.replicates
+    datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
+    return [Task(d, p) for d, p in zip(datasets, represent(datasets, study.data, dtype), strict=True)]
+
+
+def run_study(
+    study: Study,
+    report: Report | None = None,
+    *,
+    distillation: bool = True,
+    own_data: MultiViewDataset | None = None,
+    own_teacher: np.ndarray | None = None,
+) -> StudyResult:
+    """Train and evaluate everything a study asks for.
+
+    Args:
+        study: the configuration.
+        report: called with what is being trained and the network-steps done and in all.
+        distillation: whether to train students.
+        own_data: a user's own training set for every replicate, instead of the generator's.
+        own_teacher: a user's own teacher logits on it [N, k], instead of the ensemble's.
+
+    Returns:
+        The result; a network that turned non-finite is marked in `Group.finite`.
+    """
+    begin = time.perf_counter()
+    total, done = total_network_steps(study, distillation), 0
+
+    def telling(what: str, replicate: int) -> Callable[[int], None]:
+        def progress(steps: int) -> None:
+            nonlocal done
+            done += steps
+            if report is not None:
+                report(f"replicate {replicate + 1}/{study.replicates}: {what}", done, total)
+
+        progress(0)
+        return progress
+
+    features: Array | None = (
+        None if own_data is not None else world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
+    )
+    per_replicate: list[dict[str, tuple[Trained, tuple[np.ndarray, np.ndarray]]]] = []
+    ensembles: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
+    dark: list[float] = []
+    tasks = training_tasks(study, own_data)
+    for replicate, task in enumerate(tasks):
+        keys = start_keys(study, streams.START, replicate, range(study.seeds))
+        trained = {
+            "single": train_networks(
+                study, task, keys, num_steps=study.train.num_steps, features=features,
+                progress=telling(f"{study.seeds} single networks", replicate),
+            )
+        }  # fmt: skip
+        if distillation:
+            trained |= _students(study, task, replicate, trained["single"].train_logits, own_teacher, features, telling)
+        telling("testing", replicate)
+        wrong, dark_knowledge = evaluate(study, replicate, {n: t.weights for n, t in trained.items()})
+        per_replicate.append({n: (_without_state(t), wrong[n]) for n, t in trained.items()})
+        ensembles.append({n: w for n, w in wrong.items() if n not in trained})
+        dark.append(dark_knowledge)
+    groups = {}
+    for name in per_replicate[0]:
+        runs = [r[name][0] for r in per_replicate]
+        records = jax.tree.map(lambda *a: np.stack(a), *[t.records for t in runs])
+        groups[name] = Group(
+            weights=np.stack([np.asarray(t.weights) for t in runs]),
+            train_wrong=records["train_wrong"][:, :, -1],
+            train_error=records["train_error"][:, :, -1],
+            finite=np.stack([t.finite for t in runs]),
+            times=runs[0].times + (0 if name == "single" else _onset(study, name)),
+            records=records,
+            errors=error_counts([r[name][1] for r in per_replicate], study),
+        )
+    k, views, q = study.data.num_classes, study.data.num_views, study.network.relu_power
+    return StudyResult(
+        study=study,
+        groups=groups,
+        ensembles={n: error_counts([e[n] for e in ensembles], study) for n in ensembles[0]},
+        moments=np.stack([view_moments(t.data, k, views, q) for t in tasks]),
+        dark_knowledge=np.array(dark),
+        dropped_features=sum(int(t.data.dropped_features.sum()) for t in tasks),
+        features=None if features is None else np.asarray(features),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _onset(study: Study, name: str) -> int:
+    return (study.distill if name == "distilled" else study.self_distill).onset_step
+
+
+def _without_state(trained: Trained) -> Trained:
+    """Drop what only further training needs; noise overlaps are most of a network's memory."""
+    parameters = trained.state.parameters._replace(noise=())
+    return trained._replace(state=trained.state._replace(parameters=parameters, optimizer_state=()))
+
+
+def _students(
+    study: Study,
+    task: Task,
+    replicate: int,
+    train_logits: np.ndarray,
+    own_teacher: np.ndarray | None,
+    features: Array | None,
+    telling: Callable[[str, int], Callable[[int], None]],
+) -> dict[str, Trained]:
+    distill, self_distill, count = study.distill, study.self_distill, study.students
+    own: dict[int, Trained] = {}
+    for onset in {distill.onset_step, self_distill.onset_step}:
+        progress = telling(f"{count} students, own views first", replicate)
+        own[onset] = own_phase(study, task, replicate, onset, features=features, progress=progress)
+    if own_teacher is None:
+        teacher = ensemble_teacher(train_logits, count, distill)
+    else:
+        teacher = distill.teacher_scale * np.repeat(own_teacher[None], count, axis=0)
+    progress = telling(f"{count} students of the ensemble", replicate)
+    students = {
+        "distilled": distil(
+            study, task, own[distill.onset_step], teacher, distill, features=features, progress=progress
+        )
+    }
+    teacher = own_teachers(train_logits, count, self_distill)
+    for generation in range(self_distill.generations):
+        name = self_distilled_name(generation)
+        begun = own[self_distill.onset_step]
+        if generation:
+            progress = telling(f"{count} students, own views first", replicate)
+            begun = own_phase(
+                study,
+                task,
+                replicate,
+                self_distill.onset_step,
+                generation=generation,
+                features=features,
+                progress=progress,
+            )
+        progress = telling(f"{count} self-distilled students", replicate)
+        students[name] = distil(study, task, begun, teacher, self_distill, features=features, progress=progress)
+        teacher = own_teachers(students[name].train_logits, count, self_distill)
+    return students
+
+
+def start_and_final_overlaps(result: StudyResult, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Λ at the first and last recorded time of a group, each [R, S, k, L]."""
+    overlap = result.groups[name].records["largest_overlap"]
+    return overlap[:, :, 0], overlap[:, :, -1]

@@ -1,0 +1,401 @@
+"""Closed forms of the multi-view theory: moments, time scales, tensor power iteration, the ideal outcome.
+
+Numbers only, no simulation: docs/theory.md, sections 5 and 6. Time is η · steps throughout. Which forms follow
+the paper and which are this project's own is said there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.special import gammaln
+from scipy.stats import norm
+
+from multiview.config import DataConfig, DistillConfig, NetworkConfig, Study
+
+
+def uniform_moment(interval: tuple[float, float], power: float) -> float:
+    r"""$E[Z^q]$ for Z uniform on an interval."""
+    low, high = interval
+    if high - low < 1e-12 * max(high, 1e-300):
+        return low**power
+    return (high ** (power + 1) - low ** (power + 1)) / ((power + 1) * (high - low))
+
+
+def split_factor(data: DataConfig, power: float) -> float:
+    r"""$E[\sum_p z_p^q] / E[(\sum_p z_p)^q]$: how splitting over C_p patches lowers the moment.
+
+    $C^{1-q}$ for an equal split; for a random split (uniform on the simplex)
+    $C \cdot \Gamma(1+q)\Gamma(C)/\Gamma(C+q)$.
+    """
+    c = data.patches_per_feature
+    if data.patch_split == "equal":
+        return float(c ** (1 - power))
+    return float(c * np.exp(gammaln(1 + power) + gammaln(c) - gammaln(c + power)))
+
+
+def label_moment(data: DataConfig, power: float) -> float:
+    r"""$E[\sum_p z_p^q]$ of a view of the label in a multi-view sample (mean over views)."""
+    factors = data.view_strengths or (1.0,)
+    return (
+        uniform_moment(data.label_strength, power)
+        * split_factor(data, power)
+        * float(np.mean(np.power(factors, power)))
+    )
+
+
+def foreign_moment(data: DataConfig, power: float) -> float:
+    r"""$E[\sum_p z_p^q]$ of a foreign feature in a multi-view sample."""
+    return uniform_moment(data.foreign_strength, power) * split_factor(data, power)
+
+
+def expected_maximum(neurons: int) -> float:
+    r"""$E[\max_{r \le m} g_r^+]$ of m standard normal numbers: the start's Λ_0 in units of σ₀."""
+    value, _ = quad(lambda x: 1 - norm.cdf(x) ** neurons, 0, np.inf)
+    return float(value)
+
+
+def _phase(overlap: np.ndarray | float, power: float) -> np.ndarray:
+    r"""$\int_\Lambda d\lambda/\lambda^{q-1}$ up to a constant: $\Lambda^{-(q-2)}/(q-2)$; at q = 2, $-\log\Lambda$."""
+    overlap = np.maximum(np.asarray(overlap, float), 1e-300)
+    if abs(power - 2) < 1e-9:
+        return -np.log(overlap)
+    return overlap ** (2 - power) / (power - 2)
+
+
+def _from_phase(phase: np.ndarray, power: float) -> np.ndarray:
+    if abs(power - 2) < 1e-9:
+        return np.exp(-phase)
+    inside = phase * (power - 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(inside > 0, np.maximum(inside, 1e-300) ** (1 / (2 - power)), np.inf)
+
+
+def growth_rate(data: DataConfig, network: NetworkConfig) -> float:
+    r"""The factor a of tensor power iteration $d\Lambda/dt = a\,\Lambda^{q-1}$.
+
+    $a = \frac1k (1 - \frac1k) (1-\mu) E[\sum_p z_p^q] / \varrho^{q-1}$, from the multi-view samples, while the
+    gradient is not yet dying.
+    """
+    k, q = data.num_classes, network.relu_power
+    moment = label_moment(data, q)
+    return (1 - 1 / k) / k * (1 - data.single_view_fraction) * moment / network.relu_threshold ** (q - 1)
+
+
+def tensor_power_time(start: np.ndarray | float, rate: float, power: float, threshold: float) -> np.ndarray:
+    r"""Time in which $d\Lambda/dt = a\,\Lambda^{q-1}$ takes Λ from its start to the threshold ϱ.
+
+    $t^* = (\Lambda(0)^{-(q-2)} - \varrho^{-(q-2)}) / (a (q-2))$; at q = 2 $\log(\varrho/\Lambda(0))/a$.
+
+    Args:
+        start: Λ(0).
+        rate: a, see `growth_rate`.
+        power: q.
+        threshold: ϱ.
+
+    Returns:
+        t*; 0 where Λ(0) ≥ ϱ.
+    """
+    return np.maximum(_phase(start, power) - _phase(threshold, power), 0.0) / rate
+
+
+def tensor_power_loser(
+    loser: np.ndarray | float, winner: np.ndarray | float, ratio: np.ndarray | float, power: float, threshold: float
+) -> np.ndarray:
+    r"""Overlap of the loser when the winner has reached ϱ.
+
+    $\Lambda'(t^*)^{-(q-2)} = \Lambda'(0)^{-(q-2)} - \frac{S'}{S}(\Lambda(0)^{-(q-2)} - \varrho^{-(q-2)})$.
+
+    Args:
+        loser: Λ'(0).
+        winner: Λ(0).
+        ratio: S'/S.
+        power: q.
+        threshold: ϱ.
+
+    Returns:
+        Λ'(t*), at most ϱ.
+    """
+    phase = _phase(loser, power) - ratio * np.maximum(_phase(winner, power) - _phase(threshold, power), 0.0)
+    return np.minimum(_from_phase(np.maximum(phase, _phase(threshold, power)), power), threshold)
+
+
+def label_logit(study: Study, time: float) -> float:
+    r"""Logit gap of a multi-view sample after its view was learned: $\log((k-1)(1 + E[Z^2]\,t/k))$.
+
+    Solves $\dot F = \frac1k E[Z^2] (k-1) e^{-F}$ for one winning neuron in the linear part of the activation.
+    """
+    k = study.data.num_classes
+    return math.log(max(k - 1, 1)) + math.log1p(label_moment(study.data, 2.0) * max(time, 0.0) / k)
+
+
+def winner_overlap(study: Study, time: float) -> float:
+    r"""Overlap W of a winner: $W = (F + (1 - 1/q)\varrho\,C_p)/E[Z]$ with the label logit F of `label_logit`."""
+    network = study.network
+    bend = (1 - 1 / network.relu_power) * network.relu_threshold * study.data.patches_per_feature
+    return (label_logit(study, time) + bend) / uniform_moment(study.data.label_strength, 1.0)
+
+
+def single_view_rate(study: Study) -> float:
+    r"""The factor b of $d\Lambda'/dt = b\,\Lambda'^{q-1}$ from the single-view samples of a losing view.
+
+    $b = \frac{\mu}{kL} E[\sum_p z_p^q]/\varrho^{q-1}$, while these samples are neither classified nor memorised.
+    """
+    data, network = study.data, study.network
+    share = data.single_view_fraction / (data.num_classes * data.num_views)
+    return share * label_moment(data, network.relu_power) / network.relu_threshold ** (network.relu_power - 1)
+
+
+def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray | float, study: Study) -> np.ndarray:
+    r"""Phase by which steps of size η lag behind the flow $\dot\Lambda = a \Lambda^{q-1}$ from start to end.
+
+    One step changes the phase $\Lambda^{-(q-2)}/(q-2)$ by $-\eta a (1 - \frac{q-1}{2} \eta a \Lambda^{q-2} + \dots)$,
+    so the lag is $\frac{q-1}{2} \eta a \log(\Lambda_{end}/\Lambda(0))$ to first order.
+    """
+    ratio = np.maximum(end, 1e-300) / np.maximum(start, 1e-300)
+    return (study.network.relu_power - 1) / 2 * study.train.learning_rate * rate * np.log(np.maximum(ratio, 1.0))
+
+
+def held_back_residual(study: Study, unlearned: np.ndarray | float) -> np.ndarray:
+    r"""Label residual 1 − p_y of a learned class while a share u of the other classes is still unlearned.
+
+    In unlearned classes' samples a trace of the learned view wins too much: its gradient pushes the winner down, and
+    the label's own samples have to push back. Quasi-static balance of the two, solved for the overlap W:
+
+    $1 - p_y(W) = s (1 - \tfrac1k)\,u\,\frac{\bar z_f}{\bar z}\, act'(\bar z_f W)\, p_f(W)$ with
+    $p_y = (1 + (k-1)e^{-act(\bar z W)})^{-1}$ and $p_f = (1 + (k-1)e^{-act(\bar z_f W)})^{-1}$.
+
+    Args:
+        study: the configuration.
+        unlearned: u in [0, 1].
+
+    Returns:
+        The residual, shape of u; 0 at u = 0.
+    """
+    data, network = study.data, study.network
+    k, q, threshold = data.num_classes, network.relu_power, network.relu_threshold
+    parts = data.patches_per_feature
+    label, foreign = (
+        uniform_moment(data.label_strength, 1.0) / parts,
+        uniform_moment(data.foreign_strength, 1.0) / parts,
+    )
+    overlap = np.linspace(threshold, 60 * threshold, 6000) / label
+
+    def activation(z: float) -> np.ndarray:
+        bent = np.minimum(z * overlap, threshold)
+        return parts * (bent**q / (q * threshold ** (q - 1)) + np.maximum(z * overlap - threshold, 0.0))
+
+    residual = 1 - 1 / (1 + (k - 1) * np.exp(-activation(label)))
+    share = 1 / (1 + (k - 1) * np.exp(-activation(foreign)))
+    slope = np.minimum(foreign * overlap / threshold, 1.0) ** (q - 1)
+    push = data.feature_sparsity * (1 - 1 / k) * foreign / label * slope * share
+    unlearned = np.asarray(unlearned, float)
+    # Residual falls and push grows along W: the first W at which the push wins is the balance.
+    index = (residual < unlearned[..., None] * push).argmax(-1)
+    return np.where(unlearned > 0, residual[index], 0.0)
+
+
+class TimeScales(NamedTuple):
+    """The clocks of section 6, in time units η · steps.
+
+    Attributes:
+        view: a view is learned from multi-view data.
+        memorise_naive: a single-view sample is memorised through noise alone.
+        memorise: the same through the weak-view patch, which the winner has already lifted.
+        second: the losing view is learned from single-view samples.
+        trace: a student learns a missing view from its traces in other classes.
+        training: the time that training takes, η · T.
+        distillation: the time that the teacher is on.
+    """
+
+    view: float
+    memorise_naive: float
+    memorise: float
+    second: float
+    trace: float
+    training: float
+    distillation: float
+
+
+def _effective_samples(data: DataConfig) -> float:
+    """Inverse weight of one single-view training sample."""
+    if data.representation == "limit_single_view_noise" and data.single_view_fraction > 0:
+        return data.num_single_view_train / data.single_view_fraction
+    return float(data.num_train)
+
+
+def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScales:
+    """All clocks of a study, from the typical start overlap c·σ₀ (c: `expected_maximum` of m normal numbers).
+
+    Args:
+        study: the configuration.
+        distill: which distillation the trace clock is for; default `study.self_distill`.
+
+    Returns:
+        The clocks; infinite where a channel does not exist (no noise, no single-view samples, no traces).
+    """
+    data, network, train = study.data, study.network, study.train
+    distill = distill or study.self_distill
+    q, threshold, k = network.relu_power, network.relu_threshold, data.num_classes
+    c = expected_maximum(network.neurons_per_class)
+    start = c * network.init_std
+    rate = growth_rate(data, network)
+    view = float(tensor_power_time(start, rate, q, threshold))
+    training = train.learning_rate * train.num_steps
+    infinite = math.inf
+    samples = _effective_samples(data)
+    nu, mu = data.noise_norm, data.single_view_fraction
+    naive = memorise = second = trace = infinite
+    if nu > 0 and mu > 0:
+        naive = float(tensor_power_time(start * nu, nu**2 / (samples * threshold ** (q - 1)), q, threshold))
+        weak = data.weak_view_strength * uniform_moment(data.label_strength, 1.0) / data.patches_per_feature
+        slope = min(weak * winner_overlap(study, training) / threshold, 1.0) ** (q - 1)
+        missing = max(data.num_views - 1, 1)
+        if slope > 0:
+            memorise = view + samples * math.log(k) / (nu**2 * slope * missing)
+        memorise = min(memorise, naive)
+    loser = float(tensor_power_loser(0.75 * start, start, 1.0, q, threshold))
+    if mu > 0:
+        second = float(tensor_power_time(loser, single_view_rate(study), q, threshold))
+    share = data.feature_sparsity / k
+    if share > 0 and foreign_moment(data, q) > 0 and distill.weight > 0:
+        # Residual of the soft output on a trace: between the label at the cap and nothing, about 1/3.
+        push = (k - 1) / k * share * distill.weight / 3
+        trace = float(tensor_power_time(loser, push * foreign_moment(data, q) / threshold ** (q - 1), q, threshold))
+    return TimeScales(view, naive, memorise, second, trace, training, train.learning_rate * distill.num_steps)
+
+
+def idealised_single_error(num_views: int, generation: int = 0) -> float:
+    r"""Share of views missed on single-view data, $(1 - 1/L)^{g+1}$; generation 0 is a single network."""
+    return (1 - 1 / num_views) ** (generation + 1)
+
+
+def ideal_overlaps(start: np.ndarray, moments: np.ndarray, study: Study) -> np.ndarray:
+    r"""What tensor power iteration and the dying gradient make of a start, class by class.
+
+    The winner is $\arg\max_\ell \Lambda_\ell(0) S_\ell^{1/(q-2)}$ (the first to reach ϱ). Losers then stand at
+    `tensor_power_loser`, and creep while the winner grows to W, $d\Lambda'/d\Lambda = (S'/S)(\Lambda'/\varrho)^{q-1}$,
+    and, until they are memorised, from the single-view samples of their own, $d\Lambda'/dt = b \Lambda'^{q-1}$ with
+    b of `single_view_rate`. A loser that reaches ϱ on the way shares the rest of the growth.
+
+    Args:
+        start: Λ(0), shape [..., k, L].
+        moments: S_{i,ℓ}, broadcastable to start.
+        study: the configuration.
+
+    Returns:
+        Λ at the end, shape of start; a class without any positive start overlap stays at 0.
+    """
+    q, threshold = study.network.relu_power, study.network.relu_threshold
+    final_winner = winner_overlap(study, study.train.learning_rate * study.train.num_steps)
+    moments = np.broadcast_to(moments, start.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        arrival = np.where(start > 0, (_phase(start, q) - _phase(threshold, q)) / moments, np.inf)
+    winner = arrival.argmin(-1)[..., None]
+    first = np.take_along_axis(start, winner, -1)
+    ratio = moments / np.take_along_axis(moments, winner, -1)
+    loser_phase = _phase(start, q) - ratio * np.maximum(_phase(first, q) - _phase(threshold, q), 0.0)
+    room = loser_phase - _phase(threshold, q)  # phase that is left until the loser reaches ϱ
+    # Phase that the loser gains while the winner grows to W, and from single-view samples until they are memorised.
+    creep = ratio * (final_winner - threshold) / threshold ** (q - 1)
+    clock = time_scales(study)
+    creep = creep + single_view_rate(study) * max(min(clock.memorise, clock.training), 0.0)
+    k = start.shape[-2]
+    rates = moments / moments.mean((-2, -1), keepdims=True) * growth_rate(study.data, study.network)
+    learned_at = np.where(start > 0, np.maximum(_phase(start, q) - _phase(threshold, q), 0.0) / rates, np.inf).min(-1)
+    ends = np.sort(np.minimum(learned_at, clock.training), -1)  # when the 1st, 2nd, … class is learned
+    if study.train.optimizer == "sgd":
+        gained = _from_phase(np.maximum(loser_phase, _phase(threshold, q)), q)
+        lag = step_size_lag(first, threshold, rates, study) - step_size_lag(start, gained, rates, study)
+        creep = creep + np.maximum(lag, 0.0)
+    residuals = held_back_residual(study, 1 - np.arange(1, k) / k)
+    spans = np.diff(ends, axis=-1) * residuals  # residual time between neighbouring arrivals
+    after = np.concatenate([np.cumsum(spans[..., ::-1], -1)[..., ::-1], np.zeros_like(spans[..., :1])], -1)
+    rank = np.argsort(np.argsort(learned_at, -1), -1)
+    creep = creep + rates * np.take_along_axis(after, rank, -1)[..., None]
+    reached = (room <= creep) & (start > 0)
+    spent = np.clip(room / np.maximum(creep, 1e-300), 0, 1)  # share of the winner's growth before that
+    shared = threshold + (1 - spent) * (final_winner - threshold) / 2
+    crept = np.minimum(_from_phase(np.maximum(loser_phase - creep, _phase(threshold, q)), q), threshold)
+    loser = np.where(reached, shared, np.where(start > 0, crept, 0.0))
+    is_winner = np.arange(start.shape[-1]) == winner
+    largest = np.where(is_winner, -np.inf, np.where(reached, shared, -np.inf)).max(-1, keepdims=True)
+    winner_value = np.where(np.isfinite(largest), final_winner + threshold - largest, final_winner)
+    out = np.where(is_winner, winner_value, loser)
+    return np.where(first > 0, out, 0.0)
+
+
+class Condition(NamedTuple):
+    """One line of the regime check: a statement, its two sides as numbers, and whether it holds."""
+
+    name: str
+    statement: str
+    left: float
+    right: float
+    holds: bool
+
+
+def regime(study: Study) -> list[Condition]:
+    """Whether a configuration lies where the theory speaks: each condition with its numbers.
+
+    "Much smaller" is read as a factor: a tenth for the start (trials: 0.035 worked, 0.18 did not), a fifth for
+    trained noise overlaps (0.15 dragged the loser along at σ_p‖w‖ = 0.3, ϱ = 0.5), and at most 30 % of classes
+    may end with both views, by the closed form of `ideal_overlaps` at typical starts.
+    """
+    data, network = study.data, study.network
+    q, threshold = network.relu_power, network.relu_threshold
+    clock = time_scales(study)
+    start = expected_maximum(network.neurons_per_class) * network.init_std
+    rng = np.random.default_rng(0)
+    draws = network.init_std * rng.standard_normal((400, 10, data.num_views, network.neurons_per_class)).max(-1).clip(0)
+    factors = np.power(data.view_strengths or (1.0,) * data.num_views, q)
+    final = np.sort(ideal_overlaps(draws, factors * label_moment(data, q), study), -1)
+    both = float((final[..., -1] < 2 * final[..., -2]).mean()) if data.num_views > 1 else 0.0
+    trained_noise = 0.0
+    if data.representation == "dense":
+        trained_noise = data.noise_std * winner_overlap(study, clock.training)
+    label, foreign = label_moment(data, q), foreign_moment(data, q)
+
+    def less(name: str, statement: str, left: float, right: float) -> Condition:
+        return Condition(name, statement, left, right, bool(left < right))
+
+    conditions = [
+        less("power", "q > 2, so that the winner takes all", 2.0, q),
+        less("small start", "c·σ₀ < ϱ/10", start, threshold / 10),
+        less("time to learn", "t_view < η·T", clock.view, clock.training),
+        less("views before memory", "t_view < t_memo", clock.view, clock.memorise),
+        less("time to memorise", "t_memo < η·T", clock.memorise, clock.training),
+        less("second view stays out", "η·T < t_second", clock.training, clock.second),
+        less("clear winners", "share of classes with both views < 0.3", both, 0.3),
+        less("missing view is fatal", "ρ < Γ · low end", data.weak_view_strength, data.single_view_foreign_strength),
+        less(
+            "foreign features",
+            "expected foreign classes s(k−1)/k > 1",
+            1.0,
+            data.feature_sparsity * (1 - 1 / data.num_classes),
+        ),
+        less(
+            "traces are weak",
+            "largest foreign strength < smallest label strength",
+            data.foreign_strength[1],
+            data.label_strength[0],
+        ),
+        less("small noise overlaps", "σ_p·‖w‖ < ϱ/5 (0 in the limit of large d)", trained_noise, threshold / 5),
+    ]
+    for name in ("distill", "self_distill"):
+        section: DistillConfig = getattr(study, name)
+        if section.objective == "one_sided":
+            conditions.append(
+                less(
+                    f"traces outrun foreign overlaps ({name})",
+                    "E[z_label^q] < (k−1)·E[z_foreign^q]",
+                    label,
+                    (data.num_classes - 1) * foreign,
+                )
+            )
+        trace = time_scales(study, section)
+        conditions.append(less(f"time to distil ({name})", "t_trace < η·steps", trace.trace, trace.distillation))
+    return conditions

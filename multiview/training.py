@@ -1,0 +1,92 @@
+"""Training one network: the pure step and the loop. Blocks of many networks are `batching`'s business."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float
+
+from multiview.config import DistillConfig, NetworkConfig, TrainConfig
+from multiview.data import MultiViewDataset
+from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
+from multiview.network import Parameters, logits
+from multiview.representations import Patches
+
+
+class Task(NamedTuple):
+    """What a network is trained on: the samples with their ground truth, and their patches as it sees them."""
+
+    data: MultiViewDataset
+    patches: Patches
+
+
+class TrainingState(NamedTuple):
+    """What the next step needs: the parameters and the optimiser's own state."""
+
+    parameters: Parameters
+    optimizer_state: Any
+
+
+def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
+    """The named optax optimiser at the study's learning rate; "sgd" is plain gradient descent."""
+    optimizer: optax.GradientTransformation = getattr(optax, train.optimizer)(train.learning_rate)
+    return optimizer
+
+
+def step(
+    state: TrainingState,
+    index: Array,
+    task: Task,
+    teacher_logits: Float[Array, "n k"] | None,
+    network: NetworkConfig,
+    train: TrainConfig,
+    distill: DistillConfig | None,
+) -> TrainingState:
+    """One full-batch step.
+
+    The logits' gradient is that of the cross-entropy, plus, once `index` has reached `distill.onset_step`,
+    `distill.weight` times the distillation term.
+
+    Args:
+        state: parameters and optimiser state.
+        index: number of the step.
+        task: the training samples.
+        teacher_logits: the (scaled) teacher on the same samples; None without a teacher.
+        network: activation.
+        train: optimiser and learning rate.
+        distill: the distillation term; None without a teacher.
+
+    Returns:
+        The next state.
+    """
+    outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), state.parameters)
+    push = cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights)
+    if distill is not None and teacher_logits is not None:
+        term = distillation_logit_gradient(outputs, teacher_logits, task.data.weights, distill)
+        push = push + jnp.where(index >= distill.onset_step, distill.weight, 0.0).astype(push.dtype) * term
+    (gradient,) = pull_back(push)
+    updates, optimizer_state = make_optimizer(train).update(gradient, state.optimizer_state, state.parameters)
+    return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state)
+
+
+def advance(
+    state: TrainingState,
+    first_step: Array | int,
+    last_step: Array | int,
+    task: Task,
+    teacher_logits: Float[Array, "n k"] | None,
+    network: NetworkConfig,
+    train: TrainConfig,
+    distill: DistillConfig | None,
+) -> TrainingState:
+    """Take the steps `first_step` … `last_step` − 1 on the device, without a word to the host."""
+    return jax.lax.fori_loop(
+        first_step,
+        last_step,
+        lambda index, s: step(s, index, task, teacher_logits, network, train, distill),
+        state,
+    )
