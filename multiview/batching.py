@@ -6,7 +6,9 @@ how many others were asked for: seed 7 is the same network, bit by bit, in any b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -163,7 +165,7 @@ def train_networks(
         distill: distillation term, with a teacher.
         recorder: what to record; a pure function of one network, run on the device.
         record_at: when, as steps counted from this call's start; log-spaced by default.
-        progress: called with the number of network-steps that were just finished.
+        progress: called with the number of network-steps that were just finished, from any of the worker threads.
 
     Returns:
         The trained networks.
@@ -177,12 +179,12 @@ def train_networks(
     dimension = data.patch_dim if task.data.patches is not None else data.num_features
     if task.data.patches is not None:
         dimension = int(task.data.patches.shape[-1])
-    blocks: list[tuple[Any, ...]] = []
-    for begin in range(0, count, size):
+
+    def train_block(begin: int) -> tuple[Any, ...]:
         indices = np.minimum(np.arange(begin, begin + size), count - 1)  # the last block repeats its last seed
         real = min(size, count - begin)
         if resume is not None:
-            state = jax.tree.map(lambda a, i=indices: a[i], resume)
+            state = jax.tree.map(lambda a: a[indices], resume)
         else:
             state = _start(keys[indices], task, network, data.num_classes, dimension, train)  # type: ignore[index]
         teacher = None if teacher_logits is None else jnp.asarray(teacher_logits)[indices]
@@ -190,16 +192,8 @@ def train_networks(
         outputs = jnp.zeros(())
         for target in times:
             if target > now:
-                state = _advance(
-                    state,
-                    jnp.int32(first_step + now),
-                    jnp.int32(first_step + target),
-                    task,
-                    teacher,
-                    network,
-                    train,
-                    distill,
-                )
+                first, last = jnp.int32(first_step + now), jnp.int32(first_step + target)
+                state = _advance(state, first, last, task, teacher, network, train, distill)
             measures, outputs = _record(state.parameters, task, features, network, data.num_views, recorder)
             outputs.block_until_ready()
             recorded.append(measures)
@@ -209,10 +203,18 @@ def train_networks(
         finite = jnp.stack([jnp.isfinite(a).reshape(size, -1).all(1) for a in jax.tree.leaves(state.parameters)]).all(0)
         finite &= jnp.isfinite(outputs).reshape(size, -1).all(1)
         stacked = jax.tree.map(lambda *a: np.stack([np.asarray(x) for x in a], axis=1), *recorded)
-        blocks.append(jax.tree.map(lambda a, n=real: a[:n], (state, np.asarray(outputs), stacked, np.asarray(finite))))
+        return jax.tree.map(lambda a: a[:real], (state, np.asarray(outputs), stacked, np.asarray(finite)))
+
+    with ThreadPoolExecutor(num_workers()) as pool:
+        blocks = list(pool.map(train_block, range(0, count, size)))
     state = jax.tree.map(lambda *a: jnp.concatenate(a), *[b[0] for b in blocks])
     train_logits, records, finite = jax.tree.map(lambda *a: np.concatenate(a), *[b[1:] for b in blocks])
     return Trained(state, train_logits, times, records, finite)
+
+
+def num_workers() -> int:
+    """Blocks in flight: one for each core on the CPU, where a block alone leaves cores idle; one on an accelerator."""
+    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
 
 
 @partial(jax.jit, static_argnames=("network",))
@@ -228,9 +230,11 @@ def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig
 def block_logits(study: Study, weights: Array, keys: Array, task: Task) -> np.ndarray:
     """Logits of all networks on one chunk of test samples [S, n, k], in blocks like training."""
     size = study.train.block_size
-    out = []
-    for begin in range(0, len(weights), size):
+
+    def one_block(begin: int) -> np.ndarray:
         indices = np.minimum(np.arange(begin, begin + size), len(weights) - 1)
         values = _test_logits(weights[indices], keys[indices], task, study.network)
-        out.append(np.asarray(values)[: min(size, len(weights) - begin)])
-    return np.concatenate(out)
+        return np.asarray(values)[: min(size, len(weights) - begin)]
+
+    with ThreadPoolExecutor(num_workers()) as pool:
+        return np.concatenate(list(pool.map(one_block, range(0, len(weights), size))))

@@ -159,7 +159,7 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
     if arguments.data:
         from multiview.data import load_dataset
 
-        inputs["own_data"] = load_dataset(arguments.data, study.data)
+        inputs["own_data"], inputs["own_features"] = load_dataset(arguments.data, study.data)
     if arguments.teacher:
         from multiview.distillation import load_teacher
 
@@ -388,10 +388,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     try:
         arguments, unknown = parser.parse_known_args(argv)
-        for word in unknown:
+        for word, following in zip(unknown, [*unknown, ""][1:], strict=True):
             if word.startswith("--"):
                 name, _, value = word[2:].partition("=")
-                convert(name.replace("-", "_"), value or "…")
+                convert(name.replace("-", "_"), value or following)
             raise ConfigError(f"{word!r} is not understood; see multiview --help")
         if not arguments.command:
             parser.print_help()

@@ -136,7 +136,7 @@ class TrainConfig:
     num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1))
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
     dtype: Literal["float32", "float64"] = parameter("float32", "precision of training")
-    block_size: int = parameter(4, "seeds trained together by one compiled program", **_at_least(1))
+    block_size: int = parameter(2, "seeds trained together by one compiled program", **_at_least(1))
     num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2))
 
 
@@ -354,8 +354,8 @@ def load_toml(path: str | Path) -> Study:
         mapping = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"--config = {str(path)!r} is not valid TOML: {error}") from None
-    name = mapping.pop("preset", None)
-    return from_mapping(mapping, load_preset(name) if isinstance(name, str) and name != "custom" else None)
+    name = mapping.pop("preset", "custom")
+    return from_mapping(mapping, None if name == "custom" else load_preset(name))
 
 
 def preset_names() -> list[str]:

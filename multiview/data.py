@@ -74,7 +74,7 @@ def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = j
     return jnp.linalg.qr(gaussian)[0].T
 
 
-@partial(jax.jit, static_argnames=("config", "num_samples", "kind", "dtype"))
+@partial(jax.jit, static_argnames=("config", "num_samples", "kind", "dtype", "equal_classes"))
 def sample_dataset(
     key: Key[Array, ""],
     config: DataConfig,
@@ -82,6 +82,7 @@ def sample_dataset(
     kind: Kind = "mixture",
     features: Float[Array, "f d"] | None = None,
     dtype: Any = jnp.float32,
+    equal_classes: bool = False,
 ) -> MultiViewDataset:
     r"""Draw samples of section 3's distribution.
 
@@ -95,6 +96,7 @@ def sample_dataset(
         kind: "multi_view", "single_view", or "mixture" (single-view with probability μ, independently).
         features: orthonormal rows v_{j,ℓ}; when given, dense vectors are made as well.
         dtype: of the floating-point arrays.
+        equal_classes: label sample n with class n mod k instead of a uniformly random one.
 
     Returns:
         The dataset, with equal weights 1/N.
@@ -110,7 +112,7 @@ def sample_dataset(
         )
     )
     uniform = partial(jax.random.uniform, dtype=dtype)
-    labels = jax.random.randint(keys["label"], (n,), 0, k)
+    labels = jnp.arange(n) % k if equal_classes else jax.random.randint(keys["label"], (n,), 0, k)
     single = {
         "mixture": uniform(keys["kind"], (n,)) < config.single_view_fraction,
         "multi_view": jnp.zeros(n, bool),
@@ -196,13 +198,17 @@ def training_set(seed: int, replicate: int, config: DataConfig, dtype: Any = jnp
 
     In `limit_single_view_noise` the set is exactly N − N_s multi-view samples without noise, of total weight
     1 − μ, and N_s single-view samples with noise, of total weight μ; otherwise it is N draws of the mixture.
+    The multi-view samples there stand for a much larger set, in which all classes are equally frequent, so the
+    batch has equal classes: with 14 random samples a class, a class of 4 would learn 3.5 times too late.
     """
     key = streams.stream(seed, streams.TRAINING_DATA, replicate)
     if config.representation != "limit_single_view_noise":
         return sample_dataset(key, config, config.num_train, "mixture", world_features(seed, config, dtype), dtype)
     num_single = config.num_single_view_train
     multi_key, single_key = jax.random.split(key)
-    multi = sample_dataset(multi_key, config, config.num_train - num_single, "multi_view", None, dtype)
+    multi = sample_dataset(
+        multi_key, config, config.num_train - num_single, "multi_view", None, dtype, equal_classes=True
+    )
     mu = config.single_view_fraction if num_single else 0.0
     multi = dataclasses.replace(multi, weights=multi.weights * (1 - mu), noise_norms=0 * multi.noise_norms)
     if not num_single:
@@ -213,15 +219,22 @@ def training_set(seed: int, replicate: int, config: DataConfig, dtype: Any = jnp
 
 
 def held_out_set(
-    seed: int, replicate: int, config: DataConfig, kind: Kind, num_samples: int, chunk: int, dtype: Any = jnp.float32
+    seed: int,
+    replicate: int,
+    config: DataConfig,
+    kind: Kind,
+    num_samples: int,
+    chunk: int,
+    features: Float[Array, "f d"] | None = None,
+    dtype: Any = jnp.float32,
 ) -> MultiViewDataset:
-    """Chunk number `chunk` of a replicate's fresh test samples of one kind.
+    """Chunk number `chunk` of a replicate's fresh test samples of one kind, dense if `features` are given.
 
     In `limit_single_view_noise`, multi-view test samples carry no noise, like the multi-view training samples.
     """
     index = {"mixture": 0, "multi_view": 1, "single_view": 2}[kind]
     key = streams.stream(seed, streams.TEST_DATA, replicate, index, chunk)
-    data = sample_dataset(key, config, num_samples, kind, world_features(seed, config, dtype), dtype)
+    data = sample_dataset(key, config, num_samples, kind, features, dtype)
     if config.representation == "limit_single_view_noise" and kind == "multi_view":
         data = dataclasses.replace(data, noise_norms=0 * data.noise_norms)
     return data
@@ -285,8 +298,15 @@ def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None,
         raise
 
 
-def load_dataset(path: str | Path, config: DataConfig) -> MultiViewDataset:
+def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset, Float[Array, "f d"] | None]:
     """Read a dataset from .npz: one written by `save_dataset`, or a user's own `patches` [N, P, d] and `labels` [N].
+
+    Args:
+        path: the file.
+        config: the configuration that the data has to fit.
+
+    Returns:
+        The dataset, and the feature vectors [kL, d] if the file holds them.
 
     Raises:
         ConfigError: the file is unreadable, lacks an array, or an array has a wrong shape or value.
@@ -321,14 +341,24 @@ def load_dataset(path: str | Path, config: DataConfig) -> MultiViewDataset:
     missing = [name for name in _FILE_FIELDS[:8] if name not in arrays or len(arrays[name]) != n]
     if missing:
         raise ConfigError(f"{path}: array {missing[0]!r} is missing or not of length {n}")
+    if patches is not None and config.representation != "dense":
+        raise ConfigError(
+            f"data.representation = {config.representation!r} is not allowed with dense patches: it must be dense"
+        )
+    features = arrays.get("features")
+    if features is not None and patches is not None and features.shape != (config.num_features, patches.shape[2]):
+        raise ConfigError(
+            f"{path}: features has shape {features.shape}; [{config.num_features}, {patches.shape[2]}] is allowed"
+        )
     floating = {"coefficients", "noise_norms", "weights", "feature_noise", "patches"}
-    return MultiViewDataset(
+    data = MultiViewDataset(
         **{
             name: jnp.asarray(arrays[name], jnp.float32 if name in floating else None)
             for name in _FILE_FIELDS
             if name in arrays
         }
     )
+    return data, None if features is None or patches is None else jnp.asarray(features, jnp.float32)
 
 
 def load_npz(path: str | Path) -> dict[str, np.ndarray]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from scipy.special import logsumexp
 
 
 def average_logits(logits: np.ndarray, scale: float = 1.0) -> np.ndarray:
@@ -21,5 +22,13 @@ def average_logits(logits: np.ndarray, scale: float = 1.0) -> np.ndarray:
 
 def average_probabilities(logits: np.ndarray) -> np.ndarray:
     r"""Logarithm of the mean probability, $\log \frac1K \sum_a \mathrm{softmax}(F^{(a)})$, shape [N, k]."""
-    log_probability = logits - logsumexp(logits, axis=-1, keepdims=True)
-    return logsumexp(log_probability, axis=0) - np.log(len(logits))
+    probability = np.exp(logits - logits.max(-1, keepdims=True))
+    probability /= probability.sum(-1, keepdims=True)
+    return np.log(np.maximum(probability.mean(0), np.finfo(logits.dtype).tiny))
+
+
+# How `verify` combines the single networks, by the name of the group that results.
+ENSEMBLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "ensemble": average_logits,
+    "ensemble_probabilities": average_probabilities,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,22 +16,22 @@ from multiview.analysis.errors import ErrorCounts
 from multiview.batching import block_logits
 from multiview.config import Study
 from multiview.data import Kind, held_out_set
-from multiview.ensemble import average_logits, average_probabilities
+from multiview.ensemble import ENSEMBLES
 from multiview.representations import represent
 from multiview.training import Task
 
 # Samples a chunk: large enough that a call's overhead vanishes, small enough for dense patches of large d.
 CHUNK = 1000
 
-Ensembles = dict[str, Callable[[np.ndarray], np.ndarray]]
-ENSEMBLES: Ensembles = {"ensemble": average_logits, "ensemble_probabilities": average_probabilities}
 
-
-def held_out_chunks(study: Study, replicate: int, kind: Kind, num_samples: int) -> Iterator[Task]:
-    """Fresh test samples of one kind, in chunks of `CHUNK`."""
+def held_out_chunks(
+    study: Study, replicate: int, kind: Kind, num_samples: int, features: Array | None = None
+) -> Iterator[Task]:
+    """Fresh test samples of one kind, in chunks of `CHUNK`; dense if `features` are given."""
     dtype = jnp.dtype(study.train.dtype)
     for chunk, begin in enumerate(range(0, num_samples, CHUNK)):
-        data = held_out_set(study.seed, replicate, study.data, kind, min(CHUNK, num_samples - begin), chunk, dtype)
+        size = min(CHUNK, num_samples - begin)
+        data = held_out_set(study.seed, replicate, study.data, kind, size, chunk, features, dtype)
         yield Task(data, represent([data], study.data, dtype, row_multiple=64)[0])
 
 
@@ -39,8 +39,7 @@ def evaluate(
     study: Study,
     replicate: int,
     groups: dict[str, Array],
-    ensembles: Ensembles | None = None,
-    chunks: Mapping[Kind, Sequence[Task]] | None = None,
+    features: Array | None = None,
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], float]:
     """Wrong test samples of groups of networks, and of the ensembles of the group "single".
 
@@ -48,25 +47,21 @@ def evaluate(
         study: configuration.
         replicate: whose test streams to use.
         groups: weights [S, D, k, m] by name.
-        ensembles: how to combine the logits of group "single", by name; default: average of logits and of
-            probabilities.
-        chunks: test samples by kind; default: fresh ones of the study's sizes.
+        features: feature vectors of the world in the dense representation.
 
     Returns:
         By name, the numbers of wrong multi-view and single-view samples [S]; and the dark knowledge of the
         ensemble (share of pairs ordered right, from its logits on multi-view samples).
     """
-    ensembles = ENSEMBLES if ensembles is None else ensembles
     sizes: dict[Kind, int] = {
         "multi_view": study.data.num_test_multi_view,
         "single_view": study.data.num_test_single_view,
     }
-    names = [*groups, *(ensembles if "single" in groups else ())]
+    names = [*groups, *(ENSEMBLES if "single" in groups else ())]
     wrong: dict[str, list[Any]] = {name: [0, 0] for name in names}
     dark = []
     for index, kind in enumerate(sizes):
-        tasks = chunks[kind] if chunks else held_out_chunks(study, replicate, kind, sizes[kind])
-        for chunk, task in enumerate(tasks):
+        for chunk, task in enumerate(held_out_chunks(study, replicate, kind, sizes[kind], features)):
             labels = np.asarray(task.data.labels)
             for name, weights in groups.items():
                 keys = _noise_keys(
@@ -75,7 +70,7 @@ def evaluate(
                 outputs = block_logits(study, weights, keys, task)
                 wrong[name][index] = wrong[name][index] + (outputs.argmax(-1) != labels).sum(-1)
                 if name == "single":
-                    for ensemble, combine in ensembles.items():
+                    for ensemble, combine in ENSEMBLES.items():
                         together = combine(outputs)
                         wrong[ensemble][index] = wrong[ensemble][index] + (together.argmax(-1) != labels).sum()[None]
                         if ensemble == "ensemble" and kind == "multi_view" and chunk < 4:

@@ -169,7 +169,9 @@ def _vector_logits_forward(
     pre = jnp.einsum("npd,dkm->npkm", part.vectors, weights)
     if noise is not None and part.noise_norm is not None:
         pre = pre + part.noise_norm[..., None, None] * noise
-    return smoothed_relu(pre, power, threshold).sum((1, 3)), (pre, weights, part, noise is not None)
+    # Summed over neurons as a product with ones: a plain reduction is far slower on the CPU.
+    per_patch = jnp.einsum("npkm,m->npk", smoothed_relu(pre, power, threshold), jnp.ones(pre.shape[-1], pre.dtype))
+    return per_patch.sum(1), (pre, weights, part, noise is not None)
 
 
 def _vector_logits_reverse(

@@ -7,24 +7,30 @@ samples of this configuration. The 2.5 % and 97.5 % quantiles over those studies
 
 from __future__ import annotations
 
-import dataclasses
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from multiview import theory
+from multiview import streams, theory
+from multiview.analysis.dark_knowledge import classes_present, ordered_share
 from multiview.analysis.errors import combine
 from multiview.analysis.features import learned_views
-from multiview.config import Study
-from multiview.data import Kind
-from multiview.evaluation import evaluate, held_out_chunks
+from multiview.config import NetworkConfig, Study
+from multiview.data import Kind, MultiViewDataset, held_out_set
+from multiview.ensemble import ENSEMBLES
+from multiview.network import smoothed_relu
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
-NUM_STUDIES = 40
+NUM_STUDIES = 60
 # Test sets that the simulated replicates draw from, and samples of each kind in them.
 NUM_TEST_SETS = 8
 TEST_SAMPLES = 1000
+# Their streams lie beyond any study's own replicates.
+FIRST_TEST_SET = 1_000_000
 KINDS: tuple[Kind, ...] = ("multi_view", "single_view")
 
 
@@ -39,26 +45,38 @@ class Prediction(NamedTuple):
 def _moments(rng: np.random.Generator, study: Study) -> np.ndarray:
     """Empirical S_{i,ℓ} (up to a constant) of one training set's multi-view samples [k, L]."""
     data, q = study.data, study.network.relu_power
-    if data.representation == "limit_single_view_noise":
-        num_multi = data.num_train - data.num_single_view_train
-    else:
-        num_multi = round(data.num_train * (1 - data.single_view_fraction))
+    k = data.num_classes
     factors = np.power(data.view_strengths or (1.0,) * data.num_views, q)
-    counts = rng.multinomial(max(num_multi, 1), np.full(data.num_classes, 1 / data.num_classes))
+    if data.representation == "limit_single_view_noise":
+        counts = np.bincount(np.arange(data.num_train - data.num_single_view_train) % k, minlength=k)
+    else:
+        counts = rng.multinomial(round(data.num_train * (1 - data.single_view_fraction)), np.full(k, 1 / k))
     moments = np.empty((data.num_classes, data.num_views))
     for i, count in enumerate(np.maximum(counts, 1)):
         draws = rng.uniform(*data.label_strength, (count, data.num_views))
-        moments[i] = (draws**q).mean(0) * factors
+        moments[i] = (draws**q).mean(0) * factors * count / counts.mean()
     return moments
 
 
-def ideal_weights(overlaps: np.ndarray) -> np.ndarray:
-    """Networks with one neuron for each view that hold exactly these overlaps: [S, k, L] to [S, kL, k, L]."""
+@partial(jax.jit, static_argnames="network")
+def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig) -> Array:
+    """Logits of networks with one neuron for each view and no overlap with anything else.
+
+    Args:
+        overlaps: Λ, shape [S, k, L].
+        data: samples; their noise is not seen.
+        network: activation.
+
+    Returns:
+        Logits [S, n, k].
+    """
     seeds, k, views = overlaps.shape
-    weights = np.zeros((seeds, k, views, k, views), np.float32)
-    i, view = np.meshgrid(np.arange(k), np.arange(views), indexing="ij")
-    weights[:, i, view, i, view] = overlaps[:, i, view]
-    return weights.reshape(seeds, k * views, k, views)
+    of_feature = jnp.pad(overlaps.reshape(seeds, -1), ((0, 0), (0, 1)))  # index −1, the background, has overlap 0
+    values = smoothed_relu(
+        data.coefficients * of_feature[:, data.patch_feature], network.relu_power, network.relu_threshold
+    )
+    classes = jax.nn.one_hot(data.patch_feature // views, k, dtype=values.dtype)  # −1 // L is no class
+    return jnp.einsum("snp,npk->snk", values, classes)
 
 
 def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Prediction]:
@@ -76,24 +94,9 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
         generations) and dark_knowledge.
     """
     data, network = study.data, study.network
-    rng = np.random.default_rng([study.seed, 7])
-    # Ideal networks live in the limit of large d, whatever the representation of the study.
-    limit = dataclasses.replace(
-        study,
-        data=dataclasses.replace(
-            data,
-            representation="limit_single_view_noise",
-            noise_norm=0.0,
-            background_noise_norm=0.0,
-            feature_noise=0.0,
-            num_single_view_train=0,
-        ),
-        network=dataclasses.replace(network, neurons_per_class=data.num_views),
-        train=dataclasses.replace(study.train, block_size=study.students, dtype="float32"),
-    )
-    # Test streams beyond the study's own replicates.
+    rng = np.random.default_rng([study.seed, streams.PREDICTION])
     test_sets = [
-        {kind: list(held_out_chunks(limit, 10_000 + i, kind, TEST_SAMPLES)) for kind in KINDS}
+        [held_out_set(study.seed, FIRST_TEST_SET + i, data, kind, TEST_SAMPLES, 0) for kind in KINDS]
         for i in range(NUM_TEST_SETS)
     ]
     full = theory.winner_overlap(study, study.train.learning_rate * study.train.num_steps)
@@ -102,7 +105,7 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
         shape = (count, data.num_classes, data.num_views, network.neurons_per_class)
         return network.init_std * rng.standard_normal(shape, np.float32).max(-1).clip(0)
 
-    values: dict[str, list[list[float]]] = {}
+    values: dict[str, list[float]] = {}
     for index in range(num_studies * study.replicates):
         moments = _moments(rng, study)
         single = theory.ideal_overlaps(starts(study.seeds), moments, study)
@@ -119,12 +122,21 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
             taught = np.where((student[0] > 0) & teacher, full, student[1])
             groups[self_distilled_name(generation)] = taught
             teacher = learned_views(taught)
-        networks = {name: jnp.asarray(ideal_weights(overlaps)) for name, overlaps in groups.items()}
-        wrong, dark = evaluate(limit, 0, networks, chunks=test_sets[index % NUM_TEST_SETS])
-        for name, (multi, single_view) in wrong.items():
-            error = combine(multi / TEST_SAMPLES, single_view / TEST_SAMPLES, data.single_view_fraction)
-            values.setdefault(name, []).append([float(error.mean())])
-        values.setdefault("dark_knowledge", []).append([dark])
+        errors: dict[str, list[float]] = {}
+        for kind, samples in zip(KINDS, test_sets[index % NUM_TEST_SETS], strict=True):
+            labels = np.asarray(samples.labels)
+            outputs = {
+                n: np.asarray(ideal_logits(jnp.asarray(o, jnp.float32), samples, network)) for n, o in groups.items()
+            }
+            outputs |= {n: combine_logits(outputs["single"])[None] for n, combine_logits in ENSEMBLES.items()}
+            for name, values_of in outputs.items():
+                errors.setdefault(name, []).append(float((values_of.argmax(-1) != labels).mean()))
+            if kind == "multi_view":
+                present = classes_present(samples, data.num_classes, data.num_views)
+                values.setdefault("dark_knowledge", []).append(ordered_share(outputs["ensemble"][0], present, labels))
+        for name, (multi, single_view) in errors.items():
+            error = combine(np.array(multi), np.array(single_view), data.single_view_fraction)
+            values.setdefault(name, []).append(float(error))
     result = {}
     for name, numbers in values.items():
         means = np.array(numbers).reshape(num_studies, study.replicates).mean(1)

@@ -14,7 +14,7 @@ FEATURES = 3
 START = 4
 STUDENT_START = 5
 TEST_NOISE = 6
-PREDICTION = 7
+PREDICTION = 7  # of NumPy, in prediction.py
 
 
 def stream(seed: int, name: int, *indices: int) -> jax.Array:

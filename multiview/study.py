@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from multiview import streams
 from multiview.analysis.errors import ErrorCounts
 from multiview.analysis.lottery import view_moments
 from multiview.batching import Trained, start_keys, train_networks
-from multiview.config import Study
+from multiview.config import ConfigError, Study
 from multiview.data import MultiViewDataset, training_set, world_features
 from multiview.distillation import distil, ensemble_teacher, own_phase, own_teachers
 from multiview.evaluation import error_counts, evaluate
@@ -98,6 +99,7 @@ def run_study(
     *,
     distillation: bool = True,
     own_data: MultiViewDataset | None = None,
+    own_features: Array | None = None,
     own_teacher: np.ndarray | None = None,
 ) -> StudyResult:
     """Train and evaluate everything a study asks for.
@@ -107,27 +109,36 @@ def run_study(
         report: called with what is being trained and the network-steps done and in all.
         distillation: whether to train students.
         own_data: a user's own training set for every replicate, instead of the generator's.
+        own_features: its feature vectors [kL, d], from which test samples are drawn; needed with dense patches.
         own_teacher: a user's own teacher logits on it [N, k], instead of the ensemble's.
 
     Returns:
         The result; a network that turned non-finite is marked in `Group.finite`.
+
+    Raises:
+        ConfigError: own dense data without its features.
     """
+    if own_data is not None and own_data.patches is not None and own_features is None:
+        raise ConfigError("data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it")
     begin = time.perf_counter()
     total, done = total_network_steps(study, distillation), 0
+
+    lock = threading.Lock()
 
     def telling(what: str, replicate: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:
             nonlocal done
-            done += steps
-            if report is not None:
-                report(f"replicate {replicate + 1}/{study.replicates}: {what}", done, total)
+            with lock:
+                done += steps
+                if report is not None:
+                    report(f"replicate {replicate + 1}/{study.replicates}: {what}", done, total)
 
         progress(0)
         return progress
 
-    features: Array | None = (
-        None if own_data is not None else world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
-    )
+    features = own_features
+    if own_data is None:
+        features = world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
     per_replicate: list[dict[str, tuple[Trained, tuple[np.ndarray, np.ndarray]]]] = []
     ensembles: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
     dark: list[float] = []
@@ -143,7 +154,9 @@ def run_study(
         if distillation:
             trained |= _students(study, task, replicate, trained["single"].train_logits, own_teacher, features, telling)
         telling("testing", replicate)
-        wrong, dark_knowledge = evaluate(study, replicate, {n: t.weights for n, t in trained.items()})
+        wrong, dark_knowledge = evaluate(
+            study, replicate, {n: t.weights for n, t in trained.items()}, features=features
+        )
         per_replicate.append({n: (_without_state(t), wrong[n]) for n, t in trained.items()})
         ensembles.append({n: w for n, w in wrong.items() if n not in trained})
         dark.append(dark_knowledge)

@@ -6,6 +6,7 @@ the paper and which are this project's own is said there.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ def foreign_moment(data: DataConfig, power: float) -> float:
     return uniform_moment(data.foreign_strength, power) * split_factor(data, power)
 
 
+@functools.lru_cache
 def expected_maximum(neurons: int) -> float:
     r"""$E[\max_{r \le m} g_r^+]$ of m standard normal numbers: the start's Λ_0 in units of σ₀."""
     value, _ = quad(lambda x: 1 - norm.cdf(x) ** neurons, 0, np.inf)
@@ -136,7 +138,8 @@ def winner_overlap(study: Study, time: float) -> float:
     r"""Overlap W of a winner: $W = (F + (1 - 1/q)\varrho\,C_p)/E[Z]$ with the label logit F of `label_logit`."""
     network = study.network
     bend = (1 - 1 / network.relu_power) * network.relu_threshold * study.data.patches_per_feature
-    return (label_logit(study, time) + bend) / uniform_moment(study.data.label_strength, 1.0)
+    factor = float(np.mean(study.data.view_strengths or (1.0,)))
+    return (label_logit(study, time) + bend) / (factor * uniform_moment(study.data.label_strength, 1.0))
 
 
 def single_view_rate(study: Study) -> float:
@@ -155,8 +158,8 @@ def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray |
     One step changes the phase $\Lambda^{-(q-2)}/(q-2)$ by $-\eta a (1 - \frac{q-1}{2} \eta a \Lambda^{q-2} + \dots)$,
     so the lag is $\frac{q-1}{2} \eta a \log(\Lambda_{end}/\Lambda(0))$ to first order.
     """
-    ratio = np.maximum(end, 1e-300) / np.maximum(start, 1e-300)
-    return (study.network.relu_power - 1) / 2 * study.train.learning_rate * rate * np.log(np.maximum(ratio, 1.0))
+    growth = np.log(np.maximum(end, 1e-30)) - np.log(np.maximum(start, 1e-30))  # float32 underflows below
+    return (study.network.relu_power - 1) / 2 * study.train.learning_rate * rate * np.maximum(growth, 0.0)
 
 
 def held_back_residual(study: Study, unlearned: np.ndarray | float) -> np.ndarray:
@@ -194,8 +197,8 @@ def held_back_residual(study: Study, unlearned: np.ndarray | float) -> np.ndarra
     push = data.feature_sparsity * (1 - 1 / k) * foreign / label * slope * share
     unlearned = np.asarray(unlearned, float)
     # Residual falls and push grows along W: the first W at which the push wins is the balance.
-    index = (residual < unlearned[..., None] * push).argmax(-1)
-    return np.where(unlearned > 0, residual[index], 0.0)
+    wins = residual < unlearned[..., None] * push
+    return np.where(wins.any(-1), residual[wins.argmax(-1)], 0.0)
 
 
 class TimeScales(NamedTuple):
@@ -249,7 +252,7 @@ def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScale
     samples = _effective_samples(data)
     nu, mu = data.noise_norm, data.single_view_fraction
     naive = memorise = second = trace = infinite
-    if nu > 0 and mu > 0:
+    if nu > 0 and mu > 0 and samples > 0:
         naive = float(tensor_power_time(start * nu, nu**2 / (samples * threshold ** (q - 1)), q, threshold))
         weak = data.weak_view_strength * uniform_moment(data.label_strength, 1.0) / data.patches_per_feature
         slope = min(weak * winner_overlap(study, training) / threshold, 1.0) ** (q - 1)
@@ -350,7 +353,9 @@ def regime(study: Study) -> list[Condition]:
     clock = time_scales(study)
     start = expected_maximum(network.neurons_per_class) * network.init_std
     rng = np.random.default_rng(0)
-    draws = network.init_std * rng.standard_normal((400, 10, data.num_views, network.neurons_per_class)).max(-1).clip(0)
+    draws = network.init_std * rng.standard_normal(
+        (60, data.num_classes, data.num_views, network.neurons_per_class)
+    ).max(-1).clip(0)
     factors = np.power(data.view_strengths or (1.0,) * data.num_views, q)
     final = np.sort(ideal_overlaps(draws, factors * label_moment(data, q), study), -1)
     both = float((final[..., -1] < 2 * final[..., -2]).mean()) if data.num_views > 1 else 0.0
@@ -370,7 +375,12 @@ def regime(study: Study) -> list[Condition]:
         less("time to memorise", "t_memo < η·T", clock.memorise, clock.training),
         less("second view stays out", "η·T < t_second", clock.training, clock.second),
         less("clear winners", "share of classes with both views < 0.3", both, 0.3),
-        less("missing view is fatal", "ρ < Γ · low end", data.weak_view_strength, data.single_view_foreign_strength),
+        less(
+            "missing view is fatal",
+            "strongest weak view < weakest foreign feature of single-view samples",
+            data.weak_view_strength * data.label_strength[1],
+            data.single_view_foreign_strength * data.single_view_foreign_ratio[0],
+        ),
         less(
             "foreign features",
             "expected foreign classes s(k−1)/k > 1",

@@ -52,6 +52,7 @@ def verify(
     predictions: dict[str, Prediction] | None = None,
     *,
     own_data: MultiViewDataset | None = None,
+    own_features: jax.Array | None = None,
     own_teacher: np.ndarray | None = None,
 ) -> Verification:
     """Check the claims of the theory.
@@ -61,6 +62,7 @@ def verify(
         report: progress, see `run_study`.
         predictions: made before; by default made here, before training.
         own_data: a user's own training set, see `run_study`.
+        own_features: its feature vectors, see `run_study`.
         own_teacher: a user's own teacher logits, see `run_study`.
 
     Returns:
@@ -74,5 +76,5 @@ def verify(
     enable_precision(study)
     if predictions is None:
         predictions = predict(study)
-    result = run_study(study, report, own_data=own_data, own_teacher=own_teacher)
+    result = run_study(study, report, own_data=own_data, own_features=own_features, own_teacher=own_teacher)
     return Verification(result, predictions, check_claims(result, predictions))

@@ -112,8 +112,8 @@ def verify_figure(results: xr.DataTree, path: str | Path, clocks: dict[str, floa
         data, network = config["data"], config["network"]
         figure.suptitle(
             f"k = {data['num_classes']} classes, {data['num_views']} views, "
-            f"m = {network['neurons_per_class']} neurons, q = {network['relu_power']:g}, μ = {data['single_view_fraction']:g}: "
-            f"{config['replicates']} training sets × {config['seeds']} networks",
+            f"m = {network['neurons_per_class']} neurons, q = {network['relu_power']:g}, "
+            f"μ = {data['single_view_fraction']:g}: {config['replicates']} training sets × {config['seeds']} networks",
             fontsize=10,
         )
         figure.savefig(path, dpi=130, format="png")

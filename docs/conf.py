@@ -1,0 +1,81 @@
+"""Configuration of the documentation. Built without network access: no intersphinx, no remote assets at build time."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import multiview
+
+project = "multiview"
+author = "the multiview authors"
+project_copyright = "2026, the multiview authors"
+release = version = multiview.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+# MyST: $…$ mathematics, definition lists, links to headings. Notebooks are shown as they are stored.
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+
+# Docstrings: Google style; `name` is code; NamedTuple attributes are described once, by the class.
+default_role = "code"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+autodoc_preserve_defaults = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"multiview {release}"
+html_copy_source = False
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+
+
+def _mathematics(text: str) -> str:
+    """`$…$` of our docstrings to reStructuredText."""
+    return re.sub(r"\$([^$]+)\$", lambda m: f":math:`{m.group(1)}`", text)
+
+
+def _parameter_rows(cls: type) -> list[str]:
+    """One definition for each parameter of a configuration: its name, default, meaning and what is allowed."""
+    lines = [""]
+    for field in dataclasses.fields(cls):
+        text = field.metadata.get("help", "a section of parameters, see above")
+        allowed = field.metadata.get("allowed")
+        default = "" if dataclasses.is_dataclass(field.default) else f", default ``{field.default!r}``"
+        lines += [f"``{field.name}``{default}", f"    {text}{f' ({allowed})' if allowed else ''}.", ""]
+    return lines
+
+
+def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = _mathematics("\n".join(lines)).split("\n")
+    if what == "class" and dataclasses.is_dataclass(obj) and obj.__module__ == "multiview.config":
+        lines += _parameter_rows(obj)
+
+
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    # Fields of a NamedTuple say nothing beyond the class's own text. Imported functions are not ours to describe, and
+    # autodoc stumbles over the signature of one of SciPy's before it leaves them out by itself.
+    foreign = callable(obj) and not (getattr(obj, "__module__", None) or "").startswith("multiview")
+    return True if foreign or type(obj).__name__ == "_tuplegetter" else None
+
+
+def _signature(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
+    # Where JAX keeps its array class is no business of a reader.
+    return tuple(text and text.replace("jaxlib._jax.", "") for text in (signature, returned))
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-skip-member", _skip)
