@@ -293,15 +293,15 @@ def validate(study: Study) -> None:
         raise _wrong("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
     if data.representation == "limit_single_view_noise" and data.num_single_view_train >= data.num_train:
         raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
-    import importlib.util
-
-    if importlib.util.find_spec("optax") and study.train.optimizer != "sgd":
+    if study.train.optimizer != "sgd":
         import optax
 
-        if study.train.optimizer.startswith("_") or not callable(getattr(optax, study.train.optimizer, None)):
-            raise _wrong(
-                "train.optimizer", study.train.optimizer, "the name of an optax optimiser, such as sgd or adam"
-            )
+        try:
+            optimizer = getattr(optax, study.train.optimizer)(study.train.learning_rate)
+        except (AttributeError, TypeError):
+            optimizer = None
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise _wrong("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
 
 
 def _get(study: Study, name: str) -> Any:

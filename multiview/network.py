@@ -5,6 +5,8 @@ F_i(X) = Σ_{r ≤ m} Σ_{p ≤ P} act(⟨w_{i,r}, x_p⟩): second layer 1, no b
 
 from __future__ import annotations
 
+import functools
+import operator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -122,7 +124,8 @@ def _row_logits(power: float, threshold: float, weights: Array, noise: Array | N
             pre = pre + rows.noise_norm[:, None, :] * noise[:, :, r, :]
         total = total + smoothed_relu(pre, power, threshold)
     per_slot = total.transpose(0, 2, 1).reshape(-1, weights.shape[1])
-    return jnp.concatenate([per_slot, jnp.zeros_like(per_slot[:1])])[rows.slot].sum(1)
+    of_patch = jnp.concatenate([per_slot, jnp.zeros_like(per_slot[:1])])[rows.slot]
+    return functools.reduce(operator.add, [of_patch[:, p] for p in range(rows.slot.shape[1])])
 
 
 def _row_logits_forward(

@@ -83,7 +83,8 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
     """Predicted errors in units of μ (and dark knowledge) of a study of this size.
 
     A distilled student ideally has every view that some network of the ensemble has and for which a neuron of
-    its own starts positive; a self-distilled student its own views and its teacher's.
+    its own starts positive; a self-distilled student its own views and its teacher's. Views learned from traces
+    stand at `theory.taught_overlap`.
 
     Args:
         study: the configuration; its seeds, replicates and students set the width of the intervals.
@@ -99,7 +100,8 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
         [held_out_set(study.seed, FIRST_TEST_SET + i, data, kind, TEST_SAMPLES, 0) for kind in KINDS]
         for i in range(NUM_TEST_SETS)
     ]
-    full = theory.winner_overlap(study, study.train.learning_rate * study.train.num_steps)
+    from_ensemble = theory.taught_overlap(study, study.distill)
+    from_network = theory.taught_overlap(study, study.self_distill)
 
     def starts(count: int) -> np.ndarray:
         shape = (count, data.num_classes, data.num_views, network.neurons_per_class)
@@ -113,13 +115,13 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
         begun = starts(study.students)
         own = theory.ideal_overlaps(begun, moments, study)
         known = learned_views(single)
-        groups["distilled"] = np.where((begun > 0) & known.any(0), full, own)
+        groups["distilled"] = np.where((begun > 0) & known.any(0), np.maximum(own, from_ensemble), own)
         teacher, student = known[np.arange(study.students) % study.seeds], (begun, own)
         for generation in range(study.self_distill.generations):
             if generation:
                 begun = starts(study.students)
                 student = (begun, theory.ideal_overlaps(begun, moments, study))
-            taught = np.where((student[0] > 0) & teacher, full, student[1])
+            taught = np.where((student[0] > 0) & teacher, np.maximum(student[1], from_network), student[1])
             groups[self_distilled_name(generation)] = taught
             teacher = learned_views(taught)
         errors: dict[str, list[float]] = {}

@@ -142,6 +142,24 @@ def winner_overlap(study: Study, time: float) -> float:
     return (label_logit(study, time) + bend) / (factor * uniform_moment(study.data.label_strength, 1.0))
 
 
+def taught_overlap(study: Study, distill: DistillConfig) -> float:
+    r"""Overlap of a view that a student learned from traces: its trace's logit stops at the cap c.
+
+    $\sum_p act(\bar z_f \Lambda) = c$, that is $\Lambda = (c + (1 - 1/q)\varrho\,C_p)/\bar z_f$ where the
+    activation is linear; at most the W of a view learned from labels.
+    """
+    data, network = study.data, study.network
+    q, threshold, parts = network.relu_power, network.relu_threshold, data.patches_per_feature
+    per_patch = distill.cap / parts
+    if per_patch >= threshold / q:
+        pre_activation = per_patch + (1 - 1 / q) * threshold
+    else:
+        pre_activation = (q * threshold ** (q - 1) * per_patch) ** (1 / q)
+    trace = uniform_moment(data.foreign_strength, 1.0) / parts
+    full = winner_overlap(study, study.train.learning_rate * (distill.onset_step + distill.num_steps))
+    return min(full, pre_activation / trace) if trace > 0 else 0.0
+
+
 def single_view_rate(study: Study) -> float:
     r"""The factor b of $d\Lambda'/dt = b\,\Lambda'^{q-1}$ from the single-view samples of a losing view.
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from multiview import __version__
 from multiview.claims import Claim, check_claims, check_verifiable
-from multiview.config import Study, load_preset, to_mapping
+from multiview.config import ConfigError, Study, load_preset, to_mapping
 from multiview.data import MultiViewDataset
 from multiview.prediction import Prediction, predict
 from multiview.results import device_name, versions
-from multiview.study import Report, StudyResult, run_study
+from multiview.study import Group, Report, StudyResult, run_study
 
 
 class Verification(NamedTuple):
@@ -35,9 +35,20 @@ class Verification(NamedTuple):
             "config": to_mapping(study),
             "run_id": study.run_id,
             "seconds": round(self.result.seconds, 2),
+            "stopping_rule": f"{study.train.num_steps} steps of {study.train.learning_rate:g}",
             "dropped_features": self.result.dropped_features,
+            "runs": {name: _runs(group, study) for name, group in self.result.groups.items()},
             "claims": [c.to_mapping() for c in self.claims],
         }
+
+
+def _runs(group: Group, study: Study) -> dict[str, Any]:
+    """Every run of a kind, by replicate and seed."""
+    return {
+        "train_wrong": group.train_wrong.tolist(),
+        "finite": group.finite.tolist(),
+        "error": group.errors.in_units_of_mu(study.data.single_view_fraction).round(6).tolist(),
+    }
 
 
 def enable_precision(study: Study) -> None:
@@ -69,10 +80,14 @@ def verify(
         The measured study, predictions and claims.
 
     Raises:
-        ConfigError: an unknown preset, or a study whose unit μ is 0.
+        ConfigError: an unknown preset, a study whose unit μ is 0, or own data without its ground truth.
     """
     study = load_preset(study) if isinstance(study, str) else dataclasses.replace(study)
     check_verifiable(study)
+    if own_data is not None and not bool((own_data.coefficients > 0).any()):
+        raise ConfigError(
+            "data: arrays 'patch_feature' and 'coefficients' are missing; claims are judged against the truth"
+        )
     enable_precision(study)
     if predictions is None:
         predictions = predict(study)
