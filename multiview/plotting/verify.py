@@ -59,8 +59,8 @@ def plot_dynamics(results: xr.DataTree, ax: Axes, clocks: dict[str, float] | Non
         if step[1] < time < step[-1] * 1.5:
             ax.axvline(time, color="0.35", linewidth=0.8, linestyle=":")
             ax.annotate(
-                label, (time, 1.0), xycoords=("data", "axes fraction"), xytext=(-3, -4), textcoords="offset points",
-                rotation=90, va="top", ha="right", fontsize=8, color="0.25",
+                label, (time, 0.0), xycoords=("data", "axes fraction"), xytext=(-3, 4), textcoords="offset points",
+                rotation=90, va="bottom", ha="right", fontsize=8, color="0.25",
             )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="step", ylabel=r"largest overlap $\Lambda$ with the view")
     ax.set_title("Each network learns the view its start favours")
