@@ -180,6 +180,36 @@ def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray |
     return (study.network.relu_power - 1) / 2 * study.train.learning_rate * rate * np.maximum(growth, 0.0)
 
 
+def label_growth(study: Study, overlap: float) -> float:
+    r"""Growth that labels give a winner until it stands at W, traces' pull included: $\int_\varrho^W g(w)\,dw$.
+
+    Once all classes are learned, a sample of another class with a trace of the view still pulls the winner down, by
+    $p_f = e^{F_f - F}$ against the labels' $1 - p_y = C e^{-F}$, with $F_f = act(\bar z_f w)$ and
+    $C = k - 1 - n + n e^{F_f}$ for $n = s(1 - \tfrac1k)$ known traces in a sample. The labels' push keeps only
+
+    $1/g = 1 - n \frac{\bar z_f}{\bar z}\,act'(\bar z_f w)\,e^{F_f}/C$.
+
+    The loser sees the whole push, so its creep follows this integral and not $W - \varrho$.
+    """
+    data, network = study.data, study.network
+    threshold, parts = network.relu_threshold, data.patches_per_feature
+    label, foreign = uniform_moment(data.label_strength, 1.0), uniform_moment(data.foreign_strength, 1.0)
+    grid = np.linspace(threshold, max(overlap, threshold), 400)
+    logit, slope = _trace(foreign / parts * grid, parts, network)
+    known = min(data.feature_sparsity * (1 - 1 / data.num_classes), data.num_classes - 1.0)
+    competitors = data.num_classes - 1 - known + known * np.exp(logit)
+    remains = 1 - known * foreign / label * slope * np.exp(logit) / competitors
+    return float(np.trapezoid(1 / np.maximum(remains, 0.05), grid))
+
+
+def _trace(pre_activation: np.ndarray, parts: int, network: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Logit and slope that C_p equal pre-activations give."""
+    q, threshold = network.relu_power, network.relu_threshold
+    bent = np.minimum(pre_activation, threshold)
+    logit = parts * (bent**q / (q * threshold ** (q - 1)) + np.maximum(pre_activation - threshold, 0.0))
+    return logit, (bent / threshold) ** (q - 1)
+
+
 def held_back_residual(study: Study, unlearned: np.ndarray | float) -> np.ndarray:
     r"""Label residual 1 − p_y of a learned class while a share u of the other classes is still unlearned.
 
@@ -197,21 +227,17 @@ def held_back_residual(study: Study, unlearned: np.ndarray | float) -> np.ndarra
         The residual, shape of u; 0 at u = 0.
     """
     data, network = study.data, study.network
-    k, q, threshold = data.num_classes, network.relu_power, network.relu_threshold
-    parts = data.patches_per_feature
+    k, threshold, parts = data.num_classes, network.relu_threshold, data.patches_per_feature
     label, foreign = (
         uniform_moment(data.label_strength, 1.0) / parts,
         uniform_moment(data.foreign_strength, 1.0) / parts,
     )
     overlap = np.linspace(threshold, 60 * threshold, 6000) / label
 
-    def activation(z: float) -> np.ndarray:
-        bent = np.minimum(z * overlap, threshold)
-        return parts * (bent**q / (q * threshold ** (q - 1)) + np.maximum(z * overlap - threshold, 0.0))
-
-    residual = 1 - 1 / (1 + (k - 1) * np.exp(-activation(label)))
-    share = 1 / (1 + (k - 1) * np.exp(-activation(foreign)))
-    slope = np.minimum(foreign * overlap / threshold, 1.0) ** (q - 1)
+    label_logits, _ = _trace(label * overlap, parts, network)
+    trace_logits, slope = _trace(foreign * overlap, parts, network)
+    residual = 1 - 1 / (1 + (k - 1) * np.exp(-label_logits))
+    share = 1 / (1 + (k - 1) * np.exp(-trace_logits))
     push = data.feature_sparsity * (1 - 1 / k) * foreign / label * slope * share
     unlearned = np.asarray(unlearned, float)
     # Residual falls and push grows along W: the first W at which the push wins is the balance.
@@ -298,7 +324,8 @@ def ideal_overlaps(start: np.ndarray, moments: np.ndarray, study: Study) -> np.n
     r"""What tensor power iteration and the dying gradient make of a start, class by class.
 
     The winner is $\arg\max_\ell \Lambda_\ell(0) S_\ell^{1/(q-2)}$ (the first to reach ϱ). Losers then stand at
-    `tensor_power_loser`, and creep while the winner grows to W, $d\Lambda'/d\Lambda = (S'/S)(\Lambda'/\varrho)^{q-1}$,
+    `tensor_power_loser`, and creep while labels make the winner grow to W (`label_growth`),
+    $d\Lambda'/d\Lambda = (S'/S)(\Lambda'/\varrho)^{q-1}$,
     and, until they are memorised, from the single-view samples of their own, $d\Lambda'/dt = b \Lambda'^{q-1}$ with
     b of `single_view_rate`. A loser that reaches ϱ on the way shares the rest of the growth.
 
@@ -321,7 +348,7 @@ def ideal_overlaps(start: np.ndarray, moments: np.ndarray, study: Study) -> np.n
     loser_phase = _phase(start, q) - ratio * np.maximum(_phase(first, q) - _phase(threshold, q), 0.0)
     room = loser_phase - _phase(threshold, q)  # phase that is left until the loser reaches ϱ
     # Phase that the loser gains while the winner grows to W, and from single-view samples until they are memorised.
-    creep = ratio * (final_winner - threshold) / threshold ** (q - 1)
+    creep = ratio * label_growth(study, final_winner) / threshold ** (q - 1)
     clock = time_scales(study)
     creep = creep + single_view_rate(study) * max(min(clock.memorise, clock.training), 0.0)
     k = start.shape[-2]
