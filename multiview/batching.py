@@ -61,7 +61,7 @@ def record_measures(
     """
     wrong = outputs.argmax(-1) != task.data.labels
     measures = {
-        "train_error": (wrong * task.data.weights).sum(),
+        "train_error": jnp.where(wrong, task.data.weights, 0).sum(),
         "train_wrong": wrong.sum(),
         "train_loss": cross_entropy(outputs, task.data.labels, task.data.weights),
     }

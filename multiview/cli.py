@@ -72,6 +72,17 @@ def _study(arguments: argparse.Namespace) -> Study:
     )
 
 
+def _whole(flag: str, word: str, least: int) -> int:
+    """A whole number ≥ `least` from a word of the command line."""
+    try:
+        number = int(word)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise ConfigError(f"{flag} = {word!r} is not allowed: it must be a whole number ≥ {least}")
+    return number
+
+
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
@@ -187,9 +198,6 @@ def _verify(arguments: argparse.Namespace) -> int:
     writable_folder(arguments.out)
     if arguments.json:
         writable_folder(Path(arguments.json).parent, "--json")
-    console = _console()
-    console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
-    _use_compilation_cache()
     from multiview.claims import check_verifiable
     from multiview.prediction import predict
     from multiview.results import to_datatree
@@ -198,7 +206,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     check_verifiable(study)
     enable_precision(study)
+    _use_compilation_cache()
     inputs = _own_inputs(arguments, study)
+    console = _console()
+    console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
     conditions = regime(study)
     if all(c.holds for c in conditions):
         console.print(f"All {len(conditions)} conditions of the theory hold here (multiview regime lists them).")
@@ -265,19 +276,15 @@ def _export(arguments: argparse.Namespace) -> int:
     from multiview.store import export_network, open_results, writable_folder
 
     writable_folder(Path(arguments.out).parent)
-    numbers = {n: convert("seed", getattr(arguments, n)) for n in ("replicate", "network")}
-    export_network(
-        open_results(arguments.store), arguments.group, numbers["replicate"], numbers["network"], arguments.out
-    )
+    replicate, network = (_whole(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
+    export_network(open_results(arguments.store), arguments.group, replicate, network, arguments.out)
     print(f"Network: {arguments.out}")
     return 0
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     study = _study(arguments)
-    count = convert("data.num_train", arguments.samples) if arguments.samples is not None else study.data.num_train
-    if count < 1:
-        raise ConfigError(f"--samples = {count} is not allowed: it must be a whole number ≥ 1")
+    count = study.data.num_train if arguments.samples is None else _whole("--samples", arguments.samples, 1)
     if study.data.patch_dim < study.data.num_features and not arguments.no_vectors:
         raise ConfigError(
             f"data.patch_dim = {study.data.patch_dim} is not allowed: it must be ≥ {study.data.num_features} "

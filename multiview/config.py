@@ -247,11 +247,12 @@ def _number(name: str, whole: Any, value: Any, kind: type) -> Any:
         raise _wrong(name, whole, allowed)
     try:
         number = kind(value) if isinstance(value, str) else value
-    except ValueError:
+        finite = float(number) if isinstance(number, int) else number
+    except (ValueError, OverflowError):
         raise _wrong(name, whole, allowed) from None
     if kind is int and not isinstance(number, int):
         raise _wrong(name, whole, allowed)
-    if not isinstance(number, int | float) or math.isnan(number):
+    if not isinstance(number, int | float) or math.isnan(finite):
         raise _wrong(name, whole, allowed)
     return kind(number)
 
@@ -334,6 +335,9 @@ def from_mapping(mapping: Mapping[str, Any], base: Study | None = None) -> Study
     flat: dict[str, Any] = {}
     for key, value in mapping.items():
         if isinstance(value, Mapping):
+            if key not in _sections(Study):
+                convert(key, dict(value))
+                raise _wrong(key, dict(value), "a value, not a section")
             flat.update({f"{key}.{leaf}": v for leaf, v in value.items()})
         else:
             flat[key] = value

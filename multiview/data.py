@@ -8,6 +8,8 @@ the total strength Σ_p z_p of a feature over its patches.
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -280,14 +282,12 @@ _FILE_FIELDS = tuple(f.name for f in dataclasses.fields(MultiViewDataset))
 
 def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None, description: str = "") -> None:
     """Write a dataset with its ground truth to a self-describing .npz (atomically: a whole file or none)."""
-    import os
-    import tempfile
-
     arrays = {n: np.asarray(getattr(data, n)) for n in _FILE_FIELDS if getattr(data, n) is not None}
     if features is not None:
         arrays["features"] = np.asarray(features)
     arrays["description"] = np.asarray(description)
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -323,7 +323,7 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
         raise ConfigError(f"{path}: labels run {labels.min()}…{labels.max()}; 0…{config.num_classes - 1} is allowed")
     n = len(labels)
     patches = arrays.get("patches")
-    if patches is not None and (patches.ndim != 3 or len(patches) != n or not np.isfinite(patches).all()):
+    if patches is not None and (patches.ndim != 3 or len(patches) != n or not finite_numbers(patches)):
         raise ConfigError(f"{path}: patches has shape {patches.shape}; finite numbers [{n}, P, d] are allowed")
     if "coefficients" not in arrays:
         if patches is None:
@@ -338,9 +338,17 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
             "dropped_features": np.zeros(n, np.int32),
         }
     arrays.setdefault("weights", np.full(n, 1.0 / n, np.float32))
-    missing = [name for name in _FILE_FIELDS[:8] if name not in arrays or len(arrays[name]) != n]
-    if missing:
-        raise ConfigError(f"{path}: array {missing[0]!r} is missing or not of length {n}")
+    per_patch = ("patch_feature", "coefficients", "noise_norms")
+    num_patches = arrays["coefficients"].shape[-1] if arrays["coefficients"].ndim else 0
+    for name in _FILE_FIELDS[:8]:
+        shape = (n, num_patches) if name in per_patch else (n,)
+        if name not in arrays or arrays[name].shape != shape or not finite_numbers(arrays[name]):
+            raise ConfigError(f"{path}: array {name!r} is missing, or not finite numbers of shape {list(shape)}")
+    index = arrays["patch_feature"]
+    if index.min() < -1 or index.max() >= config.num_features:
+        raise ConfigError(
+            f"{path}: patch_feature runs {index.min()}…{index.max()}; −1…{config.num_features - 1} is allowed"
+        )
     if patches is not None and config.representation != "dense":
         raise ConfigError(
             f"data.representation = {config.representation!r} is not allowed with dense patches: it must be dense"
@@ -361,10 +369,15 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
     return data, None if features is None or patches is None else jnp.asarray(features, jnp.float32)
 
 
+def finite_numbers(array: np.ndarray) -> bool:
+    """Whether an array holds finite numbers (or truth values) only."""
+    return (np.issubdtype(array.dtype, np.number) or array.dtype == bool) and bool(np.isfinite(array).all())
+
+
 def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz, without pickle. Raises ConfigError when the file is none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read as .npz: {error.__class__.__name__}") from None

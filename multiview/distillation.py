@@ -14,7 +14,7 @@ from jax import Array
 from multiview import streams
 from multiview.batching import Progress, Trained, start_keys, train_networks
 from multiview.config import ConfigError, DistillConfig, Study
-from multiview.data import load_npz
+from multiview.data import finite_numbers, load_npz
 from multiview.ensemble import average_logits
 from multiview.training import Task
 
@@ -38,7 +38,7 @@ def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
     arrays = load_npz(path)
     logits = arrays.get("logits")
     shape = None if logits is None else logits.shape
-    if logits is None or shape != (num_samples, num_classes) or not np.isfinite(logits).all():
+    if logits is None or shape != (num_samples, num_classes) or not finite_numbers(logits):
         raise ConfigError(
             f"{path}: logits has shape {shape}; finite numbers [{num_samples}, {num_classes}] are allowed"
         )

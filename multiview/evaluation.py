@@ -76,7 +76,9 @@ def evaluate(
                         if ensemble == "ensemble" and kind == "multi_view" and chunk < 4:
                             present = classes_present(task.data, study.data.num_classes, study.data.num_views)
                             dark.append(ordered_share(together, present, labels))
-    return {n: (w[0], w[1]) for n, w in wrong.items()}, float(np.nanmean(dark)) if dark else float("nan")
+    return {n: (w[0], w[1]) for n, w in wrong.items()}, float(np.nanmean(dark)) if np.isfinite(dark).any() else float(
+        "nan"
+    )
 
 
 def _noise_keys(base: Array, count: int) -> Array:

@@ -56,7 +56,9 @@ def smoothed_relu(x: Array, power: float, threshold: float) -> Array:
 
 
 def smoothed_relu_slope(x: Array, power: float, threshold: float) -> Array:
-    r"""Derivative of `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$ (at x = 0 and q = 1, one)."""
+    r"""Derivative of `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$; 0 for x ≤ 0 also at q = 1, plain ReLU."""
+    if power == 1:
+        return (x > 0).astype(x.dtype)
     return _power(jnp.clip(x, 0.0, threshold) * (1.0 / threshold), power - 1)
 
 

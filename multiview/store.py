@@ -20,23 +20,19 @@ from multiview.config import ConfigError
 
 
 def writable_folder(path: str | Path, name: str = "--out") -> Path:
-    """Make sure that a folder exists (or can be made) and can be written, before any work is done.
+    """Check, before any work is done, that a folder can be written or made; nothing is made yet.
 
     Raises:
         ConfigError: it cannot.
     """
     path = Path(path)
-    made = []
+    existing = path
     try:
-        for parent in [*reversed(path.parents), path]:
-            if not parent.exists():
-                parent.mkdir()
-                made.append(parent)
-        with tempfile.TemporaryFile(dir=path):
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        for parent in reversed(made):
-            parent.rmdir()
         raise ConfigError(f"{name} = {str(path)!r} cannot be written: {error.strerror or error}") from None
     return path
 
@@ -57,6 +53,7 @@ def new_path(path: str | Path, name: str = "--out") -> Path:
 def write_file(path: str | Path, write: Callable[[Path], Any]) -> None:
     """Write a file atomically: `write` fills a temporary one beside it, which is then renamed."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     os.close(handle)
     try:
@@ -71,6 +68,7 @@ def write_file(path: str | Path, write: Callable[[Path], Any]) -> None:
 def write_store(path: str | Path, tree: xr.DataTree) -> None:
     """Write a labelled result as a new zarr store."""
     path = new_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
     try:
         tree.to_zarr(temporary / "store", mode="w", consolidated=False)

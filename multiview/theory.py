@@ -62,7 +62,7 @@ def expected_maximum(neurons: int) -> float:
 
 def _phase(overlap: np.ndarray | float, power: float) -> np.ndarray:
     r"""$\int_\Lambda d\lambda/\lambda^{q-1}$ up to a constant: $\Lambda^{-(q-2)}/(q-2)$; at q = 2, $-\log\Lambda$."""
-    overlap = np.maximum(np.asarray(overlap, float), 1e-300)
+    overlap = np.maximum(np.asarray(overlap, float), 1e-30)  # small enough never to win, large enough for any power
     if abs(power - 2) < 1e-9:
         return -np.log(overlap)
     return overlap ** (2 - power) / (power - 2)

@@ -1,0 +1,132 @@
+"""What does the approximation `limit_single_view_noise` cost, and how does that fall with the multi-view batch?
+
+Claim (docs/theory.md, section 7): for small μ, N = N_s/μ samples may be replaced by their N_s single-view samples with
+noise and a batch of M multi-view samples without; the error of this falls with M. Here N_s and μ are fixed, M varies,
+and the reference is the exact limit with N samples, all of them with noise. Compared are single networks, classes
+that learn both views, and the ensemble, which suffers when the batch favours one view in all networks at once.
+
+Run it with `python -m experiments.batch_approximation`; it takes about three minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import common
+from multiview import replace, run_study
+from multiview.analysis.errors import error_interval, hierarchical_bootstrap
+from multiview.analysis.features import winners
+from multiview.config import Study, to_mapping
+from multiview.study import StudyResult, start_and_final_overlaps
+
+NAME = "batch_approximation"
+
+# Wider label strengths than in the presets: with narrow ones all samples are alike and M cannot matter.
+SETTING = common.SMALL | {"data.label_strength": [1.0, 1.7], "train.num_steps": 300, "replicates": 6}
+BATCHES = (12, 40, 80, 160, 320)
+SMOKE = {
+    "replicates": 2,
+    "seeds": 4,
+    "train.block_size": 4,
+    "data.num_test_multi_view": 200,
+    "data.num_test_single_view": 200,
+}
+SMOKE_BATCHES = (80,)
+
+
+def same_view_share(result: StudyResult) -> np.ndarray:
+    """By class: how far networks of one training set agree on the view, max share of one view minus what chance gives.
+
+    Returns:
+        Array [R, k]: 0 as for fair coins, 1/2 if all networks learn the same one of two views.
+    """
+    winner, _ = winners(start_and_final_overlaps(result, "single")[1])  # [R, S, k]
+    seeds = winner.shape[1]
+    coins = np.random.default_rng(0).binomial(seeds, 0.5, 20000) / seeds
+    share = winner.mean(1)
+    return np.maximum(share, 1 - share) - np.maximum(coins, 1 - coins).mean()
+
+
+def examine(study: Study, label: str) -> dict[str, Any]:
+    """One study: errors in units of μ with intervals, and what its networks learned."""
+    result = run_study(study, distillation=False)
+    group, mu = result.groups["single"], study.data.single_view_fraction
+    counts, ensemble = group.errors, result.ensembles["ensemble"]
+    _, clear = winners(start_and_final_overlaps(result, "single")[1])
+    agreement = same_view_share(result)
+    row = {
+        "multi_view_batch": study.data.num_train - study.data.num_single_view_train if label != "exact" else None,
+        "single_error": common.rounded(counts.in_units_of_mu(mu).mean()),
+        "single_error_interval": common.rounded(error_interval(counts, mu)),
+        "e_single_view": common.rounded(counts.single_view.mean() / counts.num_single_view),
+        "e_multi_view": common.rounded(counts.multi_view.mean() / counts.num_multi_view),
+        "ensemble_error": common.rounded(ensemble.in_units_of_mu(mu).mean()),
+        "ensemble_error_interval": common.rounded(error_interval(ensemble, mu)),
+        "classes_with_both_views": common.rounded(1 - clear.mean()),
+        "classes_with_both_views_interval": common.rounded(hierarchical_bootstrap(1.0 - clear.mean(-1))),
+        "same_view_excess": common.rounded(agreement.mean()),
+        "same_view_excess_interval": common.rounded(hierarchical_bootstrap(agreement)),
+        "share_of_runs_with_train_error_0": common.rounded((group.train_wrong == 0).mean()),
+        "seconds": round(result.seconds, 1),
+    }
+    common.say(f"{label}: single {row['single_error']}, ensemble {row['ensemble_error']}")
+    return row
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """All batch sizes, and the exact limit."""
+    study = replace(Study(), SETTING | (SMOKE if smoke else {}))
+    single = study.data.num_single_view_train
+    exact = {"data.representation": "limit", "data.num_train": round(single / study.data.single_view_fraction)}
+    reference = examine(replace(study, exact), "exact")
+    rows = [
+        examine(replace(study, {"data.num_train": m + single}), f"M = {m}")
+        for m in (SMOKE_BATCHES if smoke else BATCHES)
+    ]
+    return {
+        "study": to_mapping(study),
+        "samples_of_the_exact_limit": exact["data.num_train"],
+        "reference": reference,
+        "batches": rows,
+        "outside_the_interval_of_the_reference": [
+            r["multi_view_batch"]
+            for r in rows
+            if r["single_error_interval"][0] > reference["single_error_interval"][1]
+            or r["single_error_interval"][1] < reference["single_error_interval"][0]
+        ],
+    }
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """Four panels over M, each with the exact limit as a band."""
+    rows, reference = document["batches"], document["reference"]
+    batch = np.array([r["multi_view_batch"] for r in rows], float)
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
+    panels = (
+        ("single_error", "test error in units of μ", "Single networks"),
+        ("classes_with_both_views", "share of classes", "Both views learned"),
+        ("same_view_excess", "excess over fair coins", "Networks agree on the view"),
+        ("ensemble_error", "test error in units of μ", "Ensemble"),
+    )
+    for ax, (name, label, title) in zip(axes, panels, strict=True):
+        value = np.array([r[name] for r in rows])
+        low, high = np.array([r[f"{name}_interval"] for r in rows]).T
+        error = np.clip([value - low, high - value], 0, None)
+        ax.axhspan(*reference[f"{name}_interval"], color="C1", alpha=0.25, linewidth=0)
+        ax.axhline(reference[name], color="C1", linestyle="--",
+                   label=f"exact limit, N = {document['samples_of_the_exact_limit']}")  # fmt: skip
+        ax.errorbar(batch, value, error, marker="o", capsize=4, color="C0", label="approximation")
+        ax.set(xscale="log", xlabel="multi-view batch M", ylabel=label, title=title)
+        ax.set_xticks(batch, [f"{x:g}" for x in batch])
+        ax.minorticks_off()
+    axes[0].legend(fontsize=8, loc="best")
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])

@@ -1,0 +1,159 @@
+"""Do the verdicts depend on floating-point precision?
+
+Claim: single precision is enough. Two comparisons. The whole smoke study is run in float32 and in float64, and its
+claims are judged by the same predictions; since the generator draws other random numbers in double precision, these
+are two independent studies. So, to see rounding alone, networks are also trained on one data set from one start, once
+as they are and once cast to float64.
+
+Run it with `python -m experiments.precision`; it takes about three minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import common
+from multiview import load_preset, predict, replace, run_study, streams
+from multiview.analysis.features import winners
+from multiview.batching import start_keys, train_networks
+from multiview.claims import check_claims
+from multiview.config import Study, to_mapping
+from multiview.study import training_tasks
+
+NAME = "precision"
+
+SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
+SMOKE = {
+    "seeds": 4,
+    "replicates": 1,
+    "students": 2,
+    "data.num_classes": 5,
+    "data.feature_sparsity": 2.5,
+    "data.num_train": 60,
+    "data.num_single_view_train": 10,
+    "data.num_test_multi_view": 500,
+    "data.num_test_single_view": 500,
+    "network.neurons_per_class": 6,
+    "train.num_steps": 200,
+    "distill.onset_step": 150,
+    "distill.num_steps": 50,
+    "self_distill.onset_step": 150,
+    "self_distill.num_steps": 50,
+}
+SMOKE_PREDICTION_STUDIES = 4
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Double precision for a while; the global switch, as in `multiview verify`."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def claims_in(study: Study, dtype: str, predictions: dict[str, Any]) -> list[dict[str, Any]]:
+    """All claims of a study in one precision, judged by predictions made before."""
+    common.say(f"the whole study in {dtype}")
+    with precision(dtype):
+        result = run_study(replace(study, {"train.dtype": dtype}))
+        return [c.to_mapping() for c in check_claims(result, predictions)]
+
+
+def rounding_alone(study: Study) -> dict[str, Any]:
+    """Networks from the same start on the same data, in both precisions."""
+    common.say("the same data and starts in both precisions")
+    (task,) = training_tasks(replace(study, {"replicates": 1}))
+    keys = start_keys(study, streams.START, 0, range(study.seeds))
+    start = train_networks(study, task, keys, num_steps=0).state
+    single = train_networks(study, task, None, resume=start, num_steps=study.train.num_steps)
+    with precision("float64"):
+        wide_task, wide_start = jax.tree.map(
+            lambda a: jnp.asarray(np.asarray(a), "float64" if a.dtype == "float32" else a.dtype), (task, start)
+        )
+        double = train_networks(
+            replace(study, {"train.dtype": "float64"}), wide_task, None,
+            resume=wide_start, num_steps=study.train.num_steps,
+        )  # fmt: skip
+    overlaps = [t.records["largest_overlap"].astype(float) for t in (single, double)]  # [S, T, k, L]
+    assert double.records["largest_overlap"].dtype == np.float64
+    (winner, clear), (winner_double, clear_double) = (winners(o[:, -1]) for o in overlaps)
+    difference = np.sqrt(((overlaps[0] - overlaps[1]) ** 2).sum((2, 3)) / (overlaps[1] ** 2).sum((2, 3)))
+    return {
+        "times": single.times.tolist(),
+        "relative_overlap_difference_mean": common.rounded(difference.mean(0), 3),
+        "relative_overlap_difference_largest": common.rounded(difference.max(0), 3),
+        "same_winner": common.rounded((winner == winner_double).mean()),
+        "same_clear_winner": common.rounded((clear == clear_double).mean()),
+        "train_wrong": [int(t.records["train_wrong"][:, -1].sum()) for t in (single, double)],
+    }
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """Both comparisons."""
+    study = replace(load_preset("smoke"), SMOKE if smoke else SIZE)
+    predictions = predict(study, SMOKE_PREDICTION_STUDIES) if smoke else predict(study)
+    single, double = (claims_in(study, dtype, predictions) for dtype in ("float32", "float64"))
+    rows = [
+        {
+            "id": a["id"],
+            "unit": a["unit"],
+            "predicted": common.rounded(a["predicted"]),
+            **{
+                name: {"measured": common.rounded(c["measured"]), "interval": common.rounded(c["interval"])}
+                | {"verdict": c["verdict"]}
+                for name, c in (("float32", a), ("float64", b))
+            },
+            "same_verdict": a["verdict"] == b["verdict"],
+        }
+        for a, b in zip(single, double, strict=True)
+    ]
+    return {
+        "study": to_mapping(study),
+        "claims": rows,
+        "different_verdicts": [r["id"] for r in rows if not r["same_verdict"]],
+        "rounding_alone": rounding_alone(study),
+    }
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """Left: every claim in both precisions. Right: how far rounding drives two copies of a network apart."""
+    rows, rounding = document["claims"], document["rounding_alone"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 1.5 + 0.36 * len(rows)), layout="constrained")
+    for y, row in enumerate(rows):
+        for name, offset, marker, color in (("float32", -0.15, "o", "C0"), ("float64", 0.15, "s", "C1")):
+            value, (low, high) = row[name]["measured"], row[name]["interval"]
+            error = np.clip([[value - low], [high - value]], 0, None)
+            left.errorbar(value, y + offset, None, error, color=color, marker=marker, markersize=5, capsize=3,
+                          label=name if y == 0 else None)  # fmt: skip
+        verdicts = [row[n]["verdict"] for n in ("float32", "float64")]
+        left.annotate(verdicts[0] if row["same_verdict"] else " / ".join(verdicts), (1.02, y), va="center", fontsize=8,
+                      xycoords=("axes fraction", "data"), color="0.25" if row["same_verdict"] else "C2",
+                      annotation_clip=False)  # fmt: skip
+    left.set_yticks(range(len(rows)), [r["id"] for r in rows], fontsize=8)
+    left.invert_yaxis()
+    left.set(xlabel="measured value in the claim's unit, 95 % interval", title="Two draws of one study")
+    left.legend(fontsize=8, loc="best")
+    times = np.maximum(rounding["times"], 0.5)
+    for name, style in (("mean", "-"), ("largest", "--")):
+        value = np.maximum(rounding[f"relative_overlap_difference_{name}"], 1e-9)
+        right.plot(times, value, style, color="C0", label=f"{name} over networks")
+    right.set(xscale="log", yscale="log", xlabel="step", ylabel="relative difference of overlaps Λ")
+    right.set_title("Rounding alone: same data, same start")
+    right.legend(fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])

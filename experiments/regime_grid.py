@@ -1,0 +1,159 @@
+"""Does the regime check tell settings that show theorem 1 from settings that do not?
+
+Claim: `multiview.theory.regime` is right about a setting if all its conditions on single networks hold exactly when
+simulated networks reach training error 0 in every run and miss about half of the views (test error within
+0.35 … 0.55 in units of μ). Each setting of the grid changes one or two parameters of a small base setting.
+
+Run it with `python -m experiments.regime_grid`; it takes about five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import common
+from multiview import regime, replace, run_study
+from multiview.analysis.errors import error_interval
+from multiview.analysis.features import winners
+from multiview.config import Study, to_mapping
+from multiview.study import start_and_final_overlaps
+from multiview.theory import time_scales
+
+NAME = "regime_grid"
+BAND = (0.35, 0.55)
+
+DENSE = {"data.representation": "dense", "data.num_train": 120}
+
+# Name, and what differs from the base.
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("base", {}),
+    ("q = 4, larger start", {"network.relu_power": 4.0, "network.init_std": 0.03}),
+    ("wide label strengths", {"data.label_strength": [1.0, 2.0]}),
+    ("noise on all N = 120 samples", DENSE | {"data.representation": "limit"}),
+    ("start too large", {"network.init_std": 0.3}),
+    ("q = 2", {"network.relu_power": 2.0}),
+    ("no noise", {"data.noise_norm": 0.0}),
+    ("too few steps", {"train.num_steps": 60}),
+    ("many steps", {"train.num_steps": 2000}),
+    ("no noise, many steps", {"data.noise_norm": 0.0, "train.num_steps": 2000}),
+    ("weak view not weak (ρ > Γ)", {"data.weak_view_strength": 0.5}),
+    ("no foreign features", {"data.feature_sparsity": 0.0}),
+    ("μ = 0.2", {"data.single_view_fraction": 0.2}),
+    ("μ = 0.5", {"data.single_view_fraction": 0.5}),
+    ("foreign as strong as label", {"data.foreign_strength": [1.0, 1.2]}),
+    ("one view stronger by 1.3", {"data.view_strengths": [1.0, 1.3]}),
+    ("dense, d = 32", DENSE | {"data.patch_dim": 32}),
+    ("dense, d = 512, ν = 0.4", DENSE | {"data.patch_dim": 512, "data.noise_norm": 0.4, "seeds": 4}),
+    ("the same in the limit", DENSE | {"data.representation": "limit", "data.noise_norm": 0.4}),
+]
+# Chosen and run only after the check had been corrected with the results of the settings above, so these test it.
+HELD_OUT: list[tuple[str, dict[str, Any]]] = [
+    ("σ₀ = 0.02", {"network.init_std": 0.02}),
+    ("μ = 0.3", {"data.single_view_fraction": 0.3}),
+    ("Γ = 0.15", {"data.single_view_foreign_strength": 0.15}),
+    ("eight classes", {"data.num_classes": 8, "data.num_patches": 13}),
+    (
+        "dense, d = 1024, ν = 0.3, N = 80",
+        DENSE | {"data.patch_dim": 1024, "data.noise_norm": 0.3, "data.num_train": 80, "seeds": 4},
+    ),
+]
+SMOKE = {"base", "no noise", "weak view not weak (ρ > Γ)"}
+
+
+def theorem_1_conditions(study: Study) -> dict[str, list[float]]:
+    """Conditions on single networks that fail, with both sides; those on distillation name it in parentheses."""
+    return {c.name: [c.left, c.right] for c in regime(study) if not c.holds and "(" not in c.name}
+
+
+def examine(name: str, changes: dict[str, Any], smoke: bool) -> dict[str, Any]:
+    """One setting: what the check says, what simulation shows."""
+    size = {"replicates": 1, "data.num_test_multi_view": 300, "data.num_test_single_view": 300}
+    study = replace(Study(), common.SMALL | changes | (size if smoke else {}))
+    failing = theorem_1_conditions(study)
+    group = (result := run_study(study, distillation=False)).groups["single"]
+    counts, ensemble = group.errors, result.ensembles["ensemble"]
+    e_single = float(counts.single_view.mean() / counts.num_single_view)
+    _, clear = winners(start_and_final_overlaps(result, "single")[1])
+    trained = bool((group.train_wrong == 0).all() and group.finite.all())
+    error = float(counts.in_units_of_mu(study.data.single_view_fraction).mean())
+    shows = trained and BAND[0] <= error <= BAND[1]
+    clock = time_scales(study)._asdict()
+    common.say(f"{name}: e_s {e_single:.3f}, trained {trained}, failing {list(failing)}")
+    return {
+        "setting": name,
+        "changes": changes,
+        "failing_conditions": {n: common.rounded(sides) for n, sides in failing.items()},
+        "clocks": {n: common.rounded(clock[n], 4) for n in ("view", "memorise", "second", "training")},
+        "runs": int(group.train_wrong.size),
+        "share_of_runs_with_train_error_0": common.rounded((group.train_wrong == 0).mean()),
+        "mean_train_error": common.rounded(group.train_error.mean(), 3),
+        "e_multi_view": common.rounded(counts.multi_view.mean() / counts.num_multi_view),
+        "e_single_view": common.rounded(e_single),
+        "error": common.rounded(error),
+        "error_interval": common.rounded(error_interval(counts, study.data.single_view_fraction)),
+        "e_single_view_by_network": common.rounded(counts.single_view.ravel() / counts.num_single_view, 4),
+        "ensemble_e_single_view": common.rounded(ensemble.single_view.mean() / ensemble.num_single_view),
+        "classes_with_both_views": common.rounded(1 - clear.mean(), 3),
+        "classes_with_both_views_predicted": common.rounded(
+            next(c.left for c in regime(study) if c.name == "clear winners"), 3
+        ),
+        "check_says_theorem_1": not failing,
+        "simulation_shows_theorem_1": shows,
+        "agree": shows == (not failing),
+        "agree_by_e_single_view_alone": (trained and BAND[0] <= e_single <= BAND[1]) == (not failing),
+    }
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """All settings of the grid."""
+    settings = [(n, c) for n, c in SETTINGS + HELD_OUT if not smoke or n in SMOKE]
+    names = {n for n, _ in HELD_OUT}
+    rows = [examine(name, changes, smoke) | {"held_out": name in names} for name, changes in settings]
+    return {
+        "band": list(BAND),
+        "base": to_mapping(replace(Study(), common.SMALL)),
+        "settings": rows,
+        "agreements": sum(r["agree"] for r in rows),
+        "held_out_settings": sum(r["held_out"] for r in rows),
+        "held_out_agreements": sum(r["agree"] for r in rows if r["held_out"]),
+        "missed": [r["setting"] for r in rows if r["check_says_theorem_1"] and not r["simulation_shows_theorem_1"]],
+        "false_alarms": [r["setting"] for r in rows if r["simulation_shows_theorem_1"] and r["failing_conditions"]],
+    }
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """Error of each network, the band, and whether check and simulation agree."""
+    rows = document["settings"]
+    figure, ax = plt.subplots(figsize=(10, 1.6 + 0.36 * len(rows)), layout="constrained")
+    ax.axvspan(*document["band"], color="C0", alpha=0.15, linewidth=0, label="theorem 1: about half of the views")
+    labels = {True: "training error 0 in every run", False: "not in every run"}
+    for y, row in enumerate(rows):
+        trained = row["share_of_runs_with_train_error_0"] == 1
+        ax.plot(row["e_single_view_by_network"], np.full(row["runs"], y), "|", color="0.55", markersize=9)
+        ax.plot(row["e_single_view"], y, "o", color="C0", markerfacecolor="C0" if trained else "white",
+                markersize=7, label=labels.pop(trained, None))  # fmt: skip
+        failing = ", ".join(row["failing_conditions"]) or "all conditions hold"
+        verdict = "agree" if row["agree"] else "DISAGREE"
+        beside = f" (e_m = {row['e_multi_view']:.2f})" if row["e_multi_view"] else ""
+        ax.annotate(
+            f"{verdict}: {failing}{beside}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+            color="0.25" if row["agree"] else "C2", annotation_clip=False,
+        )  # fmt: skip
+    ax.set_yticks(range(len(rows)), [r["setting"] + (" *" if r["held_out"] else "") for r in rows], fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlim=(-0.02, 1.0), xlabel="error on single-view test data e_s (mean; ticks: networks)")
+    ax.set_title(
+        f"Regime check and simulation agree in {document['agreements']} of {len(rows)} settings; "
+        f"held out (*): {document['held_out_agreements']} of {document['held_out_settings']}", loc="left",
+    )  # fmt: skip
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])

@@ -1,0 +1,104 @@
+"""Shared by all tests: strict JAX settings, a compilation cache, and one tiny study that most tests reuse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "multiview", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("multiview")
+
+# Below this p-value a statistical test fails. Keys are fixed, so a test either always or never fails; the chance that
+# a correct generator gets one bad draw out of some hundred checks is then about 1 %.
+P_VALUE = 1e-4
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Strict promotion, and compiled programs kept between runs (environment, else the user's cache)."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # Set for subprocesses and the command line too, which would otherwise use the folder of real runs.
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "multiview-tests")
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+# The tiny study: every group of networks trains in seconds, and every feature fits (P − L = L (k − 1) patches).
+TINY = {
+    "seeds": 5,
+    "replicates": 2,
+    "students": 3,
+    "data.num_classes": 4,
+    "data.num_patches": 8,
+    "data.feature_sparsity": 2.0,
+    "data.single_view_fraction": 0.1,
+    "data.num_train": 40,
+    "data.num_single_view_train": 8,
+    "data.representation": "limit_single_view_noise",
+    "data.num_test_multi_view": 200,
+    "data.num_test_single_view": 200,
+    "network.neurons_per_class": 4,
+    "network.init_std": 0.02,
+    "train.learning_rate": 8.0,
+    "train.num_steps": 60,
+    "train.num_records": 6,
+    "distill.onset_step": 20,
+    "distill.num_steps": 20,
+    "self_distill.onset_step": 20,
+    "self_distill.num_steps": 20,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The tiny study, noise on single-view samples only."""
+    from multiview.config import Study, replace
+
+    return replace(Study(), TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_result(tiny):
+    """Everything that the tiny study measures: singles, ensembles, students."""
+    from multiview.study import run_study
+
+    return run_study(tiny)
+
+
+@pytest.fixture(scope="session")
+def tiny_noisy(tiny):
+    """The tiny study in the exact limit, with noise on every patch."""
+    from multiview.config import replace
+
+    return replace(
+        tiny, {"data.representation": "limit", "data.background_noise_norm": 0.3, "data.single_view_fraction": 0.3}
+    )
+
+
+@pytest.fixture
+def flags():
+    """The tiny study as command-line flags."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Fixed random numbers, the same for every test."""
+    return np.random.default_rng(20)

@@ -1,0 +1,338 @@
+"""Bad input: one line that names the field, its value and what is allowed; exit status 2; nothing written."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from multiview.cli import main
+from multiview.config import ConfigError, Study, all_fields, convert, from_mapping, load_preset, replace
+from multiview.distillation import load_teacher
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch):
+    """Bad input is refused before any work: where work begins all the same, fail at once instead of working."""
+    import multiview.prediction
+    import multiview.study
+    import multiview.verification
+
+    def begun(*_, **__):
+        raise AssertionError("work began")
+
+    for module, name in [
+        (multiview.prediction, "predict"),
+        (multiview.study, "run_study"),
+        (multiview.verification, "verify"),
+    ]:
+        monkeypatch.setattr(module, name, begun)
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str], folder: Path, *named: str) -> str:
+    """Run the command; check the form of the complaint and that `named` is in it; give the complaint."""
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    status = main(words)
+    captured = capsys.readouterr()
+    assert status == 2
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("multiview: error: ")
+    for word in named:
+        assert word in lines[0]
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+    return lines[0]
+
+
+# A study that is accepted as it stands (last test of this kind below), whatever becomes of the presets.
+BASE = [
+    "--preset=smoke",
+    "--data.num-classes=12",
+    "--data.num-views=2",
+    "--data.num-patches=24",
+    "--data.feature-sparsity=5",
+    "--data.num-train=140",
+    "--data.num-single-view-train=20",
+    "--data.representation=limit_single_view_noise",
+]
+
+# Flag, its field and value as named in the complaint, and words of what is allowed.
+BAD = [
+    ("--data.num-classes=3.5", "data.num_classes", "3.5", "whole number"),
+    ("--data.num-classes=ten", "data.num_classes", "ten", "whole number"),
+    ("--data.num-classes=1", "data.num_classes", "1", "≥ 2"),
+    ("--data.num-classes=", "data.num_classes", "''", "whole number"),
+    ("--data.num-views=0", "data.num_views", "0", "≥ 1"),
+    ("--network.relu-power=0.5", "network.relu_power", "0.5", "≥ 1"),
+    ("--network.relu-threshold=0", "network.relu_threshold", "0", "> 0"),
+    ("--network.relu-threshold=-1", "network.relu_threshold", "-1", "> 0"),
+    ("--network.init-std=0", "network.init_std", "0", "> 0"),
+    ("--network.neurons-per-class=0", "network.neurons_per_class", "0", "≥ 1"),
+    ("--data.num-patches=1", "data.num_patches", "1", "≥ num_views"),
+    ("--data.num-patches=4", "data.num_patches", "4", "more features than patches"),
+    ("--data.single-view-fraction=1.5", "data.single_view_fraction", "1.5", "[0, 1]"),
+    ("--data.single-view-fraction=-0.1", "data.single_view_fraction", "-0.1", "[0, 1]"),
+    ("--data.noise-norm=-1", "data.noise_norm", "-1", "≥ 0"),
+    ("--data.background-noise-norm=-0.5", "data.background_noise_norm", "-0.5", "≥ 0"),
+    ("--data.feature-noise=-0.5", "data.feature_noise", "-0.5", "≥ 0"),
+    ("--data.noise-norm=nan", "data.noise_norm", "nan", "number"),
+    ("--data.noise-norm=inf", "data.noise_norm", "inf", "finite"),
+    ("--train.learning-rate=-inf", "train.learning_rate", "-inf", "finite"),
+    ("--train.learning-rate=nan", "train.learning_rate", "nan", "number"),
+    ("--train.learning-rate=0", "train.learning_rate", "0", "> 0"),
+    ("--seeds=0", "seeds", "0", "≥ 1"),
+    ("--replicates=0", "replicates", "0", "≥ 1"),
+    ("--students=-2", "students", "-2", "≥ 1"),
+    ("--seed=-1", "seed", "-1", "0 …"),
+    ("--seed=2147483648", "seed", "2147483648", "2³¹"),
+    ("--train.num-steps=0", "train.num_steps", "0", "≥ 1"),
+    ("--data.label-strength=2,1", "data.label_strength", "2", "low ≤ high"),
+    ("--data.label-strength=1", "data.label_strength", "1", "low,high"),
+    ("--data.label-strength=1,2,3", "data.label_strength", "1,2,3", "low,high"),
+    ("--data.label-strength=1,x", "data.label_strength", "1,x", "number"),
+    ("--data.foreign-strength=-1,1", "data.foreign_strength", "-1", "0 ≤ low"),
+    ("--data.foreign-strength=nan,1", "data.foreign_strength", "nan", "number"),
+    ("--data.foreign-strength=0.1,inf", "data.foreign_strength", "inf", "finite"),
+    ("--data.view-strengths=1,1,1", "data.view_strengths", "1", "2 numbers"),
+    ("--data.view-strengths=1,0", "data.view_strengths", "0", "> 0"),
+    ("--data.feature-sparsity=13", "data.feature_sparsity", "13", "num_classes"),
+    ("--data.representation=sparse", "data.representation", "sparse", "dense, limit"),
+    ("--data.patch-split=even", "data.patch_split", "even", "equal, random"),
+    ("--distill.objective=mse", "distill.objective", "mse", "one_sided"),
+    ("--distill.temperature=0", "distill.temperature", "0", "> 0"),
+    ("--distill.logit-cap=-1", "distill.logit_cap", "-1", "≥ 0"),
+    ("--self-distill.generations=0", "self_distill.generations", "0", "≥ 1"),
+    ("--train.optimizer=gradient", "train.optimizer", "gradient", "optax"),
+    ("--train.optimizer=_sgd", "train.optimizer", "_sgd", "optax"),
+    ("--train.optimizer=apply_updates", "train.optimizer", "apply_updates", "optax"),
+    ("--train.dtype=float16", "train.dtype", "float16", "float32, float64"),
+    ("--data.num-single-view-train=140", "data.num_single_view_train", "140", "num_train"),
+    ("--preset=nobody", "preset", "nobody", "reference"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flag", "field", "value", "allowed"), BAD, ids=[b[0] for b in BAD])
+def test_a_bad_value_is_one_line_with_field_value_and_what_is_allowed(flag, field, value, allowed, capsys, empty):
+    refused(["verify", *BASE, flag], capsys, empty, field, value, allowed)
+
+
+@pytest.mark.parametrize("command", [["train", "--out=new"], ["generate", "--out=new.npz"], ["regime"]])
+def test_every_command_refuses_alike(command, capsys, empty):
+    refused([*command, "--seeds=0"], capsys, empty, "seeds = 0", "≥ 1")
+    refused([*command, "--data.noise-norm", "nan"], capsys, empty, "data.noise_norm", "nan", "number")
+
+
+@pytest.mark.parametrize("form", [["--data.num-clases=7"], ["--data.num-clases", "7"]])
+def test_an_unknown_field_is_named_with_its_value_and_the_nearest_one(form, capsys, empty):
+    refused(["verify", *form], capsys, empty, "data.num_clases", "7", "data.num_classes")
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["verify", "nonsense"], ["verify", "--seeds"], ["train"], ["export"]])
+def test_words_that_are_not_understood(words, capsys, empty):
+    refused(words, capsys, empty)
+
+
+def test_too_small_a_dimension_for_dense_vectors(capsys, empty):
+    refused(
+        ["verify", *BASE, "--data.representation=dense", "--data.patch-dim=23"],
+        capsys, empty, "data.patch_dim", "23", "24",
+    )  # fmt: skip
+    refused(
+        ["generate", *BASE, "--out=a.npz", "--data.patch-dim=23"],
+        capsys,
+        empty,
+        "data.patch_dim",
+        "23",
+        "24",
+    )
+
+
+@pytest.mark.parametrize("samples", ["0", "-3", "2.5", "many", "nan"])
+def test_a_bad_number_of_samples(samples, capsys, empty):
+    refused(["generate", "--preset=smoke", "--out=a.npz", f"--samples={samples}"], capsys, empty, "samples", samples)
+
+
+def test_no_unit_of_error(capsys, empty):
+    refused(
+        ["verify", "--preset=smoke", "--data.single-view-fraction=0"], capsys, empty, "data.single_view_fraction", "> 0"
+    )
+
+
+TOML = {
+    "does not parse": ("data = [", "TOML"),
+    "unknown key": ("[data]\nnum_clases = 7", "data.num_classes"),
+    "unknown value key": ("sedes = 7", "seeds"),
+    "unknown table": ("[world]\nnum_classes = 7", "world"),
+    "unknown empty table": ("[world]", "world"),
+    "table too deep": ("[data.more]\nnum_classes = 7", "data.more"),
+    "value for a table": ("data = 7", "data"),
+    "table for a value": ("[seeds]\na = 7", "seeds"),
+    "unknown preset": ('preset = "nobody"', "nobody"),
+    "preset is no name": ("preset = 7", "preset"),
+    "whole number too fine": ("[data]\nnum_classes = 3.5", "data.num_classes"),
+    "truth for a number": ("seeds = true", "seeds"),
+    "text for a number list": ('[data]\nlabel_strength = "1"', "data.label_strength"),
+    "list of text": ('[data]\nlabel_strength = ["a", "b"]', "data.label_strength"),
+    "number for a list": ("[data]\nlabel_strength = 1.0", "data.label_strength"),
+    "not a number": ("[data]\nnoise_norm = nan", "data.noise_norm"),
+    "infinite": ("[data]\nnoise_norm = inf", "data.noise_norm"),
+    "date": ("seeds = 1979-05-27", "seeds"),
+    "huge": ("[data]\nnoise_norm = 1" + "0" * 400, "data.noise_norm"),
+    "low above high": ("[data]\nlabel_strength = [2, 1]", "data.label_strength"),
+    "number for a name": ("[train]\noptimizer = 5", "train.optimizer"),
+}
+
+
+@pytest.mark.parametrize("case", TOML)
+def test_bad_configuration_files(case, capsys, empty):
+    text, named = TOML[case]
+    (empty / "study.toml").write_text(text)
+    refused(["verify", "--config=study.toml"], capsys, empty, named)
+
+
+def test_configuration_files_that_cannot_be_read(capsys, empty):
+    refused(["verify", "--config=nowhere.toml"], capsys, empty, "nowhere.toml")
+    (empty / "folder").mkdir()
+    refused(["verify", "--config=folder"], capsys, empty, "folder")
+    (empty / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    refused(["verify", "--config=bytes.toml"], capsys, empty, "bytes.toml")
+    (empty / "good.toml").write_text("seeds = 3")
+    refused(["verify", "--config=good.toml", "--preset=smoke"], capsys, empty, "--preset", "--config")
+
+
+def test_an_output_that_cannot_be_written(capsys, empty):
+    (empty / "file").write_text("in the way")
+    refused(["verify", "--preset=smoke", "--out=file"], capsys, empty, "--out", "file")
+    refused(["verify", "--preset=smoke", "--out=file/deeper"], capsys, empty, "--out", "file")
+    refused(["train", "--preset=smoke", "--out=file/store"], capsys, empty, "--out", "file")
+    refused(["generate", "--preset=smoke", "--out=file/data.npz"], capsys, empty, "--out", "file")
+    refused(["verify", "--preset=smoke", "--json=file/a.json"], capsys, empty, "--json", "file")
+
+
+def test_an_output_that_exists(capsys, empty):
+    (empty / "store").mkdir()
+    (empty / "data.npz").write_bytes(b"")
+    refused(["train", "--preset=smoke", "--out=store"], capsys, empty, "--out", "store", "exists")
+    refused(["generate", "--preset=smoke", "--out=data.npz"], capsys, empty, "--out", "data.npz", "exists")
+
+
+@pytest.mark.parametrize("command", [["verify"], ["train", "--out=new"]])
+@pytest.mark.parametrize("what", ["--data", "--teacher"])
+@pytest.mark.parametrize("content", ["missing", "text", "cut", "empty"])
+def test_broken_npz(command, what, content, capsys, empty):
+    path = empty / "broken.npz"
+    if content == "text":
+        path.write_text("no archive")
+    if content == "empty":
+        path.write_bytes(b"")
+    if content == "cut":
+        np.savez(path, labels=np.arange(100), logits=np.zeros((100, 3)))
+        path.write_bytes(path.read_bytes()[:300])
+    refused([*command, "--preset=smoke", f"{what}=broken.npz"], capsys, empty, "broken.npz")
+
+
+def test_own_data_with_a_class_too_many(capsys, empty):
+    np.savez(empty / "own.npz", labels=np.array([0, 12]), patches=np.zeros((2, 3, 30)))
+    refused(["verify", *BASE, "--data.representation=dense", "--data=own.npz"], capsys, empty, "own.npz", "12", "0…11")
+
+
+@pytest.mark.parametrize("logits", [np.zeros((3, 2)), np.full((4, 2), np.nan), np.full((4, 2), "x"), np.zeros(8)])
+def test_own_teacher_that_does_not_fit(logits, tmp_path):
+    np.savez(tmp_path / "teacher.npz", logits=logits)
+    with pytest.raises(ConfigError, match=r"teacher.npz.*\[4, 2\]"):
+        load_teacher(str(tmp_path / "teacher.npz"), 4, 2)
+
+
+def test_export_of_what_is_not_there(capsys, empty):
+    refused(["export", "nowhere", "--out=a.npz"], capsys, empty, "nowhere")
+    refused(["export", "nowhere", "--out=a.npz", "--replicate=x"], capsys, empty, "replicate", "'x'")
+    refused(["export", "nowhere", "--out=a.npz", "--network=1.5"], capsys, empty, "network", "1.5")
+
+
+def test_the_examples_above_are_refused_for_what_is_wrong_with_them():
+    """The presets themselves are accepted, and the good neighbours of some bad values."""
+    study = replace(load_preset("smoke"), {w[2:].split("=")[0].replace("-", "_"): w.split("=")[1] for w in BASE[1:]})
+    good = {
+        "network.relu_power": "1",
+        "data.single_view_fraction": "1",
+        "data.noise_norm": "0",
+        "distill.logit_cap": "inf",
+        "data.label_strength": "1,1",
+        "train.optimizer": "adam",
+        "seed": "2147483647",
+    }
+    for name, value in good.items():
+        assert replace(study, {name: value}) != study
+
+
+NAMES = sorted(all_fields())
+TEXT = st.one_of(
+    st.text(max_size=12),
+    st.from_regex(r"\A[-+]?[0-9]{1,3}(\.[0-9]{0,3})?(e[0-9]{1,3})?\Z"),
+    st.from_regex(r"\A[\[(]?[0-9.]{1,4}[ ,]+[0-9.]{1,4}[\])]?\Z"),
+    st.sampled_from(["nan", "inf", "-inf", "1e999", "0x10", "1_0", "True", "dense", "one_sided", "", " ", "…", "٣"]),
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)),
+    max_leaves=5,
+)
+
+
+def attempt(call):
+    """What `call` gives, or its ConfigError; any other exception passes through."""
+    try:
+        return call()
+    except ConfigError as error:
+        return error
+
+
+@settings(max_examples=400)
+@example("seeds", "1" * 400)
+@example("data.noise_norm", "1" * 400)
+@example("data.noise_norm", 10**400)
+@example("seeds", 10**400)
+@given(st.one_of(st.sampled_from(NAMES), st.text(max_size=12)), st.one_of(TEXT, VALUES))
+def test_convert_gives_a_value_of_the_fields_type_or_a_configuration_error(name, value):
+    found = attempt(lambda: convert(name, value))
+    if isinstance(found, ConfigError):
+        assert len(str(found).splitlines()) == 1
+        assert name in str(found) or repr(name)[1:-1] in str(found)
+        return
+    assert name in NAMES
+    default = getattr(getattr(Study(), name.rpartition(".")[0]) if "." in name else Study(), name.rpartition(".")[2])
+    assert type(found) is type(default)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(NAMES), st.one_of(TEXT, VALUES))
+def test_replace_gives_a_valid_study_or_a_configuration_error(name, value):
+    found = attempt(lambda: replace(Study(), {name: value}))
+    if isinstance(found, ConfigError):
+        assert len(str(found).splitlines()) == 1
+        return
+    assert isinstance(found, Study)
+    assert len(found.run_id) == 12
+
+
+@given(st.dictionaries(st.sampled_from([*NAMES, "data", "train", "x"]), VALUES, max_size=3))
+def test_mappings_give_a_study_or_a_configuration_error(mapping):
+    found = attempt(lambda: from_mapping(mapping))
+    assert isinstance(found, Study | ConfigError)
+    assert isinstance(found, Study) or len(str(found).splitlines()) == 1
+
+
+def test_a_study_survives_its_own_toml_and_has_a_stable_name():
+    """Presets as text, parsed and applied twice, are the same study; any change changes the name."""
+    from multiview.config import preset_names, preset_text, to_mapping
+
+    for name in preset_names():
+        study = load_preset(name)
+        assert from_mapping(tomllib.loads(preset_text(name)), study) == study
+        assert from_mapping(to_mapping(study)) == study
+        assert from_mapping(to_mapping(study)).run_id == study.run_id
+        assert replace(study, {"seeds": study.seeds + 1}).run_id != study.run_id

@@ -1,0 +1,86 @@
+"""Every experiment runs at its smoke size, writes what it promises, and shows the property that it is about."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision")
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """Runs an experiment at its smoke size, once; gives its JSON document."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))  # experiments are a folder of the repository, not of the package
+        common = importlib.import_module("experiments.common")
+        folder = tmp_path_factory.mktemp("experiments")
+
+        def document(name: str) -> dict:
+            path = folder / f"{name}.json"
+            if not path.exists():
+                module = importlib.import_module(f"experiments.{name}")
+                common.run(name, True, folder, module.measure, module.draw)
+            picture = (folder / f"{name}.png").read_bytes()
+            assert picture.startswith(b"\x89PNG")
+            assert len(picture) < 150_000
+            return json.loads(path.read_text(encoding="utf-8"))
+
+        yield document
+
+
+def test_dense_approaches_the_limit_as_d_grows(documents):
+    """The same start gives the same logits, and the trained overlaps differ less at larger d."""
+    small, large = documents("dense_to_limit")["dimensions"]
+    assert large["patch_dim"] > small["patch_dim"]
+    assert max(small["start_logit_difference"], large["start_logit_difference"]) < 1e-3
+    assert large["relative_overlap_difference"] < 0.6 * small["relative_overlap_difference"]
+
+
+def test_batch_approximation_is_near_the_exact_limit(documents):
+    """With a batch that is not tiny, the exact limit's error lies within the noise of a small study."""
+    document = documents("batch_approximation")
+    reference, row = document["reference"], document["batches"][-1]
+    assert reference["multi_view_batch"] is None
+    assert 0.2 < reference["single_error"] < 0.6
+    assert abs(row["single_error"] - reference["single_error"]) < 0.15
+
+
+def test_regime_check_knows_the_clear_cases(documents):
+    """The base setting shows theorem 1; without noise nothing is memorised; a weak view above Γ costs no error."""
+    rows = {row["setting"]: row for row in documents("regime_grid")["settings"]}
+    assert all(row["agree"] for row in rows.values())
+    assert rows["base"]["simulation_shows_theorem_1"]
+    assert rows["no noise"]["share_of_runs_with_train_error_0"] < 1
+    assert rows["weak view not weak (ρ > Γ)"]["e_single_view"] < 0.05
+
+
+def test_rounding_does_not_choose_the_winner(documents):
+    """Two copies of a network, in single and double precision, end with the same views."""
+    document = documents("precision")
+    rounding = document["rounding_alone"]
+    assert rounding["same_winner"] == 1.0
+    assert 0 < rounding["relative_overlap_difference_largest"][-1] < 1e-3
+    assert {row["float64"]["verdict"] for row in document["claims"]} <= {"holds", "fails", "undecided"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_measured_documents_are_complete_and_name_no_machine(name):
+    """The published JSON is of the default size, says what it was measured with, and holds no path."""
+    text = (ROOT / "docs" / "figures" / f"{name}.json").read_text(encoding="utf-8")
+    document = json.loads(text)
+    assert document["experiment"] == name
+    assert document["size"] == "default"
+    assert {"date", "seconds", "device", "versions"} <= set(document)
+    assert not re.search(r"/(home|root|tmp|work|usr)/", text)
+
+
+def test_the_package_never_imports_experiments():
+    """Imports run one way, from the package to the experiments."""
+    for path in (ROOT / "multiview").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) experiments", path.read_text(encoding="utf-8"), re.M), path
