@@ -72,7 +72,12 @@ def theorem_1_conditions(study: Study) -> dict[str, list[float]]:
 
 def examine(name: str, changes: dict[str, Any], smoke: bool) -> dict[str, Any]:
     """One setting: what the check says, what simulation shows."""
-    size = {"replicates": 1, "data.num_test_multi_view": 300, "data.num_test_single_view": 300}
+    size = {
+        "replicates": 1,
+        "data.num_test_multi_view": 300,
+        "data.num_test_single_view": 300,
+        "network.neurons_per_class": 6,
+    }
     study = replace(Study(), common.SMALL | changes | (size if smoke else {}))
     failing = theorem_1_conditions(study)
     group = (result := run_study(study, distillation=False)).groups["single"]

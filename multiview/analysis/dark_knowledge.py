@@ -30,6 +30,8 @@ def ordered_share(outputs: np.ndarray, present: np.ndarray, labels: np.ndarray) 
         A number in [0, 1]; NaN when no sample has, or every sample has, a trace.
     """
     other = np.arange(outputs.shape[1])[None] != labels[:, None]
+    # Double precision: ranks of 10⁵ pairs are no longer whole in single, and the share could exceed 1.
+    outputs = outputs.astype(np.float64)
     with_trace, without = outputs[other & present], outputs[other & ~present]
     if not len(with_trace) or not len(without):
         return float("nan")
