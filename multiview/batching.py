@@ -59,7 +59,7 @@ def record_measures(
 
     Without ground-truth features (a user's own dense data) only errors and loss are recorded.
     """
-    wrong = outputs.argmax(-1) != task.data.labels
+    wrong = outputs.argmax(-1).astype(task.data.labels.dtype) != task.data.labels
     measures = {
         "train_error": jnp.where(wrong, task.data.weights, 0).sum(),
         "train_wrong": wrong.sum(),

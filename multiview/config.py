@@ -220,7 +220,8 @@ def convert(name: str, value: Any) -> Any:
             name.rpartition(".")[2], [n.rpartition(".")[2] for n in fields], n=1
         )
         hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(_sections(Study))}"
-        raise ConfigError(f"{name} = {value!r}: no parameter has this name{hint}")
+        shown = name if name.isprintable() else repr(name)  # a control character would break the line
+        raise ConfigError(f"{shown} = {value!r}: no parameter has this name{hint}")
     kind = fields[name][1]
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):

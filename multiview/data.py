@@ -339,7 +339,10 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
         }
     arrays.setdefault("weights", np.full(n, 1.0 / n, np.float32))
     per_patch = ("patch_feature", "coefficients", "noise_norms")
-    num_patches = arrays["coefficients"].shape[-1] if arrays["coefficients"].ndim else 0
+    if arrays["coefficients"].ndim != 2:
+        shape = arrays["coefficients"].shape
+        raise ConfigError(f"{path}: coefficients has shape {shape}; finite numbers [{n}, P] are allowed")
+    num_patches = arrays["coefficients"].shape[1]
     for name in _FILE_FIELDS[:8]:
         shape = (n, num_patches) if name in per_patch else (n,)
         if name not in arrays or arrays[name].shape != shape or not finite_numbers(arrays[name]):

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +61,15 @@ def test_regime_check_knows_the_clear_cases(documents):
     assert rows["weak view not weak (ρ > Γ)"]["e_single_view"] < 0.05
 
 
-def test_rounding_does_not_choose_the_winner(documents):
+@pytest.fixture
+def standard_promotion():
+    """In double precision argmax gives int64 beside int32 labels. Blocks train in threads: no context manager."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
     """Two copies of a network, in single and double precision, end with the same views."""
     document = documents("precision")
     rounding = document["rounding_alone"]
