@@ -271,6 +271,6 @@ def _gain_claim(
         (0.23, 0.51) if study.data.num_views == 2 else (0.0, 1.0),
         float(before.mean() - after.mean()),
         (low_before - high_after, high_before - low_after),
-        max(2 * float(before.mean() - after.mean()), 0.0),  # wider, and it would reach 0
+        1.0 if low_before > high_after else 0.0,  # intervals that overlap decide nothing
         *after.shape,
     )
