@@ -390,8 +390,8 @@ def regime(study: Study) -> list[Condition]:
     """Whether a configuration lies where the theory speaks: each condition with its numbers.
 
     "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for trained noise overlaps, where
-    it is necessary and not sufficient (0.16 dragged losers along, and 0.08 in one setting: docs/experiments.md). At most 30 % of classes may end with both views, by the
-    closed form of `ideal_overlaps` at drawn starts.
+    it is necessary and not sufficient (0.16 dragged losers along, and 0.08 in one setting: docs/experiments.md). At
+    most 30 % of classes may end with both views, by the closed form of `ideal_overlaps` at drawn starts.
     """
     data, network = study.data, study.network
     q, threshold = network.relu_power, network.relu_threshold
