@@ -16,6 +16,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from multiview.config import ConfigError
@@ -120,6 +121,16 @@ def command(module: Any, arguments: list[str] | None = None) -> None:
 def percentiles(values: Any) -> list[float]:
     """95 % interval from bootstrap values."""
     return rounded(np.quantile(values, [0.025, 0.975]))
+
+
+def against(ax: Axes, x: np.ndarray, rows: list[dict[str, Any]], name: str, **style: Any) -> None:
+    """One measure of all rows with its intervals, `name` and `name_interval`, against x on a log axis of just these x."""
+    value = np.array([r[name] for r in rows])
+    low, high = np.array([r[f"{name}_interval"] for r in rows]).T
+    ax.errorbar(x, value, np.clip([value - low, high - value], 0, None), marker="o", capsize=4, color="C0", **style)
+    ax.set_xscale("log")
+    ax.set_xticks(x, [f"{t:g}" for t in x])
+    ax.minorticks_off()
 
 
 def rounded(values: Any, digits: int = 5) -> Any:
