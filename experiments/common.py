@@ -124,7 +124,7 @@ def percentiles(values: Any) -> list[float]:
 
 
 def against(ax: Axes, x: np.ndarray, rows: list[dict[str, Any]], name: str, **style: Any) -> None:
-    """One measure of all rows with its intervals, `name` and `name_interval`, against x on a log axis of just these x."""
+    """One measure of all rows, `name` with its `name_interval`, against x on a log axis with just these x as ticks."""
     value = np.array([r[name] for r in rows])
     low, high = np.array([r[f"{name}_interval"] for r in rows]).T
     ax.errorbar(x, value, np.clip([value - low, high - value], 0, None), marker="o", capsize=4, color="C0", **style)
