@@ -106,7 +106,7 @@ def draw(document: dict[str, Any]) -> Figure:
     """Four panels over M, each with the exact limit as a band."""
     rows, reference = document["batches"], document["reference"]
     batch = np.array([r["multi_view_batch"] for r in rows], float)
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout=common.AIRY)
     panels = (
         ("single_error", "test error in units of μ", "Single networks"),
         ("classes_with_both_views", "share of classes", "Both views learned"),

@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from multiview.config import ConfigError
 from multiview.plotting.verify import STYLE
@@ -26,6 +27,7 @@ from multiview.store import writable_folder, write_file
 
 DEFAULT_FOLDER = "multiview-results/experiments"
 BOOTSTRAP_SAMPLES = 2000
+AIRY = ConstrainedLayoutEngine(w_pad=0.12)  # room between neighbouring panels and their labels
 
 # A small world in the direction of the presets: few samples stand for many, narrow label strengths, strong traces.
 SMALL = {

@@ -220,7 +220,7 @@ def draw(document: dict[str, Any]) -> Figure:
     """Three panels over d: same winner, difference of overlaps with its power law, difference of errors."""
     rows = document["dimensions"]
     d = np.array([r["patch_dim"] for r in rows], float)
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout=common.AIRY)
     panels = (
         ("same_winner", "share of (class, network) pairs", "Same winning view"),
         ("relative_overlap_difference", "relative difference of final overlaps", "Overlaps"),

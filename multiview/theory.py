@@ -182,7 +182,7 @@ def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray |
 
 
 def label_growth(study: Study, overlap: float) -> float:
-    r"""Growth that labels give a winner until it stands at W, traces' pull included: $\int_\varrho^W g(w)\,dw$.
+    r"""Phase, times ϱ^(q−1), that labels give a loser until its winner stands at W: $\int_\varrho^W g(w)\,dw$ and more.
 
     Once all classes are learned, a sample of another class with a trace of the view still pulls the winner down, by
     $p_f = e^{F_f - F}$ against the labels' $1 - p_y = C e^{-F}$, with $F_f = act(\bar z_f w)$ and
@@ -190,7 +190,9 @@ def label_growth(study: Study, overlap: float) -> float:
 
     $1/g = 1 - n \frac{\bar z_f}{\bar z}\,act'(\bar z_f w)\,e^{F_f}/C$.
 
-    The loser sees the whole push, so its creep follows this integral and not $W - \varrho$.
+    The loser sees the whole push, so its creep follows this integral and not $W - \varrho$. And it sees it by $z^q$,
+    where the winner, in the linear part of the activation, grows by z: with the residual $r = 1 - p_y$ at strength z
+    the integrand is $g\,E[r \sum_p z_p^q]/E[r z]$.
     """
     data, network = study.data, study.network
     threshold, parts = network.relu_threshold, data.patches_per_feature
@@ -200,7 +202,11 @@ def label_growth(study: Study, overlap: float) -> float:
     known = min(data.feature_sparsity * (1 - 1 / data.num_classes), data.num_classes - 1.0)
     competitors = data.num_classes - 1 - known + known * np.exp(logit)
     remains = 1 - known * foreign / label * slope * np.exp(logit) / competitors
-    return float(np.trapezoid(1 / np.maximum(remains, 0.05), grid))
+    strength = np.linspace(*data.label_strength, 40)[:, None]
+    residual = 1 / (1 + np.exp(_trace(strength / parts * grid, parts, network)[0]) / competitors)
+    power = network.relu_power
+    seen = split_factor(data, power) * (residual * strength**power).mean(0) / (residual * strength).mean(0)
+    return float(np.trapezoid(seen / np.maximum(remains, 0.05), grid))
 
 
 def _trace(pre_activation: np.ndarray, parts: int, network: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:

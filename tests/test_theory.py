@@ -289,6 +289,18 @@ def test_view_clock_is_the_power_iteration_of_a_typical_start():
     assert theory.time_scales(study).view == pytest.approx(time, rel=1e-5)
 
 
+def test_losers_see_strong_samples_more_than_winners_do():
+    """At fixed strength z the creep is z^(q−1) times the labels' growth; a range lies between those of its ends."""
+    study = replace(load_preset("reference"), {"data.feature_sparsity": 0.0})
+    fixed = {
+        z: theory.label_growth(replace(study, {"data.label_strength": [z, z]}), 6.0) / (6.0 - 1.0) for z in (1.0, 1.5)
+    }
+    assert fixed[1.0] == pytest.approx(1.0, rel=1e-6)
+    assert fixed[1.5] == pytest.approx(1.5**2, rel=1e-6)
+    mixed = theory.label_growth(replace(study, {"data.label_strength": [1.0, 1.5]}), 6.0) / 5.0
+    assert fixed[1.0] < mixed < (fixed[1.0] + fixed[1.5]) / 2  # weak samples keep their residual longest
+
+
 def test_memory_time_uses_the_winner_of_its_own_time():
     """The slope integral reaches what is needed; training on does not change the past."""
     study = load_preset("reference")
