@@ -220,20 +220,15 @@ def draw(document: dict[str, Any]) -> Figure:
     """Three panels over d: same winner, difference of overlaps with its power law, difference of errors."""
     rows = document["dimensions"]
     d = np.array([r["patch_dim"] for r in rows], float)
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout=common.AIRY)
     panels = (
         ("same_winner", "share of (class, network) pairs", "Same winning view"),
         ("relative_overlap_difference", "relative difference of final overlaps", "Overlaps"),
         ("single_view_error_difference", "mean |difference| of $e_s$ of a network", "Error on single-view data"),
     )
     for ax, (name, label, title) in zip(axes, panels, strict=True):
-        value = np.array([r[name] for r in rows])
-        low, high = np.array([r[f"{name}_interval"] for r in rows]).T
-        error = np.clip([value - low, high - value], 0, None)
-        ax.errorbar(d, value, error, marker="o", capsize=4, label="mean, 95 % interval")
-        ax.set(xscale="log", xlabel="patch dimension d", ylabel=label, title=title)
-        ax.set_xticks(d, [f"{x:g}" for x in d])
-        ax.minorticks_off()
+        common.against(ax, d, rows, name, label="mean, 95 % interval")
+        ax.set(xlabel="patch dimension d", ylabel=label, title=title)
     axes[0].set_ylim(min(0.8, axes[0].get_ylim()[0]), 1.02)
     overlaps = np.array([r["relative_overlap_difference"] for r in rows])
     middle = np.exp(np.log(d).mean()), np.exp(np.log(overlaps).mean())

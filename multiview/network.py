@@ -77,20 +77,22 @@ def init(
         dimension: D of the patches: d, or kL in the limit.
         num_classes: k.
         network: gives m and σ₀.
-        dtype: of the parameters.
+        dtype: of the parameters; the draws are those of float32, so that another dtype means the same start.
 
     Returns:
         Parameters.
     """
     weight_key, *noise_keys = jax.random.split(key, 1 + len(patches))
     m = network.neurons_per_class
+
+    def normal(normal_key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        return network.init_std * jax.random.normal(normal_key, shape, jnp.float32).astype(dtype)
+
     noise: list[Array | None] = []
     for part, noise_key in zip(patches, noise_keys, strict=True):
         shape = noise_shape(part, num_classes, m)
-        noise.append(None if shape is None else network.init_std * jax.random.normal(noise_key, shape, dtype))
-    return Parameters(
-        network.init_std * jax.random.normal(weight_key, (dimension, num_classes, m), dtype), tuple(noise)
-    )
+        noise.append(None if shape is None else normal(noise_key, shape))
+    return Parameters(normal(weight_key, (dimension, num_classes, m)), tuple(noise))
 
 
 def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
