@@ -28,7 +28,7 @@ from multiview.config import Study, to_mapping
 from multiview.data import MultiViewDataset
 from multiview.evaluation import evaluate
 from multiview.network import Parameters, feature_overlaps
-from multiview.representations import FeatureRows, Patches
+from multiview.representations import NoisyRows, Patches
 from multiview.training import Task
 
 NAME = "dense_to_limit"
@@ -60,7 +60,7 @@ SMOKE = {"replicates": 1, "train.num_steps": 120, "data.num_test_multi_view": 10
 SMOKE_DIMENSIONS = (32, 512)
 
 
-def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: FeatureRows, norm: float) -> Array:
+def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: NoisyRows, norm: float) -> Array:
     r"""Noise overlaps of dense weights, $A = \langle w, \xi \rangle / \nu$, in the layout of the limit.
 
     Args:
@@ -71,15 +71,15 @@ def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: 
         norm: ν.
 
     Returns:
-        Array [S, R, k, m, T], 0 in slots without a patch.
+        Array [S, m, k, T, R], 0 in slots without a patch.
     """
     vectors = jnp.concatenate([features, jnp.zeros_like(features[:1])])[dense.patch_feature]
     residual = dense.patches - dense.coefficients[..., None] * vectors
     sample = np.asarray(rows.sample)
-    here = np.asarray(dense.patch_feature)[sample] == np.asarray(rows.feature)[:, None, None]  # [R, T, P]
+    here = np.asarray(dense.patch_feature)[sample] == np.asarray(rows.feature)[:, None]  # [T, R, P]
     used = np.asarray(rows.noise_norm)[..., None] > 0
-    noise = jnp.where(used, residual[sample, here.argmax(-1)], 0.0)  # [R, T, d]
-    return jnp.einsum("rtd,sdkm->srkmt", noise, weights) / norm
+    noise = jnp.where(used, residual[sample, here.argmax(-1)], 0.0)  # [T, R, d]
+    return jnp.einsum("trd,sdkm->smktr", noise, weights) / norm
 
 
 class Pair(NamedTuple):
@@ -107,7 +107,7 @@ def train_pair(study: Study, replicate: int, dense_data: MultiViewDataset, patch
     dense_task = Task(dense_data, represent([dense_data], config)[0])
     limit_task = Task(dataclasses.replace(dense_data, patches=None), patches)
     (rows,) = patches
-    assert isinstance(rows, FeatureRows)
+    assert isinstance(rows, NoisyRows)
 
     keys = start_keys(study, streams.START, replicate, range(study.seeds))
     dense_start, limit_start = (

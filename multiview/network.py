@@ -91,7 +91,11 @@ def init(
     noise: list[Array | None] = []
     for part, noise_key in zip(patches, noise_keys, strict=True):
         shape = noise_shape(part, num_classes, m)
-        noise.append(None if shape is None else normal(noise_key, shape))
+        if shape is not None and isinstance(part, NoisyRows):
+            # Drawn row by row, so that padding for the sake of shared shapes changes no start.
+            noise.append(normal(noise_key, (shape[3], shape[1], shape[0], shape[2])).transpose(2, 1, 3, 0))
+        else:
+            noise.append(None if shape is None else normal(noise_key, shape))
     return Parameters(normal(weight_key, (dimension, num_classes, m)), tuple(noise))
 
 
@@ -142,7 +146,7 @@ def _sum_over_rows(of_row: Array, feature: Array, num_features: int) -> Array:
 def _at_slots(of_sample: Array, sample: Array) -> Array:
     """Values [n, k] of the sample in each slot, [k, T, R]."""
     k = of_sample.shape[1]
-    return _in_order(of_sample.reshape(-1)[sample * k + jnp.arange(k)[:, None, None]])
+    return _in_order(of_sample.reshape(-1)[sample * k + jnp.arange(k, dtype=sample.dtype)[:, None, None]])
 
 
 def _sum_over_neurons(neurons: int, of_neuron: Callable[[Any], Array]) -> Array:
