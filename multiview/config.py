@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -27,9 +28,15 @@ class ConfigError(ValueError):
     """A bad parameter: one line that names the field, the value and what is allowed."""
 
 
-def parameter(default: Any, help: str, check: Callable[[Any], bool] | None = None, allowed: str = "") -> Any:
-    """Declare a field: default, help, a check of its value, and the words for what the check allows."""
-    return field(default=default, metadata={"help": help, "check": check, "allowed": allowed})
+def parameter(
+    default: Any, help: str, check: Callable[[Any], bool] | None = None, allowed: str = "", *, traced: bool = False
+) -> Any:
+    """Declare a field: default, help, a check of its value, the words for what the check allows.
+
+    A `traced` field changes no shape and no structure of the training program: points of a sweep that differ in such
+    fields alone share one compiled program (`sweep.plan.group_key`).
+    """
+    return field(default=default, metadata={"help": help, "check": check, "allowed": allowed, "traced": traced})
 
 
 def _at_least(bound: float) -> dict[str, Any]:
@@ -56,34 +63,44 @@ class DataConfig:
     patch_dim: int = parameter(256, "patch dimension d; used by the dense representation only", **_at_least(1))
     num_patches: int = parameter(13, "patches per sample P", **_at_least(1))
     patches_per_feature: int = parameter(1, "patches C_p that carry one feature", **_at_least(1))
-    patch_split: Literal["equal", "random"] = parameter("equal", "how a feature's strength is split over its patches")
-    feature_sparsity: float = parameter(3.0, "s: each foreign feature joins with probability s/k", **_at_least(0))
-    single_view_fraction: float = parameter(0.05, "fraction μ of single-view samples", **_FRACTION)
-    label_strength: Interval = parameter((1.0, 1.5), "interval of Σz for a view of the label", **_INTERVAL)
+    patch_split: Literal["equal", "random"] = parameter(
+        "equal", "how a feature's strength is split over its patches", traced=True
+    )
+    feature_sparsity: float = parameter(
+        3.0, "s: each foreign feature joins with probability s/k", **_at_least(0), traced=True
+    )
+    single_view_fraction: float = parameter(0.05, "fraction μ of single-view samples", **_FRACTION, traced=True)
+    label_strength: Interval = parameter((1.0, 1.5), "interval of Σz for a view of the label", **_INTERVAL, traced=True)
     view_strengths: tuple[float, ...] = parameter(
         (),
         "a factor on label_strength for each view; empty means all 1",
         check=lambda v: all(x > 0 for x in v),
         allowed="empty or one number > 0 for each view",
+        traced=True,
     )
     foreign_strength: Interval = parameter(
-        (0.3, 0.4), "interval of Σz for a foreign feature in a multi-view sample", **_INTERVAL
+        (0.3, 0.4), "interval of Σz for a foreign feature in a multi-view sample", **_INTERVAL, traced=True
     )
     weak_view_strength: float = parameter(
-        0.1, "ρ: the missing views of a single-view sample have strength ρ · label_strength", **_at_least(0)
+        0.1,
+        "ρ: the missing views of a single-view sample have strength ρ · label_strength",
+        **_at_least(0),
+        traced=True,
     )
     single_view_foreign_strength: float = parameter(
-        0.3, "Γ: largest strength of a foreign feature in a single-view sample", **_at_least(0)
+        0.3, "Γ: largest strength of a foreign feature in a single-view sample", **_at_least(0), traced=True
     )
     single_view_foreign_ratio: Interval = parameter(
-        (0.5, 1.0), "foreign strengths in single-view samples, in units of Γ", **_INTERVAL
+        (0.5, 1.0), "foreign strengths in single-view samples, in units of Γ", **_INTERVAL, traced=True
     )
     feature_noise: float = parameter(
-        0.0, "γ: every patch also holds α v' for every feature v', α uniform in [0, γ]", **_at_least(0)
+        0.0, "γ: every patch also holds α v' for every feature v', α uniform in [0, γ]", **_at_least(0), traced=True
     )
-    noise_norm: float = parameter(0.6, "ν = σ_p √d: norm of the Gaussian noise of a feature patch", **_at_least(0))
+    noise_norm: float = parameter(
+        0.6, "ν = σ_p √d: norm of the Gaussian noise of a feature patch", **_at_least(0), traced=True
+    )
     background_noise_norm: float = parameter(
-        0.0, "norm of the Gaussian noise of a patch without a feature (paper: γ k)", **_at_least(0)
+        0.0, "norm of the Gaussian noise of a patch without a feature (paper: γ k)", **_at_least(0), traced=True
     )
     num_train: int = parameter(400, "training samples N (multi-view batch M plus N_s below)", **_at_least(1))
     num_single_view_train: int = parameter(
@@ -124,20 +141,22 @@ class NetworkConfig:
 
     neurons_per_class: int = parameter(16, "neurons m of each class", **_at_least(1))
     relu_power: float = parameter(3.0, "power q of the smoothed ReLU", **_at_least(1))
-    relu_threshold: float = parameter(1.0, "threshold ϱ above which the smoothed ReLU is linear", **_above(0))
-    init_std: float = parameter(0.003, "σ₀: standard deviation of the start", **_above(0))
+    relu_threshold: float = parameter(
+        1.0, "threshold ϱ above which the smoothed ReLU is linear", **_above(0), traced=True
+    )
+    init_std: float = parameter(0.003, "σ₀: standard deviation of the start", **_above(0), traced=True)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Full-batch training of the single networks."""
 
-    learning_rate: float = parameter(16.0, "step size η", **_above(0))
-    num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1))
+    learning_rate: float = parameter(16.0, "step size η", **_above(0), traced=True)
+    num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
     dtype: Literal["float32", "float64"] = parameter("float32", "precision of training")
     block_size: int = parameter(2, "seeds trained together by one compiled program", **_at_least(1))
-    num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2))
+    num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2), traced=True)
 
 
 @dataclass(frozen=True)
@@ -147,14 +166,21 @@ class DistillConfig:
     objective: Literal["soft_cross_entropy", "one_sided"] = parameter(
         "soft_cross_entropy", "the distillation term: two-sided (Hinton) or its negative part only (paper)"
     )
-    temperature: float = parameter(2.0, "temperature 1/τ of the soft outputs", **_above(0))
+    temperature: float = parameter(2.0, "temperature 1/τ of the soft outputs", **_above(0), traced=True)
     logit_cap: float = parameter(
-        0.0, "logits are truncated at this cap; 0 means the paper's temperature², inf means none", **_at_least(0)
+        0.0,
+        "logits are truncated at this cap; 0 means the paper's temperature², inf means none",
+        **_at_least(0),
+        traced=True,
     )
-    weight: float = parameter(4.0, "weight η'/η of the distillation term", **_at_least(0))
-    teacher_scale: float = parameter(1.0, "constant that the teacher's averaged logits are multiplied by", **_above(0))
-    onset_step: int = parameter(800, "steps of cross-entropy alone before the teacher sets in", **_at_least(0))
-    num_steps: int = parameter(3000, "steps after the onset", **_at_least(0))
+    weight: float = parameter(4.0, "weight η'/η of the distillation term", **_at_least(0), traced=True)
+    teacher_scale: float = parameter(
+        1.0, "constant that the teacher's averaged logits are multiplied by", **_above(0), traced=True
+    )
+    onset_step: int = parameter(
+        800, "steps of cross-entropy alone before the teacher sets in", **_at_least(0), traced=True
+    )
+    num_steps: int = parameter(3000, "steps after the onset", **_at_least(0), traced=True)
     generations: int = parameter(1, "self-distillation generations (each student teaches the next)", **_at_least(1))
 
     @property
@@ -172,11 +198,15 @@ class Study:
     train: TrainConfig = TrainConfig()
     distill: DistillConfig = DistillConfig()
     self_distill: DistillConfig = DistillConfig(objective="one_sided")
-    preset: str = parameter("custom", "name of the preset that this study started from")
-    seed: int = parameter(0, "base seed of every random stream", check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1")
-    seeds: int = parameter(24, "single networks per replicate (and members of the ensemble)", **_at_least(1))
-    replicates: int = parameter(3, "fresh training sets", **_at_least(1))
-    students: int = parameter(4, "students of each kind per replicate", **_at_least(1))
+    preset: str = parameter("custom", "name of the preset that this study started from", traced=True)
+    seed: int = parameter(
+        0, "base seed of every random stream", check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1", traced=True
+    )
+    seeds: int = parameter(
+        24, "single networks per replicate (and members of the ensemble)", **_at_least(1), traced=True
+    )
+    replicates: int = parameter(3, "fresh training sets", **_at_least(1), traced=True)
+    students: int = parameter(4, "students of each kind per replicate", **_at_least(1), traced=True)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -187,11 +217,13 @@ class Study:
         return hashlib.sha256(json.dumps(to_mapping(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
+@functools.cache
 def _sections(cls: type) -> dict[str, type]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[f.name])}
 
 
+@functools.cache
 def all_fields() -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     """Every parameter by its dotted name, `data.num_classes` or `seeds`, with its field and type."""
     found: dict[str, tuple[dataclasses.Field[Any], Any]] = {}
