@@ -1,1 +1,1 @@
-"""Benchmarks: the same training steps through several libraries, scaling, start-up. Run `python -m benchmarks --help`."""
+"""The same training steps through several libraries, scaling, start-up: see `python -m benchmarks --help`."""

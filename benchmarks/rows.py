@@ -116,7 +116,8 @@ def make_world(problem: Problem) -> World:
     index = random.permuted(np.concatenate([of_label, foreign], axis=1)[:, :p], axis=1)
     own = index // NUM_VIEWS == labels[:, None]
     z = np.where(own, random.uniform(1.0, 1.5, (n, p)), random.uniform(0.3, 0.4, (n, p)))
-    features = np.asarray(multiview.orthonormal_features(streams.stream(0, streams.FEATURES), problem.study("dense").data))
+    key = streams.stream(0, streams.FEATURES)
+    features = np.asarray(multiview.orthonormal_features(key, problem.study("dense").data))
     noise = random.standard_normal((n, p, d), np.float32) * np.float32(NOISE_NORM / np.sqrt(d))
     patches = z[..., None].astype(np.float32) * features[index] + noise
     data = MultiViewDataset(
@@ -156,13 +157,8 @@ class MultiviewRow(NamedTuple):
 def multiview_row(world: World, seeds: int, representation: str) -> MultiviewRow:
     """Our own training: "dense", or "limit", where the noise vectors are forgotten and their overlaps are tracked."""
     study = world.problem.study(representation)
-    data = world.data if representation == "dense" else replace_patches(world.data)
+    data = world.data if representation == "dense" else replace(world.data, patches=None)
     return MultiviewRow(study, Task(data, multiview.represent([data], study.data)[0]), seeds)
-
-
-def replace_patches(data: MultiViewDataset) -> MultiViewDataset:
-    """The same samples as the limit sees them."""
-    return replace(data, patches=None)
 
 
 def dense_start(world: World, seeds: int) -> np.ndarray:
@@ -364,10 +360,9 @@ def check(world: World, seeds: int = 2) -> dict[str, float]:
     finally:
         jax.config.update("jax_default_matmul_precision", precision)
     overlaps = np.einsum("fd,dkm->fkm", world.features, start[0])
-    vectors = np.asarray(world.data.patches) - np.asarray(world.data.coefficients)[..., None] * (
-        world.features[np.asarray(world.data.patch_feature)]
-    )
-    noise = np.einsum("npd,dkm->npkm", vectors, start[0], optimize=True) / NOISE_NORM
+    index, z = np.asarray(world.data.patch_feature), np.asarray(world.data.coefficients)
+    residual = np.asarray(world.data.patches) - z[..., None] * world.features[index]
+    noise = np.einsum("npd,dkm->npkm", residual, start[0], optimize=True) / NOISE_NORM
     limit, _ = limit_in_numpy(world, overlaps, noise, CHECK_STEPS)
     dense = np.einsum("fd,dkm->fkm", world.features, reference[0])
     found["limit_against_dense"] = float(np.linalg.norm(limit - dense) / np.linalg.norm(dense - overlaps))

@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = measure(parser.parse_args(arguments).repeats)
     print(f"multiview --help: {found['help_seconds']} s (target {HELP_TARGET} s)")
     print(f"multiview verify --preset smoke: first line after {found['first_line_seconds']} s, "
-          f"first progress line after {found['first_progress_line_seconds']} s (target {PROGRESS_TARGET} s)")  # fmt: skip
+          f"first line of progress after {found['first_progress_line_seconds']} s "
+          f"(target {PROGRESS_TARGET} s)")  # fmt: skip
     return int(found["help_seconds"] > HELP_TARGET or found["first_progress_line_seconds"] > PROGRESS_TARGET)
 
 

@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "figures"]  # figures/benchmark.md is included by performance.md
 
 # MyST: $…$ mathematics, definition lists, links to headings. Notebooks are shown as they are stored.
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
