@@ -359,14 +359,25 @@ def check(world: World, seeds: int = 2) -> dict[str, float]:
         found["multiview_limit"] = _check_limit(world, seeds)
     finally:
         jax.config.update("jax_default_matmul_precision", precision)
-    overlaps = np.einsum("fd,dkm->fkm", world.features, start[0])
+    found["limit_against_dense"] = limit_against_dense(world, start[0], reference[0])
+    return found
+
+
+def limit_against_dense(world: World, start: np.ndarray, end: np.ndarray) -> float:
+    """How far the limit ends from the dense row in feature overlaps, of the distance travelled; falls as d grows.
+
+    Args:
+        world: the dense data.
+        start: dense weights of one seed [d, k, m], from which the limit starts too.
+        end: the same seed after the steps of the check.
+    """
+    overlaps = np.einsum("fd,dkm->fkm", world.features, start)
     index, z = np.asarray(world.data.patch_feature), np.asarray(world.data.coefficients)
     residual = np.asarray(world.data.patches) - z[..., None] * world.features[index]
-    noise = np.einsum("npd,dkm->npkm", residual, start[0], optimize=True) / NOISE_NORM
+    noise = np.einsum("npd,dkm->npkm", residual, start, optimize=True) / NOISE_NORM
     limit, _ = limit_in_numpy(world, overlaps, noise, CHECK_STEPS)
-    dense = np.einsum("fd,dkm->fkm", world.features, reference[0])
-    found["limit_against_dense"] = float(np.linalg.norm(limit - dense) / np.linalg.norm(dense - overlaps))
-    return found
+    dense = np.einsum("fd,dkm->fkm", world.features, end)
+    return float(np.linalg.norm(limit - dense) / np.linalg.norm(dense - overlaps))
 
 
 def _check_limit(world: World, seeds: int) -> float:
