@@ -23,15 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--scaling", action="store_true", help="time against seeds, N, P, k, m, d, devices; figure")
     what.add_argument("--device-report", action="store_true", help="rows and whole studies at the size of a GPU")
-    what.add_argument("--publish", action="store_true", help="all of it, into docs/figures, with the table of the docs")
+    what.add_argument("--publish", nargs="*", choices=publish.PARTS, metavar="PART",
+                      help="measure rows, startup and scaling (or those named) into docs/figures, with the docs' table")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="d = 1024 alone and fewer repeats (about two minutes)")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     parsed = parser.parse_args(arguments)
     try:
         if parsed.json:
             writable_folder(Path(parsed.json).parent, "--json")
-        if parsed.publish:
-            document = publish.publish(parsed.quick)
+        if parsed.publish is not None:
+            document = publish.publish(parsed.quick, parsed.publish)
         elif parsed.scaling:
             document = scaling.measure(parsed.quick)
             scaling.write_figure(document, report.FIGURES / "scaling.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from multiview import load_preset, replace, run_study
 from multiview.store import write_file
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
+PARTS = ("rows", "startup", "scaling")
 
 
 def table(document: dict[str, Any]) -> str:
@@ -50,13 +52,27 @@ def best(by_library: dict[str, float]) -> str:
     return f"{by_library[name]:g} ({name})"
 
 
-def publish(quick: bool, folder: Path = report.FIGURES) -> dict[str, Any]:
-    """Measure rows, start-up and scaling, and write JSON, figure and table into the folder."""
-    document = report.rows_document(quick)
-    report.show(document)
-    document["startup"] = startup.measure()
-    document["scaling"] = scaling.measure(quick)
-    report.write_json(folder / NAME, document)
+def publish(quick: bool, parts: Sequence[str] = (), folder: Path = report.FIGURES) -> dict[str, Any]:
+    """Measure and write JSON, figure and table into the folder, after each part, so that a stop loses one part only.
+
+    Args:
+        quick: fewer repeats.
+        parts: of `PARTS`, all if empty; the stored numbers of other parts are kept.
+        folder: where to.
+
+    Returns:
+        The document that was written.
+    """
+    path = folder / NAME
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part in parts or PARTS:
+        if part == "rows":
+            measured = report.rows_document(quick, [1024, 4096])
+            report.show(measured)
+            document |= measured
+        else:
+            document[part] = startup.measure(3 if quick else 5) if part == "startup" else scaling.measure(quick)
+        report.write_json(path, document)
     write_pages(folder)
     return document
 

@@ -161,11 +161,9 @@ def write_json(path: str | Path, document: dict[str, Any]) -> None:
     write_file(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def rows_document(quick: bool) -> dict[str, Any]:
-    """The rows at the reference size."""
+def rows_document(quick: bool, dimensions: list[int] | None = None) -> dict[str, Any]:
+    """The rows at the reference size; `quick`: fewer and shorter turns, and d = 1024 alone if nothing else is said."""
+    dimensions = dimensions or ([1024] if quick else [1024, 4096])
     if jax.default_backend() != "cpu":
-        problem = rows.Problem(block_size=64)
-        return measure(problem, [2048] if quick else [1024, 2048, 4096], (64, 1024), 5, 0.5)
-    if quick:
-        return measure(rows.Problem(), [1024], (8, 32), 5, 0.6)
-    return measure(rows.Problem(), [1024, 4096], (8, 64), 9, 1.0)
+        return measure(rows.Problem(block_size=64), dimensions, (64, 1024), 5, 0.5)
+    return measure(rows.Problem(), dimensions, (8, 32 if quick else 64), 5 if quick else 9, 0.6 if quick else 1.0)

@@ -107,9 +107,10 @@ def over_devices(counts: Sequence[int] = DEVICES, seeds: int = SEEDS) -> list[di
         environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
         environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent.parent)}
         command = [sys.executable, "-c", f"from benchmarks.scaling import child; child({seeds})"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-        if done.returncode:
-            say(f"{count} devices: left out, {done.stderr.strip().splitlines()[-1:]}")
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            say(f"{count} devices: left out, {error}")
             continue
         found = json.loads(done.stdout.splitlines()[-1])
         if found.pop("used") != count:
