@@ -52,10 +52,12 @@ def free_memory() -> float:
 
 
 def point(problem: rows.Problem, representation: str, seeds: int, seconds: float, repeats: int) -> dict[str, Any]:
-    """Median and quartiles of the milliseconds of a seed's step; many seeds are an average already, taken once."""
+    """Median and quartiles of the milliseconds of a seed's step."""
     row = rows.multiview_row(rows.make_world(problem), seeds, representation)
-    if seeds >= 256:  # the program of a block is compiled already, by the smaller numbers of seeds
-        samples = [timing.ms_per_step(row, timing.Lengths(1, 5))]
+    if seeds >= 256:
+        # The program of a block is compiled already, by the smaller numbers of seeds. Making so many starts takes
+        # seconds, and so does its noise: enough steps that they outweigh it, but fewer samples.
+        samples = [timing.ms_per_step(row, timing.Lengths(1, 21)) for _ in range(3 if seeds < 1024 else 1)]
     else:
         lengths = timing.lengths_for(row, seconds)
         samples = [timing.ms_per_step(row, lengths) for _ in range(repeats)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ def seconds_of(row: Row, num_steps: int) -> float:
 def lengths_for(row: Row, target_seconds: float) -> Lengths:
     """Warm up (this compiles), then choose lengths whose difference takes about the target."""
     row(1)
-    per_step = max((seconds_of(row, 4) - seconds_of(row, 1)) / 3, 1e-5)
+    estimates = [(seconds_of(row, 3) - seconds_of(row, 1)) / 2 for _ in range(3)]
+    per_step = max(statistics.median(estimates), 1e-5)
     return Lengths(1, 1 + min(10_000, max(3, math.ceil(target_seconds / per_step))))
 
 
