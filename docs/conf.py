@@ -21,7 +21,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",  # copies MathJax into the pages, which else load it from elsewhere
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "figures"]  # figures/benchmark.md is included by performance.md
 
 # MyST: $…$ mathematics, definition lists, links to headings. Notebooks are shown as they are stored.
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]

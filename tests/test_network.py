@@ -362,7 +362,7 @@ def test_gradients_agree_with_central_differences_in_double_precision(representa
         dimension = config.num_features
     network = dataclasses.replace(NETWORK, relu_power=q)
     parameters = start(patches, dimension)
-    if "rows" == representation or "large" in representation:
+    if representation == "rows" or "large" in representation:
         parameters = scaled(parameters, patches[0], 0.5 if representation == "rows" else 3.0)
     push = np.random.default_rng(3).standard_normal((5, 4))
     with jax.enable_x64(True):
