@@ -127,8 +127,8 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
             return xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
         data = xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)
         # Strings of variable length are zarr's business; everybody else knows NumPy's own.
-        texts = {n: data[n].astype(str) for n in data.variables if data[n].dtype.kind not in "biuf"}
-        return data.assign(texts)
+        texts = [name for name, v in data.variables.items() if v.dtype.kind not in "biuf"]
+        return data.assign({name: (data[name].dims, data[name].values.astype(str)) for name in texts})
     except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
         raise ConfigError(
             f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
