@@ -8,6 +8,7 @@ store runs nothing: arrays and JSON only.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -128,7 +129,10 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         data = xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)
         # Strings of variable length are zarr's business; everybody else knows NumPy's own.
         texts = [name for name, v in data.variables.items() if v.dtype.kind not in "biuf"]
-        return data.assign({name: (data[name].dims, data[name].values.astype(str)) for name in texts})
+        for name in texts:
+            words = np.array(data[name].values.tolist(), str)
+            data[name] = (data[name].dims, words.reshape(data[name].shape), data[name].attrs)
+        return data
     except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
         raise ConfigError(
             f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
@@ -160,6 +164,57 @@ def export_network(tree: xr.DataTree | xr.Dataset, group: str, replicate: int, s
             np.savez_compressed(file, **arrays)
 
     write_file(path, write)
+
+
+def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str | Path) -> None:
+    """Write a store as NetCDF (all of it), or as CSV or Parquet: one row for each network, without time and classes.
+
+    Args:
+        data: of `open_results`.
+        kind: netcdf, csv or parquet.
+        group: which networks of a single study make the rows.
+        path: of the file.
+
+    Raises:
+        ConfigError: no such group, or the library of that format is not installed.
+    """
+    needed = {"netcdf": ("h5netcdf", "h5py"), "parquet": ("pyarrow",)}.get(kind, ())
+    if any(importlib.util.find_spec(name) is None for name in needed):
+        raise ConfigError(f"--to = {kind!r} needs {' and '.join(needed)}: pip install 'multiview-theory[export]'")
+    if kind == "netcdf":
+        data.load()
+        write_file(path, lambda file: data.to_netcdf(file, engine="h5netcdf"))
+        return
+    if isinstance(data, xr.DataTree):
+        if group not in data.children:
+            raise ConfigError(f"group = {group!r} is not allowed: it must be one of {', '.join(data.children)}")
+        rows = data.children[group].to_dataset(inherit=False).drop_vars("step", errors="ignore")
+        kept = {"replicate", "seed"}
+    else:
+        rows = data
+        kept = {*map(str, data["done"].dims), "seed"}
+    names = [name for name, v in rows.data_vars.items() if set(map(str, v.dims)) <= kept]
+    others = [name for name, v in rows.coords.items() if not set(map(str, v.dims)) <= kept]
+    frame = rows[names].drop_vars(others, errors="ignore").to_dataframe().reset_index()
+    if isinstance(data, xr.Dataset):
+        frame = frame[(frame["done"] > MISSING) & frame["finite"].notna()]
+    if kind == "csv":
+        write_file(path, lambda file: frame.to_csv(file, index=False))
+    else:
+        write_file(path, lambda file: frame.to_parquet(file, index=False, engine="pyarrow"))
+
+
+def damaged_variables(path: str | Path) -> list[str]:
+    """Arrays of a single study's store that cannot be read."""
+    tree = open_results(path)
+    found = []
+    for node in tree.subtree if isinstance(tree, xr.DataTree) else ():
+        for name in node.variables:
+            try:
+                node[str(name)].load()
+            except Exception:  # zarr and numcodecs raise many kinds
+                found.append(f"{node.path.rstrip('/')}/{name}")
+    return found
 
 
 class Variable(NamedTuple):

@@ -154,6 +154,10 @@ def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Out
     for block in pending:
         count[group_of[block.point]] += 1
     outcome = _outcome(store)
+    left_at = [0] * plan.design.num_points  # blocks of each point that are still to come
+    for block in pending:
+        left_at[block.point] += 1
+    points_done = left_at.count(0)
     events(
         "start", points=plan.design.num_points, groups=len(plan.groups), blocks=outcome.total, done=outcome.done,
         failed=outcome.failed, pending=len(pending), pid=os.getpid(),
@@ -171,10 +175,13 @@ def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Out
             cost_done, cost_left = cost_done + plan.cost[block.point], cost_left - plan.cost[block.point]
             group = group_of[block.point]
             count[group] -= 1
+            left_at[block.point] -= 1
+            points_done += left_at[block.point] == 0
             outcome = outcome._replace(done=outcome.done + (not reason), failed=outcome.failed + bool(reason))
             events(
                 "block", point=block.point, replicate=block.replicate, group=group, seconds=round(seconds, 3),
                 failed=outcome.failed, done=outcome.done, blocks=outcome.total, left_in_group=count[group],
+                points_done=points_done,
                 seconds_left=round((time.perf_counter() - begin) * max(cost_left, 0.0) / cost_done, 1),
                 values={n: as_word(v) for n, v in plan.design.changes(block.point).items()}, reason=reason,
             )  # fmt: skip
@@ -201,12 +208,12 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
     if not path.exists():
         return _create(plan, path, here)
     store = SweepStore(path, writable=True)
-    begun = {name: json.loads(store.attributes.get(name, "null")) for name in ("versions", "device")}
+    versions = json.loads(store.attributes["versions"])
     told = [
         f"{name} {there} then, {now} now"
         for name, there, now in (
-            ("device", begun["device"], here["device"]),
-            *((n, (begun["versions"] or {}).get(n), v) for n, v in here["versions"].items()),
+            ("device", store.attributes.get("device"), here["device"]),
+            *((n, versions.get(n), v) for n, v in here["versions"].items()),
         )
         if there != now
     ]
@@ -256,7 +263,8 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
         "config": json.dumps(to_mapping(plan.base)),
         "sweep": json.dumps(_identity(plan)),
         "run_id": plan.base.run_id,
-        **{name: json.dumps(value) for name, value in here.items()},
+        **here,
+        "versions": json.dumps(here["versions"]),
     }
     variables = sweep_variables(
         plan.students, plan.largest["self_distill.generations"], "float64" if plan.double else "float32"
