@@ -115,7 +115,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         sobol=_optional_whole("--sobol", arguments.sobol, 1),
         design_seed=whole("--design-seed", arguments.design_seed, 0), any_size=arguments.yes,
     )  # fmt: skip
-    plan = make_plan(study, design, arguments.students)
+    plan = make_plan(study, design, arguments.with_students)
     out = Path(arguments.out)
     if out.exists():
         check_same(plan, out)
@@ -170,7 +170,7 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
         console.print(f"  group {number}: {len(group)} points, one compiled program{of}", markup=False)
     if len(plan.groups) > 20:
         console.print(f"  and {len(plan.groups) - 20} more groups")
-    console.print(f"Students: {'yes' if plan.students else 'no (--students trains them)'}")
+    console.print(f"Students: {'yes' if plan.students else 'no (--with-students trains them)'}")
     console.print(
         f"Predicted: about {_span(plan.seconds)} on this machine, compiling apart; about {plan.bytes / 1e9:.1f} GB "
         "of memory a process"
@@ -407,7 +407,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     sweep.add_argument("--sobol", metavar="N", help="N points of a scrambled Sobol sequence, likewise")
     sweep.add_argument("--design-seed", default="0", metavar="N", help="seed of random and Sobol points (%(default)s)")
     sweep.add_argument("--out", required=True, metavar="STORE", help="zarr store, new or begun by this command")
-    sweep.add_argument("--students", action="store_true", help="train students too, not only single networks")
+    sweep.add_argument("--with-students", action="store_true", help="train students too, not only single networks")
     sweep.add_argument("--cluster", metavar="WHERE",
                        help="dask, dask:WORKERS, tcp://HOST:PORT, or a Dask scheduler file")  # fmt: skip
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and compute nothing")
