@@ -6,6 +6,7 @@ its own time alone. No JAX backend exists before the fork.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -122,7 +123,5 @@ def wait_for(condition, seconds: float = 60.0) -> None:
 
 def kill(pid: int, what: int = signal.SIGKILL) -> None:
     """Send a signal to a process that may have ended."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, what)
-    except ProcessLookupError:
-        pass

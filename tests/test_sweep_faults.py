@@ -14,12 +14,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sweeping import BLOCKS, OVER, Server, contents, events, kill, small, wait_for, words
 
 import multiview.sweep
 from multiview.config import ConfigError
 from multiview.store import SweepStore
 from multiview.sweep.lock import release_lock, take_lock
-from sweeping import BLOCKS, OVER, Server, contents, events, kill, small, wait_for, words
 
 LONG = bool(os.environ.get("MULTIVIEW_LONG_TESTS"))
 
@@ -65,6 +65,7 @@ def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(se
         done = blocks_computed(store)
         assert max(done.values()) == 1
         assert not list(store.rglob("*.partial"))
+    print(f"{counted} kills over {found} sweeps")
 
 
 @pytest.mark.parametrize(("what", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -92,7 +93,9 @@ def small_disk(folder, kind):
     """A disk that gets full after some blocks, and a function that makes room."""
     if kind == "tmpfs":
         folder.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
+        )
         if mounted.returncode:
             pytest.skip("needs the right to mount")
         try:
@@ -178,9 +181,7 @@ def test_the_lock_of_another_machine_is_respected_and_says_what_to_do(tmp_path):
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
-    ) as found:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60) as found:
         yield found
 
 
