@@ -132,7 +132,10 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         for name in texts:
             words = np.array(data[name].values.tolist(), str)
             data[name] = (data[name].dims, words.reshape(data[name].shape), data[name].attrs)
-        return data
+        # In the order of the design and of the alphabet, not in that of the file system.
+        variables = {name: data.variables[name] for name in sorted(map(str, data.data_vars))}
+        axes = {name: data.variables[name] for name in attributes["coordinates"].split()}
+        return xr.Dataset(variables, axes, data.attrs)
     except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
         raise ConfigError(
             f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"

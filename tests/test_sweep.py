@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import pickle
 import tomllib
 
 import numpy as np
@@ -70,7 +69,7 @@ def test_a_grid_is_the_product_of_its_axes_and_zipped_axes_run_together():
     assert design.dimensions == ("relu_power", "zip")
     found = [tuple(design.changes(p).values()) for p in range(design.num_points)]
     assert found == [(2.0, 4, 100), (2.0, 8, 200), (3.0, 4, 100), (3.0, 8, 200)]
-    with pytest.raises(ConfigError, match="seeds has 2, train.num_steps has 3"):
+    with pytest.raises(ConfigError, match=r"seeds has 2, train.num_steps has 3"):
         make_design([], [["seeds=4,8", "train.num_steps=1,2,3"]])
 
 
@@ -189,7 +188,7 @@ def test_points_of_different_sizes_are_padded_with_nothing(tmp_path):
         replace(small(), {"replicates": 1}), [], tmp_path / "a", zipped=[["seeds=2,3", "replicates=1,2"]]
     )
     data = multiview.open_results(tmp_path / "a")
-    assert data.sizes == data.sizes | {"zip": 2, "seed": 3, "replicate": 2}
+    assert (data.sizes["zip"], data.sizes["seed"], data.sizes["replicate"]) == (2, 3, 2)
     assert data["seeds"].values.tolist() == [2, 3]
     assert np.isnan(data["test_error"].values[0, 0]).tolist() == [False, False, True]
     assert data["done"].values.tolist() == [[1, -1], [1, 1]]
@@ -225,22 +224,22 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
 
     monkeypatch.setattr(multiview.study, "run_replicate", run_replicate)
     store = tmp_path / "a"
-    over = ["seed=0,1", "train.learning_rate=8,1e38"]
+    over = ["seed=0,1", "network.init_std=0.02,3e38"]
     outcome = multiview.sweep.run(small(), over, store)
-    assert (outcome.done, outcome.failed) == (2, 6)
+    assert (outcome.done, outcome.failed) == (3, 5)
     reasons = dict(SweepStore(store).failures())
     assert reasons[(1, 0, 0)].startswith("out of memory")
     assert reasons[(0, 1, 0)].startswith("non-finite: 3 of 3 single networks")
     assert main(["show", str(store)]) == 0
     assert "out of memory" in capsys.readouterr().out
     # Not again without being asked, and then only what failed.
-    assert multiview.sweep.run(small(), over, store).failed == 6
+    assert multiview.sweep.run(small(), over, store).failed == 5
     assert len([e for e in events(store) if e["event"] == "block"]) == 8
     monkeypatch.setattr(multiview.study, "run_replicate", real)
     outcome = multiview.sweep.run(small(), over, store, retry_failed=True)
     assert (outcome.done, outcome.failed) == (4, 4)
-    assert len([e for e in events(store) if e["event"] == "block"]) == 14
-    assert main(["table", str(store), "--by", "study_seed,learning_rate"]) == 0
+    assert len([e for e in events(store) if e["event"] == "block"]) == 13
+    assert main(["table", str(store), "--by", "study_seed,init_std"]) == 0
     assert "non-finite" in capsys.readouterr().out
 
 
@@ -249,7 +248,7 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
 
 def test_a_changed_configuration_never_mixes_in(swept):
     before = contents(swept)
-    with pytest.raises(ConfigError, match="data.num_train is 40 there, 41 here"):
+    with pytest.raises(ConfigError, match=r"data.num_train is 40 there, 41 here"):
         multiview.sweep.run(replace(small(), {"data.num_train": 41}), OVER, swept)
     with pytest.raises(ConfigError, match=r"axis train.num_steps is 20,30,40 there, 20,30 here"):
         multiview.sweep.run(small(), ["train.num_steps=20,30", "seed=0,1"], swept)
@@ -304,13 +303,10 @@ def test_missing_blocks_are_named(swept, tmp_path, capsys):
 
 
 def test_opening_a_foreign_store_executes_nothing(tmp_path, capsys):
-    class Bomb:
-        def __reduce__(self):
-            return (pytest.fail, ("executed",))
-
     store = tmp_path / "foreign"
     xr.Dataset({"a": ("x", [1, 2])}).to_zarr(store, consolidated=False)
-    (store / "bomb.pkl").write_bytes(pickle.dumps(Bomb))
+    # What pickle would run on loading: os.abort().
+    (store / "a" / "c" / "0").write_bytes(b"cos\nabort\n(tR.")
     for command in (["show"], ["table"], ["check"], ["export", "--out", str(tmp_path / "x.nc"), "--to=netcdf"]):
         assert main([command[0], str(store), *command[1:]]) == 2
         assert "holds no configuration" in capsys.readouterr().err
@@ -331,7 +327,7 @@ def test_no_path_from_input_to_result_can_execute_it():
                 names = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
                 assert not {"pickle", "subprocess", "marshal", "shelve"} & set(names), path
             if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "shell"):
-                assert isinstance(node.value, ast.Constant) and node.value.value is False, path
+                assert ast.unparse(node.value) == "False", path
 
 
 # --- commands ---
@@ -529,8 +525,8 @@ FIELD = st.one_of(st.sampled_from(sorted(all_fields())), st.sampled_from(["data.
 NUMBER = st.one_of(
     st.integers(-3, 40).map(str),
     st.floats(0, 5).map(lambda x: f"{x:.3g}"),
-    st.sampled_from(["nan", "inf", "-inf", "1e308", "-1e308", "1e400", "1_0", "٣", "0x1", "", " 2 ", "log", "[1,2]", "[1",
-                     "dense", "limit", "float64", "one_sided", "sgd", "adam", "True", "[]"]),
+    st.sampled_from(["nan", "inf", "-inf", "1e308", "-1e308", "1e400", "1_0", "٣", "0x1", "", " 2 ", "log", "[1,2]",
+                     "[1", "dense", "limit", "float64", "one_sided", "sgd", "adam", "True", "[]"]),
 )  # fmt: skip
 VALUES = st.one_of(
     st.lists(NUMBER, max_size=4).map(",".join),

@@ -44,6 +44,12 @@ def blocks_computed(store):
     return Counter((e["point"], e["replicate"]) for e in events(store) if e["event"] == "block")
 
 
+def wait_for_blocks(store, more):
+    """Wait until so many more blocks are done, or all."""
+    wanted = min(sum(blocks_computed(store).values()) + more, BLOCKS)
+    wait_for(lambda: sum(blocks_computed(store).values()) >= wanted)
+
+
 def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(server, whole, tmp_path):
     kills = 50 if LONG else 10
     rng = np.random.default_rng(7)
@@ -53,8 +59,12 @@ def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(se
         found += 1
         while True:
             pid = server.start(words(store), tmp_path / "log")
-            if counted < kills and found < 30:
-                time.sleep(rng.uniform(0.0, 2.0))
+            if counted < kills:
+                if rng.random() < 0.6:  # in the middle of blocks and of their writing
+                    wait_for_blocks(store, int(rng.integers(0, 4)))
+                    time.sleep(rng.uniform(0.0, 0.15))
+                else:  # at any moment, before the store is there too
+                    time.sleep(rng.uniform(0.0, 1.5))
                 kill(pid)
             status = server.wait(pid)
             assert status in (0, -9), (tmp_path / "log").read_text()
