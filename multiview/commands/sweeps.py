@@ -418,7 +418,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     listing.add_argument("folder", nargs="?", default=".")
     show = command("show", _show, "say what a store holds: configuration, versions, design, failures")
     show.add_argument("store")
-    table = command("table", _table, "means over seeds and replicates with 95 % intervals")
+    table = command("table", _table, "means over seeds and replicates with their intervals")
     table.add_argument("store")
     table.add_argument("--by", metavar="AXES", help="axes to keep, with commas between them (default: all)")
     table.add_argument("--measure", metavar="NAMES", help="measures, with commas between them")
