@@ -1,4 +1,4 @@
-"""Configuration of the documentation. Built without network access: no intersphinx, no remote assets at build time."""
+"""Configuration of the documentation. Built and read without network access: no intersphinx, no remote assets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # copies MathJax into the pages, which else load it from elsewhere
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "figures"]  # figures/benchmark.md is included by performance.md
 
 # MyST: $…$ mathematics, definition lists, links to headings. Notebooks are shown as they are stored.
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]

@@ -106,7 +106,7 @@ def draw(document: dict[str, Any]) -> Figure:
     """Four panels over M, each with the exact limit as a band."""
     rows, reference = document["batches"], document["reference"]
     batch = np.array([r["multi_view_batch"] for r in rows], float)
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout=common.AIRY)
     panels = (
         ("single_error", "test error in units of μ", "Single networks"),
         ("classes_with_both_views", "share of classes", "Both views learned"),
@@ -114,16 +114,11 @@ def draw(document: dict[str, Any]) -> Figure:
         ("ensemble_error", "test error in units of μ", "Ensemble"),
     )
     for ax, (name, label, title) in zip(axes, panels, strict=True):
-        value = np.array([r[name] for r in rows])
-        low, high = np.array([r[f"{name}_interval"] for r in rows]).T
-        error = np.clip([value - low, high - value], 0, None)
         ax.axhspan(*reference[f"{name}_interval"], color="C1", alpha=0.25, linewidth=0)
         ax.axhline(reference[name], color="C1", linestyle="--",
                    label=f"exact limit, N = {document['samples_of_the_exact_limit']}")  # fmt: skip
-        ax.errorbar(batch, value, error, marker="o", capsize=4, color="C0", label="approximation")
-        ax.set(xscale="log", xlabel="multi-view batch M", ylabel=label, title=title)
-        ax.set_xticks(batch, [f"{x:g}" for x in batch])
-        ax.minorticks_off()
+        common.against(ax, batch, rows, name, label="approximation")
+        ax.set(xlabel="multi-view batch M", ylabel=label, title=title)
     axes[0].legend(fontsize=8, loc="best")
     return figure
 

@@ -16,7 +16,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from multiview.config import ConfigError
 from multiview.plotting.verify import STYLE
@@ -25,6 +27,7 @@ from multiview.store import writable_folder, write_file
 
 DEFAULT_FOLDER = "multiview-results/experiments"
 BOOTSTRAP_SAMPLES = 2000
+AIRY = ConstrainedLayoutEngine(w_pad=0.12)  # room between neighbouring panels and their labels
 
 # A small world in the direction of the presets: few samples stand for many, narrow label strengths, strong traces.
 SMALL = {
@@ -120,6 +123,16 @@ def command(module: Any, arguments: list[str] | None = None) -> None:
 def percentiles(values: Any) -> list[float]:
     """95 % interval from bootstrap values."""
     return rounded(np.quantile(values, [0.025, 0.975]))
+
+
+def against(ax: Axes, x: np.ndarray, rows: list[dict[str, Any]], name: str, **style: Any) -> None:
+    """One measure of all rows, `name` with its `name_interval`, against x on a log axis with just these x as ticks."""
+    value = np.array([r[name] for r in rows])
+    low, high = np.array([r[f"{name}_interval"] for r in rows]).T
+    ax.errorbar(x, value, np.clip([value - low, high - value], 0, None), marker="o", capsize=4, color="C0", **style)
+    ax.set_xscale("log")
+    ax.set_xticks(x, [f"{t:g}" for t in x])
+    ax.minorticks_off()
 
 
 def rounded(values: Any, digits: int = 5) -> Any:

@@ -28,7 +28,7 @@ from multiview.config import Study, to_mapping
 from multiview.data import MultiViewDataset
 from multiview.evaluation import evaluate
 from multiview.network import Parameters, feature_overlaps
-from multiview.representations import FeatureRows, Patches
+from multiview.representations import NoisyRows, Patches
 from multiview.training import Task
 
 NAME = "dense_to_limit"
@@ -60,7 +60,7 @@ SMOKE = {"replicates": 1, "train.num_steps": 120, "data.num_test_multi_view": 10
 SMOKE_DIMENSIONS = (32, 512)
 
 
-def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: FeatureRows, norm: float) -> Array:
+def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: NoisyRows, norm: float) -> Array:
     r"""Noise overlaps of dense weights, $A = \langle w, \xi \rangle / \nu$, in the layout of the limit.
 
     Args:
@@ -71,15 +71,15 @@ def limit_noise(weights: Array, dense: MultiViewDataset, features: Array, rows: 
         norm: ν.
 
     Returns:
-        Array [S, R, k, m, T], 0 in slots without a patch.
+        Array [S, m, k, T, R], 0 in slots without a patch.
     """
     vectors = jnp.concatenate([features, jnp.zeros_like(features[:1])])[dense.patch_feature]
     residual = dense.patches - dense.coefficients[..., None] * vectors
     sample = np.asarray(rows.sample)
-    here = np.asarray(dense.patch_feature)[sample] == np.asarray(rows.feature)[:, None, None]  # [R, T, P]
+    here = np.asarray(dense.patch_feature)[sample] == np.asarray(rows.feature)[:, None]  # [T, R, P]
     used = np.asarray(rows.noise_norm)[..., None] > 0
-    noise = jnp.where(used, residual[sample, here.argmax(-1)], 0.0)  # [R, T, d]
-    return jnp.einsum("rtd,sdkm->srkmt", noise, weights) / norm
+    noise = jnp.where(used, residual[sample, here.argmax(-1)], 0.0)  # [T, R, d]
+    return jnp.einsum("trd,sdkm->smktr", noise, weights) / norm
 
 
 class Pair(NamedTuple):
@@ -107,7 +107,7 @@ def train_pair(study: Study, replicate: int, dense_data: MultiViewDataset, patch
     dense_task = Task(dense_data, represent([dense_data], config)[0])
     limit_task = Task(dataclasses.replace(dense_data, patches=None), patches)
     (rows,) = patches
-    assert isinstance(rows, FeatureRows)
+    assert isinstance(rows, NoisyRows)
 
     keys = start_keys(study, streams.START, replicate, range(study.seeds))
     dense_start, limit_start = (
@@ -220,20 +220,15 @@ def draw(document: dict[str, Any]) -> Figure:
     """Three panels over d: same winner, difference of overlaps with its power law, difference of errors."""
     rows = document["dimensions"]
     d = np.array([r["patch_dim"] for r in rows], float)
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout=common.AIRY)
     panels = (
         ("same_winner", "share of (class, network) pairs", "Same winning view"),
         ("relative_overlap_difference", "relative difference of final overlaps", "Overlaps"),
         ("single_view_error_difference", "mean |difference| of $e_s$ of a network", "Error on single-view data"),
     )
     for ax, (name, label, title) in zip(axes, panels, strict=True):
-        value = np.array([r[name] for r in rows])
-        low, high = np.array([r[f"{name}_interval"] for r in rows]).T
-        error = np.clip([value - low, high - value], 0, None)
-        ax.errorbar(d, value, error, marker="o", capsize=4, label="mean, 95 % interval")
-        ax.set(xscale="log", xlabel="patch dimension d", ylabel=label, title=title)
-        ax.set_xticks(d, [f"{x:g}" for x in d])
-        ax.minorticks_off()
+        common.against(ax, d, rows, name, label="mean, 95 % interval")
+        ax.set(xlabel="patch dimension d", ylabel=label, title=title)
     axes[0].set_ylim(min(0.8, axes[0].get_ylim()[0]), 1.02)
     overlaps = np.array([r["relative_overlap_difference"] for r in rows])
     middle = np.exp(np.log(d).mean()), np.exp(np.log(overlaps).mean())

@@ -67,12 +67,12 @@ def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = j
     Args:
         key: typed PRNG key.
         config: gives k, L and d.
-        dtype: of the result.
+        dtype: of the result and of the arithmetic; the draws are those of float32.
 
     Returns:
         Matrix [kL, d] with orthonormal rows; row j·L + ℓ is v_{j,ℓ}.
     """
-    gaussian = jax.random.normal(key, (config.patch_dim, config.num_features), dtype)
+    gaussian = jax.random.normal(key, (config.patch_dim, config.num_features), jnp.float32).astype(dtype)
     return jnp.linalg.qr(gaussian)[0].T
 
 
@@ -97,7 +97,8 @@ def sample_dataset(
         num_samples: N.
         kind: "multi_view", "single_view", or "mixture" (single-view with probability μ, independently).
         features: orthonormal rows v_{j,ℓ}; when given, dense vectors are made as well.
-        dtype: of the floating-point arrays.
+        dtype: of the floating-point arrays. The draws are those of float32, so that another dtype means the same
+            samples in other arithmetic.
         equal_classes: label sample n with class n mod k instead of a uniformly random one.
 
     Returns:
@@ -113,14 +114,16 @@ def sample_dataset(
             strict=True,
         )
     )
-    uniform = partial(jax.random.uniform, dtype=dtype)
-    labels = jnp.arange(n) % k if equal_classes else jax.random.randint(keys["label"], (n,), 0, k)
+    # Drawn in 32 bits whatever the dtype: wider draws would be other numbers, and so another world.
+    uniform = partial(jax.random.uniform, dtype=jnp.float32)
+    whole = partial(jax.random.randint, dtype=jnp.int32)
+    labels = jnp.arange(n, dtype=jnp.int32) % k if equal_classes else whole(keys["label"], (n,), 0, k)
     single = {
         "mixture": uniform(keys["kind"], (n,)) < config.single_view_fraction,
         "multi_view": jnp.zeros(n, bool),
         "single_view": jnp.ones(n, bool),
     }[kind]
-    chosen = jax.random.randint(keys["view"], (n,), 0, views)
+    chosen = whole(keys["view"], (n,), 0, views)
     is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]
 
     # Which foreign features join; those beyond the free patches are dropped at random.
@@ -134,9 +137,9 @@ def sample_dataset(
     def between(name: str, low: Any, high: Any) -> Array:
         return low + (high - low) * uniform(keys[name], (n, k, views))
 
-    factors = jnp.asarray(config.view_strengths or (1.0,) * views, dtype)
+    factors = jnp.asarray(config.view_strengths or (1.0,) * views, jnp.float32)
     own = between("own", *config.label_strength) * factors
-    missing = single[:, None, None] & (jnp.arange(views) != chosen[:, None, None])
+    missing = single[:, None, None] & (jnp.arange(views, dtype=jnp.int32) != chosen[:, None, None])
     own = own * jnp.where(missing, config.weak_view_strength, 1.0)
     gamma_low, gamma_high = (config.single_view_foreign_strength * r for r in config.single_view_foreign_ratio)
     low = jnp.where(single, gamma_low, config.foreign_strength[0])[:, None, None]
@@ -150,9 +153,9 @@ def sample_dataset(
         feature = jnp.pad(feature, ((0, 0), (0, slots - feature.shape[1])))
     filled = jnp.arange(slots) < present.sum(1)[:, None]
     if config.patch_split == "random":
-        shares = jax.random.dirichlet(keys["share"], jnp.ones(split, dtype), (n, slots))
+        shares = jax.random.dirichlet(keys["share"], jnp.ones(split, jnp.float32), (n, slots), jnp.float32)
     else:
-        shares = jnp.full((n, slots, split), 1.0 / split, dtype)
+        shares = jnp.full((n, slots, split), 1.0 / split, jnp.float32)
     coefficients = jnp.where(filled, jnp.take_along_axis(strength, feature, 1), 0.0)[..., None] * shares
     index = jnp.where(filled, feature, -1)[..., None] * jnp.ones(split, int)
     background = config.num_patches - slots * split
@@ -165,17 +168,17 @@ def sample_dataset(
     norms = jnp.where(index >= 0, config.noise_norm, config.background_noise_norm).astype(dtype)
     alpha = None
     if config.feature_noise > 0:
-        alpha = config.feature_noise * uniform(keys["alpha"], (*index.shape, config.num_features))
+        alpha = config.feature_noise * uniform(keys["alpha"], (*index.shape, config.num_features)).astype(dtype)
     patches = None
     if features is not None:
         vectors = jnp.concatenate([features, jnp.zeros_like(features[:1])])[index]  # index −1 is the zero row
         patches = coefficients[..., None] * vectors
         if alpha is not None:
             patches = patches + alpha @ features
-        gaussian = jax.random.normal(keys["noise"], patches.shape, dtype)
+        gaussian = jax.random.normal(keys["noise"], patches.shape, jnp.float32).astype(dtype)
         patches = patches + (norms / np.sqrt(config.patch_dim))[..., None] * gaussian
     return MultiViewDataset(
-        labels=labels.astype(jnp.int32),
+        labels=labels,
         is_single_view=single,
         chosen_view=jnp.where(single, chosen, -1).astype(jnp.int32),
         patch_feature=index,

@@ -3,9 +3,9 @@
 In the limit a patch is (feature, coefficient, private noise direction), and a network is two sets of overlaps:
 with the features, and with each private direction. Patches without noise need no private direction.
 
-Layout. `FeatureRows` sorts patches by feature into rows of T slots. A whole row shares its feature, so
-the pre-activation is an outer product of neuron overlaps and coefficients: nothing is gathered at the size
-(neurons × patches), empty patches cost nothing, and the innermost axis is long enough for vector instructions.
+Layout. Patches are sorted by feature into rows of T slots, the rows innermost in memory. A whole row shares its
+feature, so the pre-activation is an outer product of neuron overlaps and coefficients: nothing is gathered at the
+size (neurons × patches), empty patches cost nothing, and the innermost axis is long enough for vector instructions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from multiview.config import DataConfig
 from multiview.data import MultiViewDataset
 
-# Slots of a row. Long rows make long vector instructions; short ones waste less where features are rare, and with
+# Slots of a row. Long rows waste less arithmetic on row sums; short ones waste less where features are rare, and with
 # noise every slot costs memory traffic, not only arithmetic.
 ROW_LENGTH = 32
 NOISY_ROW_LENGTHS = (8, 16, 32)
@@ -31,22 +31,42 @@ NOISY_ROW_LENGTHS = (8, 16, 32)
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class FeatureRows:
-    """Sparse patches of n samples, sorted by feature into rows.
+class NoisyRows:
+    """Sparse patches of n samples with their own noise directions, sorted by feature into R rows of T slots.
 
     Attributes:
         feature: feature of each row; kL (one past the last) for background and padding rows.
         coefficient: z of each slot.
         sample: which of the n samples each slot belongs to.
-        slot: the slots of each sample, padded by R·T, the index of an appended zero.
-        noise_norm: ν of each slot, or None if no patch here carries noise.
+        slot: the slots of each sample's patches, t·R + r, padded by T·R, the index of an appended zero.
+        noise_norm: ν of each slot.
     """
 
     feature: Int[Array, " r"]
-    coefficient: Float[Array, "r t"]
-    sample: Int[Array, "r t"]
+    coefficient: Float[Array, "t r"]
+    sample: Int[Array, "t r"]
     slot: Int[Array, "n p"]
-    noise_norm: Float[Array, "r t"] | None
+    noise_norm: Float[Array, "t r"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NoiselessRows:
+    """Sparse patches of n samples without noise: the same rows, and the samples as a table over features.
+
+    Attributes:
+        feature: feature of each row; kL for padding rows.
+        coefficient: z of each slot.
+        sample: which of the n samples each slot belongs to.
+        slot: slot of each sample's c-th patch of each feature, padded by T·R.
+        table: coefficient of the same patch, 0 where there is none.
+    """
+
+    feature: Int[Array, " r"]
+    coefficient: Float[Array, "t r"]
+    sample: Int[Array, "t r"]
+    slot: Int[Array, "n f c"]
+    table: Float[Array, "n f c"]
 
 
 @jax.tree_util.register_dataclass
@@ -63,17 +83,16 @@ class DenseVectors:
     noise_norm: Float[Array, "n p"] | None
 
 
-Part = FeatureRows | DenseVectors
+Part = NoisyRows | NoiselessRows | DenseVectors
 Patches = tuple[Part, ...]  # consecutive groups of samples, in the order of the dataset
 
 
 def noise_shape(part: Part, num_classes: int, neurons: int) -> tuple[int, ...] | None:
     """Shape of the tracked noise overlaps of a part, or None where there are none."""
-    if part.noise_norm is None:
+    if isinstance(part, NoisyRows):
+        return (neurons, num_classes, *part.noise_norm.shape)
+    if isinstance(part, NoiselessRows) or part.noise_norm is None:
         return None
-    if isinstance(part, FeatureRows):
-        rows, slots = part.coefficient.shape
-        return (rows, num_classes, neurons, slots)
     return (*part.noise_norm.shape, num_classes, neurons)
 
 
@@ -117,36 +136,56 @@ def _rows(data: MultiViewDataset, group: slice, num_features: int, length: int) 
     num_rows = int(rows_of.sum())
     out = {
         "feature": np.repeat(np.arange(num_features + 1), rows_of).astype(np.int32),
-        "coefficient": np.zeros((num_rows, length), coefficient.dtype),
-        "noise_norm": np.zeros((num_rows, length), norm.dtype),
-        "sample": np.zeros((num_rows, length), np.int32),
+        "coefficient": np.zeros((length, num_rows), coefficient.dtype),
+        "noise_norm": np.zeros((length, num_rows), norm.dtype),
+        "sample": np.zeros((length, num_rows), np.int32),
         "row_of": np.full(feature.shape, -1, np.int64),
         "slot_of": np.zeros(feature.shape, np.int64),
     }
-    out["coefficient"][row, slot] = coefficient[sample, patch]
-    out["noise_norm"][row, slot] = norm[sample, patch]
-    out["sample"][row, slot] = sample
+    out["coefficient"][slot, row] = coefficient[sample, patch]
+    out["noise_norm"][slot, row] = norm[sample, patch]
+    out["sample"][slot, row] = sample
     out["row_of"][sample, patch] = row
     out["slot_of"][sample, patch] = slot
     return out
 
 
-def _finish(rows: dict[str, np.ndarray], num_rows: int, num_features: int, noisy: bool, dtype: Any) -> FeatureRows:
-    """Pad to `num_rows` rows, so that several datasets share one compiled program."""
-    missing = num_rows - len(rows["feature"])
-    pad = ((0, missing), (0, 0))
+def _finish(
+    rows: dict[str, np.ndarray], num_rows: int, num_features: int, width: int, noisy: bool, dtype: Any
+) -> NoisyRows | NoiselessRows:
+    """Pad to `num_rows` rows and `width` patches, so that several datasets share one compiled program."""
+    length, missing = len(rows["coefficient"]), num_rows - len(rows["feature"])
+    pad = ((0, 0), (0, missing))
     used = rows["row_of"] >= 0
-    length = rows["coefficient"].shape[1]
-    slot = np.where(used, rows["row_of"] * length + rows["slot_of"], num_rows * length)
-    # Used patches first, then cut the columns that no sample uses.
-    slot = np.sort(slot, axis=1)
-    return FeatureRows(
-        feature=jnp.asarray(np.pad(rows["feature"], (0, missing), constant_values=num_features)),
-        coefficient=jnp.asarray(np.pad(rows["coefficient"], pad), dtype),
-        sample=jnp.asarray(np.pad(rows["sample"], pad)),
-        slot=jnp.asarray(slot, jnp.int32),
-        noise_norm=jnp.asarray(np.pad(rows["noise_norm"], pad), dtype) if noisy else None,
-    )
+    slot = np.where(used, rows["slot_of"] * num_rows + rows["row_of"], num_rows * length)
+    feature = np.pad(rows["feature"], (0, missing), constant_values=num_features)
+    coefficient = np.pad(rows["coefficient"], pad)
+    shared = {
+        "feature": jnp.asarray(feature),
+        "coefficient": jnp.asarray(coefficient, dtype),
+        "sample": jnp.asarray(np.pad(rows["sample"], pad)),
+    }
+    if noisy:
+        slot = np.sort(slot, axis=1)[:, :width]  # used patches first, then cut the columns that no sample uses
+        norm = jnp.asarray(np.pad(rows["noise_norm"], pad), dtype)
+        return NoisyRows(**shared, slot=jnp.asarray(slot, jnp.int32), noise_norm=norm)
+    sample, patch = np.nonzero(used)
+    kind = feature[rows["row_of"][sample, patch]]
+    place = _place_in_run(sample * (num_features + 1) + kind)
+    of_feature = np.full((len(slot), num_features, width), num_rows * length, np.int32)
+    of_feature[sample, kind, place] = slot[sample, patch]
+    table = np.append(coefficient.reshape(-1), 0)[of_feature]
+    return NoiselessRows(**shared, slot=jnp.asarray(of_feature), table=jnp.asarray(table, dtype))
+
+
+def _place_in_run(labels: np.ndarray) -> np.ndarray:
+    """For each element, how many equal ones came before it."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    first = np.searchsorted(ordered, ordered)
+    place = np.empty(len(labels), np.int64)
+    place[order] = np.arange(len(labels)) - first
+    return place
 
 
 def represent(
@@ -191,8 +230,19 @@ def represent(
         parts = [_rows(d, group, num_features, length) for d in datasets]
         num_rows = -(-max(len(p["feature"]) for p in parts) // row_multiple) * row_multiple
         noisy = any(p["noise_norm"].max(initial=0) > 0 for p in parts)
-        width = max(int((p["row_of"] >= 0).sum(1).max()) for p in parts) if row_multiple == 1 else config.num_patches
+        if not noisy:
+            most = max(_most_patches_of_a_feature(d, group, num_features) for d in datasets)
+            width = max(most, config.patches_per_feature)
+        elif row_multiple == 1:
+            width = max(int((p["row_of"] >= 0).sum(1).max()) for p in parts)
+        else:
+            width = config.num_patches
         for i, p in enumerate(parts):
-            rows = _finish(p, num_rows, num_features, noisy, dtype)
-            result[i] = (*result[i], dataclasses.replace(rows, slot=rows.slot[:, : max(width, 1)]))
+            result[i] = (*result[i], _finish(p, num_rows, num_features, max(width, 1), noisy, dtype))
     return result
+
+
+def _most_patches_of_a_feature(data: MultiViewDataset, group: slice, num_features: int) -> int:
+    sample, patch = np.nonzero(_used(data, group))
+    kind = np.asarray(data.patch_feature)[group][sample, patch]
+    return int(_place_in_run(sample * (num_features + 1) + kind).max(initial=0)) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,19 @@ from multiview.data import MultiViewDataset
 from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
 from multiview.network import Parameters, logits
 from multiview.representations import Patches
+
+
+def _let_values_be_traced(section: type) -> None:
+    """Register a section of the configuration with JAX: fields declared `traced` are arguments of a compiled program,
+    the others part of it. Studies that differ in traced fields alone share one program."""
+    fields = dataclasses.fields(section)
+    traced = [f.name for f in fields if f.metadata["traced"]]
+    static = [f.name for f in fields if not f.metadata["traced"]]
+    jax.tree_util.register_dataclass(section, data_fields=traced, meta_fields=static)
+
+
+for _section in (NetworkConfig, TrainConfig, DistillConfig):
+    _let_values_be_traced(_section)
 
 
 class Task(NamedTuple):

@@ -219,9 +219,9 @@ def test_noise_overlaps_are_the_largest_of_the_labels_neurons_by_kind_of_sample(
     for part, noise in zip(task.patches, parameters.noise, strict=True):
         if noise is not None:
             noise, norms, sample = np.asarray(noise), np.asarray(part.noise_norm), np.asarray(part.sample)
-            for row, slot in zip(*np.nonzero(norms), strict=True):
-                n = first + sample[row, slot]
-                value = norms[row, slot] * noise[row, labels[n], :, slot].max()
+            for slot, row in zip(*np.nonzero(norms), strict=True):
+                n = first + sample[slot, row]
+                value = norms[slot, row] * noise[:, labels[n], slot, row].max()
                 kind = int(is_single[n])
                 expected[kind] = max(expected[kind], value)
         first += part.slot.shape[0]

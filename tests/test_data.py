@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from multiview import streams
-from multiview.config import ConfigError, DataConfig, replace
+from multiview.config import ConfigError, DataConfig, NetworkConfig, replace
 from multiview.data import (
     MultiViewDataset,
     held_out_set,
@@ -22,8 +22,10 @@ from multiview.data import (
     sample_dataset,
     save_dataset,
     training_set,
+    world_features,
 )
 from multiview.evaluation import held_out_chunks
+from multiview.network import init
 from multiview.representations import represent
 from multiview.study import training_tasks
 from multiview.theory import split_factor
@@ -516,3 +518,32 @@ def test_types_of_arrays():
     data = sample_dataset(jax.random.key(0), world(), 5)
     assert data.coefficients.dtype == jnp.float32
     assert data.labels.dtype == jnp.int32
+
+
+@pytest.mark.parametrize("representation", ["dense", "limit_single_view_noise"])
+def test_double_precision_means_the_same_world(representation):
+    """Another dtype changes arithmetic alone: the same samples, features and starts, up to rounding."""
+    config = world(
+        representation=representation, num_train=40, num_single_view_train=8, patch_split="random",
+        patches_per_feature=2, num_patches=24, feature_noise=0.01, patch_dim=32,
+    )  # fmt: skip
+
+    def drawn(dtype: str) -> list[np.ndarray]:
+        features = world_features(3, config, dtype)
+        train = training_set(3, 1, config, dtype)
+        test = held_out_set(3, 1, config, "single_view", 50, 0, features, dtype)
+        (patches,) = represent([train], config, dtype)
+        dimension = config.patch_dim if representation == "dense" else config.num_features
+        start = init(jax.random.key(5), patches, dimension, K, NetworkConfig(), dtype)
+        return [np.asarray(a) for a in jax.tree.leaves((features, train, test, start))]
+
+    single = drawn("float32")
+    with jax.enable_x64(True):
+        double = drawn("float64")
+    for a, b in zip(single, double, strict=True):
+        if np.issubdtype(a.dtype, np.floating):
+            assert (a.dtype, b.dtype) == (np.float32, np.float64)
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        else:
+            assert a.dtype == b.dtype
+            assert (a == b).all()

@@ -16,7 +16,7 @@ from multiview.data import MultiViewDataset, sample_dataset
 from multiview.losses import cross_entropy
 from multiview.network import Parameters, feature_overlaps, init, smoothed_relu, smoothed_relu_slope
 from multiview.network import logits as plain_logits
-from multiview.representations import DenseVectors, FeatureRows, Patches, represent
+from multiview.representations import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
 
 logits = jax.jit(plain_logits, static_argnames="network")
 
@@ -105,37 +105,37 @@ def start(patches: Patches, dimension: int, network: NetworkConfig = NETWORK, ke
     return init(jax.random.key(key), patches, dimension, 4, network, jnp.float32)
 
 
-def places(part: FeatureRows, data: MultiViewDataset, num_features: int) -> np.ndarray:
-    """Row and slot of every patch [N, P, 2], found from (feature, coefficient); −1 where a patch has no slot.
+def places(part: NoisyRows, data: MultiViewDataset, num_features: int) -> np.ndarray:
+    """Slot and row of every patch [N, P, 2], found from (feature, coefficient); −1 where a patch has no slot.
 
     Strengths are continuous, so no two feature patches agree; background patches of one sample are interchangeable.
     """
     part, data = jax.tree.map(np.asarray, (part, data))
     feature, z = data.patch_feature, data.coefficients
-    rows, length = part.coefficient.shape
+    length, rows = part.coefficient.shape
     out = np.full((*feature.shape, 2), -1)
     for n in range(len(feature)):
-        slots = [s for s in part.slot[n] if s < rows * length]
-        free = {s: (int(part.feature[s // length]), float(part.coefficient[s // length, s % length])) for s in slots}
+        slots = [divmod(int(s), rows) for s in part.slot[n] if s < rows * length]
+        free = {(t, r): (int(part.feature[r]), float(part.coefficient[t, r])) for t, r in slots}
         assert len(free) == len(slots)
-        assert all(int(part.sample[s // length, s % length]) == n for s in slots)
+        assert all(int(part.sample[place]) == n for place in free)
         for p in range(feature.shape[1]):
             wanted = (int(feature[n, p]) if feature[n, p] >= 0 else num_features, float(z[n, p]))
-            match = [s for s, value in free.items() if value == wanted]
+            match = [place for place, value in free.items() if value == wanted]
             if match:
                 del free[match[0]]
-                out[n, p] = divmod(match[0], length)
+                out[n, p] = match[0]
         assert not free  # nothing in the rows that is not in the data
     return out
 
 
 def reference_logits(
-    parameters: Parameters, part: FeatureRows, data: MultiViewDataset, config: DataConfig
+    parameters: Parameters, part: NoisyRows | NoiselessRows, data: MultiViewDataset, config: DataConfig
 ) -> np.ndarray:
     """F_i = Σ_r Σ_p act(z U + ν A), patch by patch."""
     weights = np.asarray(parameters.weights, float)
     (noise,) = parameters.noise
-    where = places(part, data, config.num_features)
+    where = None if noise is None else places(part, data, config.num_features)
     noise, part, data = jax.tree.map(np.asarray, (noise, part, data))
     out = np.zeros((data.num_samples, 4))
     for n in range(data.num_samples):
@@ -147,10 +147,10 @@ def reference_logits(
             )
             pre = z * weights[feature] if feature >= 0 else np.zeros(weights.shape[1:])
             if norm > 0:
-                row, slot = where[n, p]
+                slot, row = where[n, p]
                 assert row >= 0
-                assert float(part.noise_norm[row, slot]) == norm
-                pre = pre + norm * np.asarray(noise, float)[row, :, :, slot]
+                assert float(part.noise_norm[slot, row]) == norm
+                pre = pre + norm * np.asarray(noise, float)[:, :, slot, row].T
             out[n] += reference_activation(pre, NETWORK.relu_power, NETWORK.relu_threshold).sum(-1)
     return out
 
@@ -170,13 +170,53 @@ def test_row_layout_gives_the_logits_of_a_loop_over_patches(changes, noisy):
     config = world(**changes)
     data, patches = make(config)
     (part,) = patches
-    assert isinstance(part, FeatureRows)
-    assert (part.noise_norm is not None) == noisy
+    assert isinstance(part, NoisyRows if noisy else NoiselessRows)
     parameters = start(patches, config.num_features)
     assert (parameters.noise[0] is not None) == noisy
     expected = reference_logits(parameters, part, data, config)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(logits(parameters, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
+
+
+def scaled(parameters: Parameters, part: NoiselessRows, largest: float) -> Parameters:
+    """The same start with its largest foreign pre-activation set, in units of ϱ."""
+    weights = np.array(parameters.weights)
+    foreign = weights * (np.arange(8)[:, None] // 2 != np.arange(4))[..., None]
+    factor = largest * NETWORK.relu_threshold / (foreign.max() * float(part.table.max()))
+    return parameters._replace(weights=jnp.asarray(np.where(foreign != 0, factor, 3.0) * weights, jnp.float32))
+
+
+@pytest.mark.parametrize("largest", [0.3, 0.99, 1.2, 4.0])
+def test_foreign_overlaps_on_both_sides_of_the_threshold(largest):
+    """Below ϱ the sum over neurons is taken in closed form, above it pair by pair: never another function."""
+    config = world()
+    data, patches = make(config)
+    parameters = scaled(start(patches, config.num_features), patches[0], largest)
+    expected = reference_logits(parameters, patches[0], data, config)
+    np.testing.assert_allclose(logits(parameters, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_in_a_batch_does_not_see_whether_its_neighbour_needs_every_pair():
+    config = world()
+    data, patches = make(config)
+    quiet, loud = (scaled(start(patches, config.num_features, key=key), patches[0], x) for key, x in ((5, 0.3), (6, 4)))
+
+    @jax.jit
+    def both(batch: Parameters) -> tuple[jax.Array, jax.Array]:
+        def one(p: Parameters) -> tuple[jax.Array, jax.Array]:
+            def loss(q: Parameters) -> jax.Array:
+                return cross_entropy(logits(q, patches, NETWORK), data.labels, data.weights)
+
+            return logits(p, patches, NETWORK), jax.grad(loss)(p).weights
+
+        return jax.vmap(one)(batch)
+
+    stack = lambda *p: jax.tree.map(lambda *a: jnp.stack(a), *p)  # noqa: E731
+    together, apart = both(stack(quiet, loud)), both(stack(quiet, quiet))
+    for mixed, alone in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(mixed[0], alone[0])
+    for alone, mixed in zip(both(stack(loud, loud)), together, strict=True):
+        np.testing.assert_array_equal(alone[1], mixed[1])
 
 
 def test_padding_rows_change_no_logit():
@@ -187,8 +227,8 @@ def test_padding_rows_change_no_logit():
     assert padded[0].feature.shape[0] == 64
     parameters = start(patches, config.num_features)
     (noise,) = parameters.noise
-    filler = jnp.full((64 - noise.shape[0], *noise.shape[1:]), 7.0)
-    more = parameters._replace(noise=(jnp.concatenate([noise, filler]),))
+    filler = jnp.full((*noise.shape[:-1], 64 - noise.shape[-1]), 7.0)
+    more = parameters._replace(noise=(jnp.concatenate([noise, filler], axis=-1),))
     np.testing.assert_allclose(
         logits(more, padded, NETWORK), logits(parameters, patches, NETWORK), rtol=1e-5, atol=1e-6
     )
@@ -200,7 +240,7 @@ def test_noiseless_and_noisy_groups_of_samples_keep_their_order():
     data, _ = make(config)
     quiet = dataclasses.replace(data, noise_norms=jnp.where(jnp.arange(12)[:, None] < 7, 0.0, data.noise_norms))
     patches = represent([quiet], config)[0]
-    assert [p.noise_norm is None for p in patches] == [True, False]
+    assert [type(p) for p in patches] == [NoiselessRows, NoisyRows]
     parameters = start(patches, config.num_features)
     together = logits(parameters, patches, NETWORK)
     head = jax.tree.map(lambda a: a[:7], quiet)
@@ -265,13 +305,12 @@ def test_dense_with_orthogonal_noise_is_the_limit_logits_and_gradients(changes):
     )
     private = np.einsum("npd,dkm->npkm", directions, w)
     (part,) = limit
-    if isinstance(part, FeatureRows):
+    if isinstance(part, NoisyRows):
         where = places(part, data, config.num_features)
-        rows, length = part.coefficient.shape
         used = where[..., 0] >= 0
         assert (used == (np.asarray(data.noise_norms) > 0)).all()
-        noise = np.zeros((rows, 4, 3, length), np.float32)
-        noise[where[used][:, 0], :, :, where[used][:, 1]] = private[used]
+        noise = np.zeros((3, 4, *part.coefficient.shape), np.float32)
+        noise[:, :, where[used][:, 0], where[used][:, 1]] = private[used].transpose(2, 1, 0)
     else:
         noise = private.astype(np.float32)
     limit_start = Parameters(overlaps, (jnp.asarray(noise),))
@@ -290,10 +329,10 @@ def test_dense_with_orthogonal_noise_is_the_limit_logits_and_gradients(changes):
     )
     expected = np.einsum("npd,dkm->npkm", directions, dense_gradient)
     found = np.asarray(limit_gradient.noise[0])
-    if isinstance(part, FeatureRows):
+    if isinstance(part, NoisyRows):
         found_at = np.zeros_like(expected)
-        found_at[used] = found[where[used][:, 0], :, :, where[used][:, 1]]
-        assert np.count_nonzero(np.abs(found).max((1, 2))) <= used.sum()  # empty slots get none
+        found_at[used] = found[:, :, where[used][:, 0], where[used][:, 1]].transpose(2, 1, 0)
+        assert np.count_nonzero(np.abs(found).max((0, 1))) <= used.sum()  # empty slots get none
         expected, found = expected * used[..., None, None], found_at
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-6)
 
@@ -302,11 +341,14 @@ def double(tree):
     return jax.tree.map(lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
-@pytest.mark.parametrize("representation", ["rows", "rows with noise", "vectors of features", "dense"])
+@pytest.mark.parametrize(
+    "representation", ["rows", "large foreign overlaps", "rows with noise", "vectors of features", "dense"]
+)
 @pytest.mark.parametrize("q", [1.5, 3.0])
 def test_gradients_agree_with_central_differences_in_double_precision(representation, q):
     changes = {
         "rows": {},
+        "large foreign overlaps": {},
         "rows with noise": {"noise_norm": 0.7, "background_noise_norm": 0.4},
         "vectors of features": {"noise_norm": 0.7, "feature_noise": 0.1},
         "dense": {"noise_norm": 0.7, "background_noise_norm": 0.4},
@@ -320,6 +362,8 @@ def test_gradients_agree_with_central_differences_in_double_precision(representa
         dimension = config.num_features
     network = dataclasses.replace(NETWORK, relu_power=q)
     parameters = start(patches, dimension)
+    if representation == "rows" or "large" in representation:
+        parameters = scaled(parameters, patches[0], 0.5 if representation == "rows" else 3.0)
     push = np.random.default_rng(3).standard_normal((5, 4))
     with jax.enable_x64(True):
         patches, parameters = double(patches), double(parameters)
@@ -350,7 +394,7 @@ def test_start_is_gaussian_of_init_std_weights_and_noise_apart():
     network = dataclasses.replace(NETWORK, neurons_per_class=40)
     parameters = start(patches, config.num_features, network)
     noise = np.asarray(parameters.noise[0])
-    assert noise.shape == (*patches[0].coefficient.shape[:1], 4, 40, *patches[0].coefficient.shape[1:])
+    assert noise.shape == (40, 4, *patches[0].coefficient.shape)
     for values in (np.asarray(parameters.weights).ravel(), noise.ravel()[:20000]):
         assert stats.kstest(values, stats.norm(scale=0.5).cdf).pvalue > P_VALUE
     assert not np.array_equal(np.asarray(parameters.weights).ravel()[:100], noise.ravel()[:100])

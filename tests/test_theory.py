@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.integrate import solve_ivp
+from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq
+from scipy.stats import norm
 
 from multiview import theory
 from multiview.analysis.lottery import view_moments
@@ -234,6 +235,8 @@ def test_every_condition_holds_at_the_reference(preset):
         ({"data.feature_sparsity": 0.5}, "foreign features"),
         ({"data.noise_norm": 0.0}, "time to memorise"),
         ({"self_distill.num_steps": 1}, "time to distil (self_distill)"),
+        ({"data.num_views": 1}, "several views"),
+        ({"data.view_strengths": [1.0, 1.5]}, "balanced views (ensemble)"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -277,11 +280,68 @@ def test_view_clock_is_the_power_iteration_of_a_typical_start():
     data, network = study.data, study.network
     rate = theory.growth_rate(data, network)
     k = data.num_classes
-    expected = (1 / k) * (1 - 1 / k) * (1 - data.single_view_fraction) * theory.label_moment(data, network.relu_power)
+    # A single-view sample shows one of two views in full, and ρ of the other.
+    shown = 1 - data.single_view_fraction * (1 - data.weak_view_strength**network.relu_power) / 2
+    expected = (1 / k) * (1 - 1 / k) * shown * theory.label_moment(data, network.relu_power)
     assert rate * network.relu_threshold ** (network.relu_power - 1) == pytest.approx(expected, rel=1e-9)
     start = theory.expected_maximum(network.neurons_per_class) * network.init_std
     time, _ = power_iteration([start], [rate], network.relu_power, network.relu_threshold)
     assert theory.time_scales(study).view == pytest.approx(time, rel=1e-5)
+
+
+def test_losers_see_strong_samples_more_than_winners_do():
+    """At fixed strength z the creep is z^(q−1) times the labels' growth; a range lies between those of its ends."""
+    study = replace(load_preset("reference"), {"data.feature_sparsity": 0.0})
+    fixed = {
+        z: theory.label_growth(replace(study, {"data.label_strength": [z, z]}), 6.0) / (6.0 - 1.0) for z in (1.0, 1.5)
+    }
+    assert fixed[1.0] == pytest.approx(1.0, rel=1e-6)
+    assert fixed[1.5] == pytest.approx(1.5**2, rel=1e-6)
+    mixed = theory.label_growth(replace(study, {"data.label_strength": [1.0, 1.5]}), 6.0) / 5.0
+    assert fixed[1.0] < mixed < (fixed[1.0] + fixed[1.5]) / 2  # weak samples keep their residual longest
+
+
+def test_memory_time_uses_the_winner_of_its_own_time():
+    """The slope integral reaches what is needed; training on does not change the past."""
+    study = load_preset("reference")
+    data, network = study.data, study.network
+    time = theory.memory_time(study)
+    weak = data.weak_view_strength * theory.uniform_moment(data.label_strength, 1.0)
+
+    def slope(t: float) -> float:
+        return min(weak * theory.winner_overlap(study, t) / network.relu_threshold, 1.0) ** (network.relu_power - 1)
+
+    samples = data.num_single_view_train / data.single_view_fraction
+    grown = data.noise_norm**2 / samples * quad(slope, 0, time)[0]
+    assert grown == pytest.approx(math.log(data.num_classes), rel=1e-3)
+    assert theory.memory_time(replace(study, {"train.num_steps": 5000})) == time
+
+
+@pytest.mark.parametrize("q", [2.5, 3.0, 4.0])
+def test_noise_room_is_the_time_of_the_averaged_growth(q):
+    """Against the ODE with the expectation integrated directly; without noise there is no channel."""
+    threshold, s = 0.8, 0.1
+
+    def push(x: float) -> float:
+        return quad(lambda g: max(x + s * g, 0.0) ** (q - 1) * norm.pdf(g), -x / s, 12, limit=200)[0]
+
+    expected = quad(lambda x: 1 / push(x), 0, threshold, limit=200)[0]
+    assert theory.noise_room(s, q, threshold) == pytest.approx(expected, rel=0.01)
+    assert theory.noise_room(0.0, q, threshold) == math.inf
+    assert theory.noise_room(2 * s, q, threshold) < theory.noise_room(s, q, threshold)
+
+
+def test_half_single_view_data_leaves_the_lottery_alone():
+    """Before a view is learned its single-view samples push both alike: a small lead stays what it is at μ = 0."""
+    small = {"data.single_view_fraction": 0.5, "data.noise_norm": 100.0}
+    study = replace(load_preset("reference"), small)
+    clock = theory.time_scales(study)
+    assert theory.single_view_time(clock) < 0.1 * clock.view
+    none = replace(study, {"data.single_view_fraction": 0.0})
+    k = study.data.num_classes
+    start = np.tile([0.004, 0.0036], (1, k, 1))
+    with_single, without = (theory.ideal_overlaps(start, np.ones((k, 2)), s)[..., 1] for s in (study, none))
+    np.testing.assert_allclose(with_single, without, rtol=0.1)
 
 
 def test_growth_rate_falls_with_the_threshold_by_its_power():

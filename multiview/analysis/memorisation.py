@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from multiview.network import Parameters
-from multiview.representations import FeatureRows
+from multiview.representations import NoiselessRows, NoisyRows
 from multiview.training import Task
 
 
@@ -26,11 +26,14 @@ def largest_noise_overlaps(parameters: Parameters, task: Task, features: Array |
     multi = single = jnp.zeros((), parameters.weights.dtype)
     first = 0
     for part, noise in zip(task.patches, parameters.noise, strict=True):
-        if isinstance(part, FeatureRows):
+        if isinstance(part, NoiselessRows):
+            first += part.slot.shape[0]
+            continue
+        if isinstance(part, NoisyRows):
             sample, size = part.sample + first, part.slot.shape[0]
-            if noise is not None and part.noise_norm is not None:
-                labels = task.data.labels[sample]  # [R, T]
-                of_label = jnp.take_along_axis(noise.max(2), labels[:, None, :], 1)[:, 0]
+            if noise is not None:
+                labels = task.data.labels[sample]  # [T, R]
+                of_label = jnp.take_along_axis(noise.max(0), labels[None], 0)[0]
                 value = of_label * part.noise_norm
                 is_single = task.data.is_single_view[sample]
                 multi = jnp.maximum(multi, jnp.where(is_single, 0.0, value).max())

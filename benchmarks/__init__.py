@@ -1,0 +1,1 @@
+"""The same training steps through several libraries, scaling, start-up: see `python -m benchmarks --help`."""

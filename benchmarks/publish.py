@@ -1,0 +1,127 @@
+"""The published figures: measure everything, write docs/figures, make the table of docs/performance.md from JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from benchmarks import report, rows, scaling, startup
+from multiview import load_preset, replace, run_study
+from multiview.store import write_file
+
+NAME, TABLE = "benchmark.json", "benchmark.md"
+PARTS = ("rows", "startup", "scaling")
+
+
+def table(document: dict[str, Any]) -> str:
+    """What docs/performance.md includes: machine, rows and start-up as Markdown, from the JSON alone."""
+    found = document["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    lines = [
+        f"Measured on {found['date']}: {found['processor']}, {found['cores']} cores, {found['device']}; {versions}.",
+        f"Matrix products in single precision: {best(found['matrix_product_gflops'])} GFLOP/s; "
+        f"triad: {best(found['memory_gbytes_per_s'])} GB/s.",
+        "",
+        "| " + " | ".join(report.HEADINGS) + " |",
+        "|---" + "|---:" * (len(report.HEADINGS) - 1) + "|",
+    ]
+    for row in document["results"]:
+        name, *rest = report.cells(row)
+        lines.append("| " + " | ".join([f"`{name}`", *rest]) + " |")
+    if "startup" in document:
+        s = document["startup"]
+        lines += [
+            "",
+            f"Start: `multiview --help` takes {s['help_seconds']} s (target {startup.HELP_TARGET} s). "
+            f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and its first "
+            f"line of progress after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s).",
+        ]
+    for study in document.get("studies", ()):
+        lines += ["", f"{study['name']}: {study['seconds']} s, {study['ms_per_seed_step']} ms per seed and step."]
+    return "\n".join(lines) + "\n"
+
+
+def best(by_library: dict[str, float]) -> str:
+    """The best library's number, with its name."""
+    name = max(by_library, key=lambda n: by_library[n])
+    return f"{by_library[name]:g} ({name})"
+
+
+def publish(quick: bool, parts: Sequence[str] = (), folder: Path = report.FIGURES) -> dict[str, Any]:
+    """Measure and write JSON, figure and table into the folder, after each part, so that a stop loses one part only.
+
+    Args:
+        quick: fewer repeats.
+        parts: of `PARTS`, all if empty; the stored numbers of other parts are kept.
+        folder: where to.
+
+    Returns:
+        The document that was written.
+    """
+    path = folder / NAME
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part in parts or PARTS:
+        if part == "rows":
+            measured = report.rows_document(quick, [1024, 4096])
+            report.show(measured)
+            document |= measured
+        else:
+            document[part] = startup.measure(3 if quick else 5) if part == "startup" else scaling.measure(quick)
+        report.write_json(path, document)
+    write_pages(folder)
+    return document
+
+
+def write_pages(folder: Path = report.FIGURES) -> None:
+    """Figure and table again, from the stored JSON."""
+    document = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    write_file(folder / TABLE, lambda path: path.write_text(table(document), encoding="utf-8"))
+    scaling.write_figure(document["scaling"], folder / "scaling.png")
+
+
+def timed_study(name: str, changes: dict[str, Any], preset: str) -> dict[str, Any]:
+    """One whole study without students, training and testing, from a warm compilation (a short one runs first)."""
+    study = replace(load_preset(preset), {"replicates": 1, **changes})
+    run_study(
+        replace(study, {"seeds": min(study.seeds, study.train.block_size), "train.num_steps": 2}), distillation=False
+    )
+    begin = time.perf_counter()
+    run_study(study, distillation=False)
+    seconds = time.perf_counter() - begin
+    per_step = 1e3 * seconds / study.seeds / study.train.num_steps
+    report.say(f"{name}: {seconds:.1f} s")
+    return {
+        "name": name,
+        "seconds": round(seconds, 1),
+        "seeds": study.seeds,
+        "steps": study.train.num_steps,
+        "ms_per_seed_step": float(f"{per_step:.4g}"),
+    }
+
+
+def device_report(quick: bool) -> dict[str, Any]:
+    """Rows at the size of the device, the dense preset at large d, and very many seeds of the reference preset.
+
+    Targets on a GPU: 10,000 seeds of `reference` within 60 s, dense at 0.6 of the measured product rate or more.
+
+    Args:
+        quick: a small size, to try the code on any machine.
+    """
+    if quick:
+        document = report.measure(rows.Problem(num_train=50, num_classes=4), [128], (4, 8), 3, 0.05)
+        dense, limit = {"seeds": 2, "data.patch_dim": 256, "train.num_steps": 20}, {"seeds": 4, "train.num_steps": 20}
+    else:
+        problem = rows.Problem(block_size=64)
+        document = report.measure(problem, [2048, 4096], (64, 1024), 5, 0.5)
+        dense = {"seeds": 64, "data.patch_dim": 2048, "train.block_size": 64}
+        limit = {"seeds": 10_000, "train.block_size": 500 if jax.default_backend() != "cpu" else 2}
+    document["studies"] = [
+        timed_study(f"`dense`, d = {dense['data.patch_dim']}, {dense['seeds']} seeds", dense, "dense"),
+        timed_study(f"`reference`, {limit['seeds']} seeds", limit, "reference"),
+    ]
+    return document
