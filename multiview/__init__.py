@@ -52,6 +52,8 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sweep":
+        return importlib.import_module("multiview.sweep")
     if name in _PUBLIC:
         return getattr(importlib.import_module(f"multiview.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module 'multiview' has no attribute {name!r}")

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
+from multiview.commands import sweeps
+from multiview.commands.common import add_study_flags as _add_study_flags
+from multiview.commands.common import make_console as _console
+from multiview.commands.common import study_of as _study
+from multiview.commands.common import use_compilation_cache as _use_compilation_cache
+from multiview.commands.common import whole as _whole
 from multiview.config import (
     ConfigError,
     Study,
-    all_fields,
     convert,
-    load_preset,
-    load_toml,
     preset_names,
     preset_text,
-    replace,
 )
 
 if TYPE_CHECKING:
@@ -39,56 +41,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> None:
-    parser.set_defaults(default_preset=default_preset)
-    parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} (default: {default_preset})")
-    parser.add_argument("--config", metavar="FILE", help="a TOML file of parameters, on top of its own preset key")
-    groups: dict[str, Any] = {}
-    for name, (field, _) in all_fields().items():
-        section = name.rpartition(".")[0]
-        if name == "preset":
-            continue
-        group = groups.setdefault(section, parser.add_argument_group(section or "study"))
-        allowed = field.metadata["allowed"]
-        text = field.metadata["help"] + (f" ({allowed})" if allowed else "")
-        group.add_argument(_flag(name), dest=name, metavar="VALUE", help=text.replace("%", "%%"))
-
-
-def _study(arguments: argparse.Namespace) -> Study:
-    if arguments.preset and arguments.config:
-        raise ConfigError('--preset and --config exclude each other: name the preset in the file, preset = "NAME"')
-    study = (
-        load_toml(arguments.config) if arguments.config else load_preset(arguments.preset or arguments.default_preset)
-    )
-    given = vars(arguments)
-    return replace(
-        study, {name: given[name] for name in all_fields() if name != "preset" and given.get(name) is not None}
-    )
-
-
-def _whole(flag: str, word: str, least: int) -> int:
-    """A whole number ≥ `least` from a word of the command line."""
-    try:
-        number = int(word)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise ConfigError(f"{flag} = {word!r} is not allowed: it must be a whole number ≥ {least}")
-    return number
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False)
-    # Tables are 110 wide; a file or a pipe has no width of its own.
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
 
 
 class _Progress:
@@ -179,18 +131,6 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
     return inputs
 
 
-def _use_compilation_cache() -> None:
-    """Keep compiled programs between runs, in the user's cache folder."""
-    import os
-
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(base / "multiview"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
 def _verify(arguments: argparse.Namespace) -> int:
     study = _study(arguments)
     from multiview.store import writable_folder, write_file
@@ -269,16 +209,6 @@ def _train(arguments: argparse.Namespace) -> int:
             f"on single-view data {errors.single_view.mean() / errors.num_single_view:.4f}"
         )
     console.print(f"Store: {arguments.out} ({result.seconds:.0f} s)")
-    return 0
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    from multiview.store import export_network, open_results, writable_folder
-
-    writable_folder(Path(arguments.out).parent)
-    replicate, network = (_whole(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
-    export_network(open_results(arguments.store), arguments.group, replicate, network, arguments.out)
-    print(f"Network: {arguments.out}")
     return 0
 
 
@@ -373,12 +303,6 @@ def _parser() -> _Parser:
     for sub in (verify, train):
         sub.add_argument("--data", metavar="FILE", help="train on your own dataset (.npz)")
         sub.add_argument("--teacher", metavar="FILE", help="your own teacher logits on the training samples (.npz)")
-    export = command("export", _export, "write one network of a store to .npz")
-    export.add_argument("store")
-    export.add_argument("--group", default="single", help="single, distilled, self_distilled, … (%(default)s)")
-    export.add_argument("--replicate", default="0")
-    export.add_argument("--network", default="0", help="seed, or number of the student")
-    export.add_argument("--out", required=True, metavar="FILE")
     generate = command("generate", _generate, "write a dataset with its ground truth to .npz", "reference")
     generate.add_argument("--out", required=True, metavar="FILE")
     generate.add_argument("--samples", metavar="N", help="number of samples (default: data.num_train)")
@@ -387,6 +311,7 @@ def _parser() -> _Parser:
     command("regime", _regime, "print each condition of the theory, its numbers and whether it holds", "reference")
     presets = command("presets", _presets, "list the presets, or print one as TOML")
     presets.add_argument("name", nargs="?")
+    sweeps.add_commands(command)
     return parser
 
 

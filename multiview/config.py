@@ -304,7 +304,7 @@ def validate(study: Study) -> None:
         ConfigError: one line that names the first bad field, its value and what is allowed.
     """
     for name, (f, _) in all_fields().items():
-        value = _get(study, name)
+        value = get(study, name)
         convert(name, value)
         numbers = value if isinstance(value, tuple) else (value,)
         if not name.endswith("logit_cap") and any(isinstance(v, float) and math.isinf(v) for v in numbers):
@@ -345,7 +345,8 @@ def validate(study: Study) -> None:
             raise _wrong("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
 
 
-def _get(study: Study, name: str) -> Any:
+def get(study: Study, name: str) -> Any:
+    """The value of a field by its dotted name."""
     section, _, leaf = name.rpartition(".")
     return getattr(getattr(study, section) if section else study, leaf)
 

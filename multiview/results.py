@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,8 +12,13 @@ import numpy as np
 import xarray as xr
 
 from multiview import __version__
+from multiview.analysis.errors import ErrorCounts, combine
+from multiview.analysis.features import learned_views, winners
+from multiview.analysis.lottery import lottery
 from multiview.claims import Claim
 from multiview.config import to_mapping
+from multiview.prediction import self_distilled_name
+from multiview.store import Variable
 from multiview.study import Group, StudyResult
 
 _UNITS = {"train_error": "share of weight", "train_wrong": "samples", "train_loss": "nats"}
@@ -29,6 +35,27 @@ def versions() -> dict[str, str]:
         "optax": optax.__version__,
         "numpy": np.__version__,
     }
+
+
+def git_commit() -> str:
+    """Commit of the checkout that this package is imported from, or "" for an installed package. Only reads files."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        git = root / ".git"
+        if git.is_file():  # a worktree: gitdir: PATH
+            git = Path(git.read_text(encoding="utf-8").partition(":")[2].strip())
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        common = git / "commondir"
+        base = (git / common.read_text(encoding="utf-8").strip()).resolve() if common.exists() else git
+        if (base / name).exists():
+            return (base / name).read_text(encoding="utf-8").strip()
+        packed = (base / "packed-refs").read_text(encoding="utf-8").splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(" " + name)), "")
+    except OSError:
+        return ""
 
 
 def device_name() -> str:
@@ -93,3 +120,113 @@ def to_datatree(result: StudyResult, claims: list[Claim] | None = None, networks
     }
     nodes = {name: _group_dataset(group, networks) for name, group in result.groups.items()}
     return xr.DataTree.from_dict({"/": root, **{f"/{name}": node for name, node in nodes.items()}})
+
+
+_RECORDS = {
+    "train_error": ("time",),
+    "train_wrong": ("time",),
+    "train_loss": ("time",),
+    "largest_overlap": ("time", "class", "view"),
+    "total_overlap": ("time", "class", "view"),
+    "largest_foreign_overlap": ("time",),
+    "noise_overlap_multi_view": ("time",),
+    "noise_overlap_single_view": ("time",),
+}
+_PER_NETWORK = {
+    "test_error": Variable((), "float64", "μ", "test error ((1-μ) e_multi_view + μ e_single_view)/μ"),
+    "e_multi_view": Variable((), "float64", "1", "error on multi-view test samples"),
+    "e_single_view": Variable((), "float64", "1", "error on single-view test samples"),
+    "test_wrong_multi_view": Variable((), "int32", "samples", "wrong multi-view test samples"),
+    "test_wrong_single_view": Variable((), "int32", "samples", "wrong single-view test samples"),
+    "final_train_error": Variable((), "float64", "share of weight", "training error at the end"),
+    "final_train_wrong": Variable((), "int32", "samples", "wrong training samples at the end"),
+    "finite": Variable((), "int8", "", "1 if every number of the network is finite"),
+    "learned_views": Variable((), "int32", "views", "views whose overlap is more than half of the class's largest"),
+    "winner": Variable(("class",), "int8", "", "the view that won each class, if one clearly did"),
+    "lottery_right": Variable((), "int32", "classes", "classes with one winner, which the start named"),
+    "lottery_clear": Variable((), "int32", "classes", "classes with one winner"),
+    "final_overlap": Variable(("class", "view"), "float64", "overlap", "largest overlap Λ at the end"),
+}
+_ENSEMBLES = ("ensemble", "ensemble_probabilities")
+_ERRORS = ("test_error", "e_multi_view", "e_single_view", "test_wrong_multi_view", "test_wrong_single_view")
+
+
+def sweep_variables(students: bool, generations: int, precision: str) -> dict[str, Variable]:
+    """What a sweep stores of each block, by name; students' measures carry their kind as a prefix.
+
+    Args:
+        students: whether students are trained.
+        generations: self-distillation generations.
+        precision: float32 or float64, of what is measured on networks.
+    """
+    found = {
+        "dark_knowledge": Variable((), "float64", "share of pairs", "pairs that the ensemble's outputs order right"),
+        "view_moments": Variable(("class", "view"), "float64", "", "S of each view in the training set"),
+        "dropped_features": Variable((), "int32", "features", "foreign features that found no patch"),
+    }
+    for name in _ENSEMBLES:
+        found |= {f"{name}_{error}": _PER_NETWORK[error] for error in _ERRORS}
+    kinds = {"": "seed"}
+    if students:
+        names = ["distilled", *[self_distilled_name(g) for g in range(generations)]]
+        kinds |= {f"{name}_": "student" for name in names}
+    for prefix, network in kinds.items():
+        for name, v in _PER_NETWORK.items():
+            if prefix and name.startswith("lottery"):
+                continue  # a student's start is not what decides
+            found[prefix + name] = v._replace(dimensions=(network, *v.dimensions))
+    for name, dims in _RECORDS.items():
+        unit = _UNITS.get(name, "overlap")
+        dtype = "int32" if name == "train_wrong" else precision
+        found[name] = Variable(("seed", *dims), dtype, unit, f"{name.replace('_', ' ')} over time")
+    return found
+
+
+def sweep_values(result: StudyResult) -> dict[str, np.ndarray]:
+    """The arrays of `sweep_variables` for a result of one replicate."""
+    study = result.study
+    mu = study.data.single_view_fraction
+    found: dict[str, Any] = {
+        "dark_knowledge": result.dark_knowledge[0],
+        "view_moments": result.moments[0],
+        "dropped_features": result.dropped_features,
+    }
+
+    def errors(counts: ErrorCounts) -> dict[str, Any]:
+        multi, single = counts.multi_view[0], counts.single_view[0]
+        e_multi, e_single = multi / counts.num_multi_view, single / counts.num_single_view
+        return {
+            "test_error": combine(e_multi, e_single, mu) if mu > 0 else np.full(multi.shape, np.nan),
+            "e_multi_view": e_multi,
+            "e_single_view": e_single,
+            "test_wrong_multi_view": multi,
+            "test_wrong_single_view": single,
+        }
+
+    for name, counts in result.ensembles.items():
+        found |= {f"{name}_{key}": values[0] for key, values in errors(counts).items()}
+    for name, group in result.groups.items():
+        prefix = "" if name == "single" else f"{name}_"
+        values = errors(group.errors) | {
+            "final_train_error": group.train_error[0],
+            "final_train_wrong": group.train_wrong[0],
+            "finite": group.finite[0],
+        }
+        if not prefix:
+            values |= {key: array[0] for key, array in group.records.items() if key in _RECORDS}
+        if "largest_overlap" in group.records:
+            overlap = np.asarray(group.records["largest_overlap"][0], float)
+            winner, clear = winners(overlap[:, -1])
+            values |= {
+                "final_overlap": overlap[:, -1],
+                "learned_views": learned_views(overlap[:, -1]).sum((-1, -2)),
+                "winner": np.where(clear, winner, -1),
+            }
+            if not prefix:
+                network = study.network
+                counted = lottery(
+                    overlap[:, 0], overlap[:, -1], result.moments[0], network.relu_power, network.neurons_per_class
+                )
+                values |= {"lottery_right": counted.right, "lottery_clear": counted.clear}
+        found |= {prefix + key: np.asarray(value) for key, value in values.items()}
+    return {key: np.asarray(value) for key, value in found.items()}

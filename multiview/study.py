@@ -25,6 +25,7 @@ from multiview.representations import represent
 from multiview.training import Task
 
 Report = Callable[[str, int, int], None]  # what is being done, network-steps done, network-steps in all
+Telling = Callable[[str, int], Callable[[int], None]]  # what begins, in which replicate; then network-steps done
 
 
 class Group(NamedTuple):
@@ -84,13 +85,120 @@ def total_network_steps(study: Study, distillation: bool = True) -> int:
     return study.replicates * one
 
 
-def training_tasks(study: Study, own_data: MultiViewDataset | None = None) -> list[Task]:
-    """The training samples of every replicate, in shapes that share one compiled program."""
+def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_multiple: int = 1) -> list[Task]:
+    """The training samples of every replicate, in shapes that share one compiled program.
+
+    Args:
+        study: the configuration.
+        own_data: a user's own training set for every replicate.
+        row_multiple: see `represent`; a sweep pads, so that its points share shapes too. It changes no number.
+    """
     dtype = jnp.dtype(study.train.dtype)
     if own_data is not None:
         return [Task(own_data, represent([own_data], study.data, dtype)[0])] * study.replicates
     datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
-    return [Task(d, p) for d, p in zip(datasets, represent(datasets, study.data, dtype), strict=True)]
+    return [Task(d, p) for d, p in zip(datasets, represent(datasets, study.data, dtype, row_multiple), strict=True)]
+
+
+def study_features(study: Study) -> Array | None:
+    """The feature vectors of the study's world, or None in a limit representation."""
+    return world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
+
+
+class Replicate(NamedTuple):
+    """What one replicate measured: the unit of work of a study and of a sweep.
+
+    Attributes:
+        trained: its networks by kind, without the states that only training needs.
+        wrong: wrong multi-view and single-view test samples of each kind and each ensemble.
+        dark_knowledge: share of pairs ordered right.
+        moments: S_{i,ℓ} of its training set [k, L].
+        dropped_features: foreign features that found no patch.
+    """
+
+    trained: dict[str, Trained]
+    wrong: dict[str, tuple[np.ndarray, np.ndarray]]
+    dark_knowledge: float
+    moments: np.ndarray
+    dropped_features: int
+
+
+def run_replicate(
+    study: Study,
+    replicate: int,
+    task: Task,
+    telling: Telling | None = None,
+    *,
+    features: Array | None = None,
+    distillation: bool = True,
+    own_teacher: np.ndarray | None = None,
+) -> Replicate:
+    """Train and evaluate one replicate: single networks, their ensembles, and students.
+
+    Args:
+        study: the configuration.
+        replicate: its number.
+        task: its training samples, of `training_tasks`.
+        telling: called with what begins and the replicate; what it returns is called with network-steps done.
+        features: of `study_features`.
+        distillation: whether to train students.
+        own_teacher: a user's own teacher logits [N, k], instead of the ensemble's.
+
+    Returns:
+        What was measured.
+    """
+    telling = telling or _quiet
+    keys = start_keys(study, streams.START, replicate, range(study.seeds))
+    trained = {
+        "single": train_networks(
+            study, task, keys, num_steps=study.train.num_steps, features=features,
+            progress=telling(f"{study.seeds} single networks", replicate), keep_state=False,
+        )
+    }  # fmt: skip
+    if distillation:
+        trained |= _students(study, task, replicate, trained["single"].train_logits, own_teacher, features, telling)
+    telling("testing", replicate)
+    wrong, dark = evaluate(study, replicate, {n: t.weights for n, t in trained.items()}, features=features)
+    k, views, q = study.data.num_classes, study.data.num_views, study.network.relu_power
+    return Replicate(
+        {n: _without_state(t) for n, t in trained.items()},
+        wrong,
+        dark,
+        view_moments(task.data, k, views, q),
+        int(task.data.dropped_features.sum()),
+    )
+
+
+def _quiet(what: str, replicate: int) -> Callable[[int], None]:
+    return lambda steps: None
+
+
+def collect(study: Study, replicates: list[Replicate], features: Array | None, seconds: float) -> StudyResult:
+    """Several replicates of one study as one result."""
+    groups = {}
+    for name in replicates[0].trained:
+        runs = [r.trained[name] for r in replicates]
+        records = jax.tree.map(lambda *a: np.stack(a), *[t.records for t in runs])
+        groups[name] = Group(
+            weights=np.stack([np.asarray(t.weights) for t in runs]),
+            train_wrong=records["train_wrong"][:, :, -1],
+            train_error=records["train_error"][:, :, -1],
+            finite=np.stack([t.finite for t in runs]),
+            times=runs[0].times + (0 if name == "single" else _onset(study, name)),
+            records=records,
+            errors=error_counts([r.wrong[name] for r in replicates], study),
+        )
+    ensembles = [n for n in replicates[0].wrong if n not in groups]
+    return StudyResult(
+        study=study,
+        groups=groups,
+        ensembles={n: error_counts([r.wrong[n] for r in replicates], study) for n in ensembles},
+        moments=np.stack([r.moments for r in replicates]),
+        dark_knowledge=np.array([r.dark_knowledge for r in replicates]),
+        dropped_features=sum(r.dropped_features for r in replicates),
+        features=None if features is None else np.asarray(features),
+        seconds=seconds,
+    )
 
 
 def run_study(
@@ -136,54 +244,14 @@ def run_study(
         progress(0)
         return progress
 
-    features = own_features
-    if own_data is None:
-        features = world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
-    per_replicate: list[dict[str, tuple[Trained, tuple[np.ndarray, np.ndarray]]]] = []
-    ensembles: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
-    dark: list[float] = []
-    tasks = training_tasks(study, own_data)
-    for replicate, task in enumerate(tasks):
-        keys = start_keys(study, streams.START, replicate, range(study.seeds))
-        trained = {
-            "single": train_networks(
-                study, task, keys, num_steps=study.train.num_steps, features=features,
-                progress=telling(f"{study.seeds} single networks", replicate), keep_state=False,
-            )
-        }  # fmt: skip
-        if distillation:
-            trained |= _students(study, task, replicate, trained["single"].train_logits, own_teacher, features, telling)
-        telling("testing", replicate)
-        wrong, dark_knowledge = evaluate(
-            study, replicate, {n: t.weights for n, t in trained.items()}, features=features
+    features = own_features if own_data is not None else study_features(study)
+    replicates = [
+        run_replicate(
+            study, number, task, telling, features=features, distillation=distillation, own_teacher=own_teacher
         )
-        per_replicate.append({n: (_without_state(t), wrong[n]) for n, t in trained.items()})
-        ensembles.append({n: w for n, w in wrong.items() if n not in trained})
-        dark.append(dark_knowledge)
-    groups = {}
-    for name in per_replicate[0]:
-        runs = [r[name][0] for r in per_replicate]
-        records = jax.tree.map(lambda *a: np.stack(a), *[t.records for t in runs])
-        groups[name] = Group(
-            weights=np.stack([np.asarray(t.weights) for t in runs]),
-            train_wrong=records["train_wrong"][:, :, -1],
-            train_error=records["train_error"][:, :, -1],
-            finite=np.stack([t.finite for t in runs]),
-            times=runs[0].times + (0 if name == "single" else _onset(study, name)),
-            records=records,
-            errors=error_counts([r[name][1] for r in per_replicate], study),
-        )
-    k, views, q = study.data.num_classes, study.data.num_views, study.network.relu_power
-    return StudyResult(
-        study=study,
-        groups=groups,
-        ensembles={n: error_counts([e[n] for e in ensembles], study) for n in ensembles[0]},
-        moments=np.stack([view_moments(t.data, k, views, q) for t in tasks]),
-        dark_knowledge=np.array(dark),
-        dropped_features=sum(int(t.data.dropped_features.sum()) for t in tasks),
-        features=None if features is None else np.asarray(features),
-        seconds=time.perf_counter() - begin,
-    )
+        for number, task in enumerate(training_tasks(study, own_data))
+    ]
+    return collect(study, replicates, features, time.perf_counter() - begin)
 
 
 def _onset(study: Study, name: str) -> int:
@@ -203,7 +271,7 @@ def _students(
     train_logits: np.ndarray,
     own_teacher: np.ndarray | None,
     features: Array | None,
-    telling: Callable[[str, int], Callable[[int], None]],
+    telling: Telling,
 ) -> dict[str, Trained]:
     distill, self_distill, count = study.distill, study.self_distill, study.students
     own: dict[int, Trained] = {}

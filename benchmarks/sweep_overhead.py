@@ -1,0 +1,69 @@
+"""What storing, progress and grouping cost: a sweep against the plain loop over the same studies.
+
+64 points × 16 seeds. The points differ in their number of steps alone, so both sides use the same compiled programs,
+which are compiled before the clock starts. The plain loop trains and tests each study and throws the result away.
+Both run twice, in the order plain, sweep, sweep, plain, so that a drift of the machine cancels.
+
+Run it with: python -m benchmarks.sweep_overhead [--steps 150]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import multiview
+import multiview.sweep
+from multiview.commands.common import use_compilation_cache
+from multiview.study import run_study
+
+POINTS, SEEDS = 64, 16
+
+
+def measure(steps: int) -> dict[str, Any]:
+    """Seconds of both sides, and the overhead as a share of the plain loop."""
+    study = multiview.replace(
+        multiview.load_preset("smoke"),
+        {"seeds": SEEDS, "replicates": 1, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000},
+    )
+    values = list(range(steps, steps + POINTS))
+
+    def plain() -> float:
+        begin = time.perf_counter()
+        for value in values:
+            run_study(multiview.replace(study, {"train.num_steps": value}), distillation=False)
+        return time.perf_counter() - begin
+
+    def swept() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            outcome = multiview.sweep.run(study, {"train.num_steps": values}, Path(folder) / "sweep.zarr")
+            seconds = time.perf_counter() - begin
+        assert outcome.done == POINTS
+        return seconds
+
+    warm = multiview.replace(study, {"train.num_steps": 2})
+    run_study(warm, distillation=False)
+    with tempfile.TemporaryDirectory() as folder:
+        multiview.sweep.run(warm, [], Path(folder) / "sweep.zarr")
+    first, second, third, fourth = plain(), swept(), swept(), plain()
+    loop, sweep = first + fourth, second + third
+    return {
+        "points": POINTS,
+        "seeds": SEEDS,
+        "steps": steps,
+        "plain_seconds": [round(first, 2), round(fourth, 2)],
+        "sweep_seconds": [round(second, 2), round(third, 2)],
+        "overhead": round(sweep / loop - 1, 4),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=150)
+    use_compilation_cache()
+    print(json.dumps(measure(parser.parse_args().steps)))

@@ -1,0 +1,162 @@
+"""What a sweep will do: its points as studies, the groups that share a compiled program, and what they will cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from multiview.config import ConfigError, Study, all_fields, get, replace
+from multiview.sweep.design import Design
+
+# Rows of patches are padded to a multiple of this, so that points whose drawn data differ share shapes. It costs a few
+# per cent of the rows and changes no number (tests/test_sweep.py holds that).
+ROW_MULTIPLE = 16
+# Pre-activations that a step passes per second, forward and back, with two cores: 1.8·10⁹ measured for `smoke`. Only
+# the first estimate rests on it; a sweep that runs measures its own speed.
+ACTIVATIONS_PER_SECOND = 1.8e9
+TEST_SHARE = 0.4  # a test is a forward pass, about 0.4 of a step
+PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
+# Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
+_SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
+
+
+class Block(NamedTuple):
+    """The unit of work: one replicate of one point."""
+
+    point: int
+    replicate: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A sweep, decided.
+
+    Attributes:
+        base: the study that the points start from.
+        design: its points.
+        students: whether students are trained too.
+        groups: points that share a compiled program, in the order in which they run.
+        replicates: replicates of each point.
+        cost: predicted pre-activations of one replicate of each point.
+        largest: largest value over the points of each field that is a size.
+        double: whether any point computes in double precision.
+        bytes: predicted memory of one worker process.
+    """
+
+    base: Study
+    design: Design
+    students: bool
+    groups: tuple[tuple[int, ...], ...]
+    replicates: tuple[int, ...]
+    cost: tuple[float, ...]
+    largest: dict[str, int]
+    double: bool
+    bytes: float
+
+    def study(self, point: int) -> Study:
+        """The study of a point."""
+        return replace(self.base, self.design.changes(point))
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks in the order in which they run: group by group."""
+        for group in self.groups:
+            for point in group:
+                for replicate in range(self.replicates[point]):
+                    yield Block(point, replicate)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks."""
+        return sum(self.replicates)
+
+    @property
+    def seconds(self) -> float:
+        """Predicted training time on this machine, a rough guess."""
+        cores = min(os.cpu_count() or 1, 2)
+        return 2 / cores * sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)) / ACTIVATIONS_PER_SECOND
+
+
+def group_key(study: Study) -> tuple[Any, ...]:
+    """What is part of the compiled training program: studies with equal keys share it.
+
+    These are the fields that are not declared traced in `config`, and whether noise is there at all.
+    """
+    static = [get(study, name) for name, (field, _) in all_fields().items() if not field.metadata["traced"]]
+    return (*static, *(get(study, name) > 0 for name in _SWITCHES))
+
+
+_SIZES = ("data.num_classes", "data.num_views", "seeds", "replicates", "students", "self_distill.generations")
+
+
+def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
+    """Check every point and sort the points into groups.
+
+    Raises:
+        ConfigError: a point is no valid study; the line names the point.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    replicates, cost = [], []
+    largest = dict.fromkeys(_SIZES, 0)
+    most, double = 0.0, False
+    for point in range(design.num_points):
+        try:
+            study = replace(base, design.changes(point))
+        except ConfigError as error:
+            at = f" (at point {point}: {design.describe(point)})" if len(design.fields) > 1 else ""
+            raise ConfigError(f"{error}{at}") from None
+        groups.setdefault(group_key(study), []).append(point)
+        replicates.append(study.replicates)
+        cost.append(activations(study, students))
+        most = max(most, memory(study))
+        double = double or study.train.dtype == "float64"
+        for name in _SIZES:
+            largest[name] = max(largest[name], get(study, name))
+    ordered = tuple(map(tuple, groups.values()))
+    return Plan(base, design, students, ordered, tuple(replicates), tuple(cost), largest, double, most)
+
+
+def _slots(study: Study, samples: float) -> float:
+    """Patches that act on a network, in so many samples."""
+    data = study.data
+    if data.representation == "dense" or data.feature_noise > 0 or data.background_noise_norm > 0:
+        return samples * data.num_patches
+    features = data.num_views * (1 + (data.num_classes - 1) * min(1.0, data.feature_sparsity / data.num_classes))
+    return samples * min(data.num_patches, features * data.patches_per_feature)
+
+
+def activations(study: Study, students: bool) -> float:
+    """Predicted pre-activations of one replicate, with dense products counted by their multiplications."""
+    data, network = study.data, study.network
+    neurons = data.num_classes * network.neurons_per_class
+    steps = study.seeds * study.train.num_steps
+    tested = study.seeds
+    if students:
+        onset = study.distill.onset_step + study.self_distill.onset_step * study.self_distill.generations
+        own = study.distill.num_steps + study.self_distill.num_steps * study.self_distill.generations
+        steps += study.students * (onset + own)
+        tested += study.students * (1 + study.self_distill.generations)
+    tests = tested * (data.num_test_multi_view + data.num_test_single_view)
+    each = max(1.0, data.patch_dim / 8) if data.representation == "dense" else 1.0
+    passed = steps * _slots(study, data.num_train) + TEST_SHARE * _slots(study, tests)
+    return neurons * each * passed
+
+
+def memory(study: Study) -> float:
+    """Predicted bytes of one worker process: states, gradients and logits of the blocks in flight."""
+    data, network, train = study.data, study.network, study.train
+    width = 8 if train.dtype == "float64" else 4
+    neurons = data.num_classes * network.neurons_per_class
+    dense = data.representation == "dense"
+    noisy = 0.0 if dense or data.noise_norm + data.background_noise_norm == 0 else data.num_train
+    if data.representation == "limit_single_view_noise":
+        noisy = min(noisy, data.num_single_view_train)
+    weights = (data.patch_dim if dense else data.num_features) * neurons
+    # State, gradient and their updated copies; pre-activations of one neuron of each class at a time.
+    network_numbers = (
+        4 * (weights + _slots(study, noisy) * neurons) + 3 * _slots(study, data.num_train) * data.num_classes
+    )
+    patches = data.num_train * data.num_patches * (data.patch_dim if dense else 4)
+    in_flight = train.block_size * (os.cpu_count() or 1)
+    return PROCESS_BYTES + width * (in_flight * network_numbers + patches)
