@@ -215,9 +215,7 @@ def train_networks(
             state = TrainingState(state.parameters._replace(noise=()), ())
         return state, outputs, stacked, finite
 
-    in_flight = devices.blocks_in_flight(
-        block_bytes(study, task), "lower train.block_size, data.num_train or data.patch_dim"
-    )
+    in_flight = _in_flight(study, task)
     state, train_logits, records, finite = devices.over_blocks(count, block_size(train), in_flight, train_block)
     return Trained(state, train_logits, times, records, finite)
 
@@ -253,6 +251,25 @@ def block_bytes(study: Study, task: Task) -> int:
     )
     parameters = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
     return 3 * parameters + size * kept * item + samples
+
+
+def _in_flight(study: Study, task: Task) -> int:
+    advice = "lower train.block_size, data.num_train or data.patch_dim"
+    return devices.blocks_in_flight(block_bytes(study, task), advice)
+
+
+def memory_plan(study: Study, task: Task) -> str:
+    """One line that says how networks are trained together, and what memory that takes.
+
+    Raises:
+        ConfigError: one block does not fit the budget.
+    """
+    block, at_once = block_bytes(study, task), _in_flight(study, task)
+    return (
+        f"memory: about {devices.in_words(block)} for each block of {block_size(study.train)} networks, "
+        f"{at_once} at a time on {len(devices.training_devices())} device(s); "
+        f"budget {devices.in_words(devices.memory_budget())}"
+    )
 
 
 @jax.jit
