@@ -1,0 +1,174 @@
+"""Devices, processes and memory: they decide where networks are trained, and never which networks come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conftest import TINY
+from multiview import devices, streams
+from multiview.batching import _advance, _start, block_bytes, start_keys
+from multiview.cli import main
+from multiview.commands.common import bytes_of
+from multiview.config import ConfigError, load_preset, replace
+from multiview.store import open_results
+from multiview.study import run_study, training_tasks
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    """What the flags mean (they change the default preset), in this process."""
+    return run_study(replace(load_preset("reference"), TINY | {"replicates": 1}), distillation=False)
+
+
+def train(folder, flags, *more, environment=None):
+    """Start `multiview train` without students in a process of its own."""
+    command = [sys.executable, "-m", "multiview", "train", "--no-distillation", *flags, "--replicates=1", *more]
+    return subprocess.Popen(
+        [*command, f"--out={folder}"],
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process):
+    out, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    return out
+
+
+def same_networks(store, result):
+    """Bit by bit, records and test errors included."""
+    found, group = open_results(store)["single"].to_dataset(), result.groups["single"]
+    np.testing.assert_array_equal(found["weights"].values[0], group.weights[0])
+    np.testing.assert_array_equal(found["largest_overlap"].values[0], group.records["largest_overlap"][0])
+    np.testing.assert_array_equal(found["test_wrong_single_view"].values[0], group.errors.single_view[0])
+
+
+def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    out = finished(train(tmp_path / "four", flags, environment=environment))
+    assert "on 4 device(s)" in out
+    same_networks(tmp_path / "four", on_one_device)
+
+
+def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, on_one_device):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    job = ["--distributed", f"--coordinator={address}", "--processes=2"]
+    processes = [train(tmp_path / f"of-{rank}", flags, *job, f"--rank={rank}") for rank in (0, 1)]
+    first, second = [finished(p) for p in processes]
+    assert "Store:" in first
+    assert second == ""
+    assert not (tmp_path / "of-1").exists()
+    same_networks(tmp_path / "of-0", on_one_device)
+
+
+def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    job = ["--distributed", f"--coordinator={address}", "--processes=2"]
+    processes = [train(tmp_path / f"{r}", flags, *job, f"--rank={r}", f"--seed={r}") for r in (0, 1)]
+    for process in processes:
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 2
+        assert "processes disagree on the configuration" in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"data.representation": "limit"}, {"data.representation": "dense", "data.patch_dim": 64}],
+    ids=["noise on single-view samples", "noise on all", "dense"],
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, changes, optimizer):
+    """Against what the compiler allots; sizes at which arrays outweigh bookkeeping."""
+    sizes = {"data.num_train": 400, "data.num_single_view_train": 60, "network.neurons_per_class": 16}
+    study = replace(tiny, sizes | changes | {"replicates": 1, "train.optimizer": optimizer})
+    task = training_tasks(study)[0]
+    dimension = study.data.patch_dim if task.data.patches is not None else study.data.num_features
+    keys = start_keys(study, streams.START, 0, range(2))
+    state = _start(keys, task, study.network, 4, dimension, study.train)
+    compiled = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, study.network, study.train, None).compile()
+    m = compiled.memory_analysis()
+    used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+    assert used <= block_bytes(study, task) <= 3 * used
+
+
+def test_a_budget_bounds_the_blocks_in_flight():
+    with devices.using(memory=10_000):
+        assert devices.memory_budget() == 10_000
+        assert devices.blocks_in_flight(9_000, "") == 1
+        with pytest.raises(ConfigError, match=r"--memory = 10 kB .* takes about 11 kB; shrink it"):
+            devices.blocks_in_flight(11_000, "shrink it")
+    assert devices.memory_budget() > 1e8
+
+
+@pytest.mark.parametrize(("word", "size"), [("800MB", 800e6), ("1.5 GB", 1.5e9), ("2e9", 2e9), ("4GiB", 4 * 2**30)])
+def test_sizes_are_read_as_people_write_them(word, size):
+    assert bytes_of("--memory", word) == size
+
+
+def test_results_of_blocks_come_back_in_order_without_repeats():
+    def work(indices, real, device):
+        return {"index": indices, "square": jnp.asarray(indices) ** 2}
+
+    for count in (1, 4, 7):
+        out = devices.over_blocks(count, 4, 2, work)
+        np.testing.assert_array_equal(out["index"], np.arange(count))
+        np.testing.assert_array_equal(out["square"], np.arange(count) ** 2)
+
+
+def test_gathered_blocks_are_put_in_order():
+    """Process p at turn t trained block p + t · processes."""
+    gathered = np.array([[[0, 1], [4, 5]], [[2, 3], [6, 7]]])
+    np.testing.assert_array_equal(devices._in_block_order(gathered, 2), np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--devices=99"], ["--devices", "99", "1 …"]),
+        (["--devices=0"], ["--devices", "0", "≥ 1"]),
+        (["--memory=1kB"], ["--memory", "1 kB", "takes about"]),
+        (["--memory=much"], ["--memory", "much", "4GB"]),
+        (["--rank=1"], ["--rank", "--distributed"]),
+        (["--distributed", "--rank=1"], ["--coordinator", "--rank", "--processes"]),
+        (["--distributed", "--coordinator=nowhere", "--rank=0", "--processes=2"], ["nowhere", "host:port"]),
+        (["--distributed", "--coordinator=127.0.0.1:9", "--rank=2", "--processes=2"], ["--rank", "2", "below"]),
+        (
+            ["--distributed", "--coordinator=127.0.0.1:9", "--rank=1", "--processes=2", "--timeout=1"],
+            ["127.0.0.1:9", "did not answer within 1 s"],
+        ),
+    ],
+)
+def test_bad_input_is_one_line(more, words, flags, empty, capsys):
+    assert main(["train", "--out=store", "--no-distillation", *flags, *more]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert all(word in error for word in words), error
+    assert not list(empty.iterdir())
+
+
+def test_double_precision_needs_64_bit_numbers(tiny):
+    from multiview.batching import train_networks
+
+    assert not jax.config.read("jax_enable_x64")
+    study = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, dtype="float64"))
+    keys = start_keys(study, streams.START, 0, [0])
+    task = training_tasks(tiny)[0]
+    with pytest.raises(ConfigError, match="float64"):
+        train_networks(study, task, keys, num_steps=1)
