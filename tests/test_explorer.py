@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import webbrowser
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from multiview import streams, web
+from multiview.cli import main
 from multiview.config import load_preset, replace, to_mapping
 from multiview.data import training_set
 from multiview.losses import cross_entropy, distillation_logit_gradient
@@ -183,3 +185,110 @@ def test_trajectories_are_pythons(run_javascript, name):
             assert error <= 1e-4, f"{quantity} at step {record}: relative error {error}"
     # The trajectory is worth comparing: views were learned on the way.
     assert ours[-1]["U"].max() > 20 * ours[0]["U"].max()
+
+
+def test_the_page_is_the_build_of_its_sources():
+    """`python -m multiview.web` builds it again."""
+    assert web.PAGE.read_text(encoding="utf-8") == web.build()
+
+
+def test_the_page_is_small_and_names_no_other_host():
+    page = web.PAGE.read_text(encoding="utf-8")
+    assert len(page.encode()) <= 1_500_000
+    assert not re.findall(r"https?://|//[a-z]+\.|@import|url\(|\bimport\(", page)
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    # Text that is not ours reaches the page as text only.
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", page)
+
+
+DEFAULTS = to_mapping(load_preset("explorer"))
+
+
+@pytest.fixture
+def parse(run_javascript):
+    return lambda hash: run_javascript(
+        "return Address.parse(input.hash, input.defaults);", {"hash": hash, "defaults": DEFAULTS}, ADDRESS
+    )
+
+
+def test_every_slider_stands_at_the_presets_value(run_javascript):
+    sliders = run_javascript("return Address.SLIDERS;", None, ADDRESS)
+    assert {s["symbol"] for s in sliders} >= set("σ₀ q ϱ μ ρ Γ s ν L".split())
+    for slider in sliders:
+        assert DEFAULTS[slider["section"]][slider["field"]] in slider["values"], slider["id"]
+        # Every value is one that the package allows too.
+        for value in slider["values"]:
+            changes = {f"{slider['section']}.{slider['field']}": value}
+            replace(load_preset("explorer"), changes | ({"data.num_patches": 40} if slider["id"] in "s views" else {}))
+
+
+def test_an_address_comes_back_as_it_was_written(run_javascript):
+    assert run_javascript(
+        """
+        const state = { ...Address.defaultState(input), screen: 7, seed: 12, net: 3, do: "distil", at: 0, q: 4, s0: 0.02 };
+        const read = Address.parse(Address.format(state, input), input);
+        return [Address.format(state, input), read.problems.length, JSON.stringify(read.state) === JSON.stringify(state)];
+        """,
+        DEFAULTS,
+        ADDRESS,
+    ) == ["#screen=7&seed=12&net=3&do=distil&s0=0.02&q=4", 0, True]
+
+
+BAD_ADDRESSES = [
+    "q=banana", "q=3.7", "q=-3", "q=3e0", "q=", "q", "q=3=4", "q=3&q=4", "screen=9", "screen=1.5", "seed=99999999999",
+    "at=-1", "do=alert", "do=constructor", "constructor=1", "__proto__=1", "<img src=x onerror=alert(1)>", "%00", "&&",
+    "toString=2", "net=8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hash", BAD_ADDRESSES)
+def test_a_broken_address_falls_back_and_says_so(parse, hash):
+    whole = parse("")
+    broken = parse("#" + hash)
+    assert broken["problems"]
+    assert hash.split("&")[-1][:20] in broken["problems"][-1]
+    kept = {"q": 3} if hash == "q=3&q=4" else {}
+    assert broken["state"] == whole["state"] | kept
+    assert whole["problems"] == []
+
+
+def test_a_long_broken_address_is_cut(parse):
+    problems = parse("#q=" + "7" * 100_000)["problems"]
+    assert len(problems) == 1
+    assert len(problems[0]) < 200
+
+
+@pytest.mark.parametrize("outcome", [True, False, OSError("no display")])
+def test_explore_opens_the_page_or_prints_where_it_is(monkeypatch, capsys, outcome):
+    asked = []
+
+    def open_browser(address):
+        asked.append(address)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(webbrowser, "open", open_browser)
+    assert main(["explore"]) == 0
+    assert asked == [web.PAGE.as_uri()]
+    out = capsys.readouterr()
+    assert str(web.PAGE) in out.out
+    assert ("No browser" in out.out) == (outcome is not True)
+    assert out.err == ""
+
+
+def test_explore_can_print_the_path_alone(monkeypatch, capsys):
+    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("opened"))
+    assert main(["explore", "--print-path"]) == 0
+    assert capsys.readouterr().out == f"{web.PAGE}\n"
+
+
+def test_a_missing_page_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(web, "PAGE", tmp_path / "gone.html")
+    assert main(["explore"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("multiview: error: ")
+    assert err.count("\n") == 1
+    assert "gone.html" in err

@@ -33,6 +33,7 @@ RANKS = {
     "claims": 11,
     "results": 12,
     "verification": 13,
+    "web.__init__": 1, "web.__main__": 2,
     "cli": 14,
     "__main__": 15,
     # Sees stored results alone.

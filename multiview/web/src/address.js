@@ -21,7 +21,7 @@ const Address = (() => {
     { id: "gamma", section: "data", field: "single_view_foreign_strength", symbol: "Γ",
       name: "traces of other classes in single-view samples", values: [0, 0.1, 0.2, 0.28, 0.35, 0.5] },
     { id: "s", section: "data", field: "feature_sparsity", symbol: "s", name: "how many traces a sample holds",
-      values: [0, 0.4, 0.9, 1.8, 2.7, 3.6] },
+      values: [0, 0.4, 0.8, 1.6, 2.4, 3.2] },
     { id: "noise", section: "data", field: "noise_norm", symbol: "ν", name: "noise in a patch",
       values: [0, 0.25, 0.5, 1, 1.5] },
     { id: "views", section: "data", field: "num_views", symbol: "L", name: "views of each class", values: [1, 2, 3] },

@@ -50,6 +50,7 @@
       ? Object.fromEntries(Object.entries(from.record).map(([key, list]) => [key, list.slice()]))
       : { steps: [], overlaps: [], trainError: [], testError: [] };
     const run = { name, networks, trainer, record, total, onset: from ? from.total : 0, first: from ? from.total : 0 };
+    run.next = run.first + 1;
     if (from) Object.assign(run, { errors: from.errors, finite: from.finite }).trainer.steps = from.total;
     else remember(run);
     return run;
@@ -413,7 +414,7 @@
     element("samples-who").textContent = shown ? shown.who : "a network (none is trained yet)";
     fill("samples-head", make("tr", {}, make("th", { scope: "col" }, "class"), make("th", { scope: "col" }, "kind"),
       make("th", { scope: "col", colspan: patches }, "patches"), make("th", { scope: "col" }, "answer"),
-      make("th", { scope: "col" }, `soft output ${CLASS_NAMES.slice(0, k).split("").join(" ")}`)));
+      make("th", { scope: "col" }, "soft output")));
     const cache = new Map();
     const outputs = (task) => {
       if (!cache.has(task)) {
@@ -436,10 +437,10 @@
       const right = answer === samples.labels[n];
       const soft = Engine.softRow(F, n * k, k, 2, Infinity, new Float64Array(k));
       const bars = make("span", { class: "soft", role: "img", "aria-label": Array.from(soft, (x, c) => `${CLASS_NAMES[c]} ${(100 * x).toFixed(0)} %`).join(", ") });
-      soft.forEach((x) => {
-        const bar = make("span");
-        bar.style.height = `${Math.max(4, 100 * x)}%`;
-        bars.append(bar);
+      soft.forEach((x, c) => {
+        const bar = make("span", { class: "level" });
+        bar.style.height = `${Math.max(3, 100 * x)}%`;
+        bars.append(make("span", { class: "column" }, make("span", { class: "space" }, bar), CLASS_NAMES[c]));
       });
       row.append(make("td", { class: right ? "right" : "wrong" }, `${CLASS_NAMES[answer]} ${right ? "✓" : "✗"}`), make("td", {}, bars));
       return row;
@@ -551,7 +552,8 @@
     fill("lesson-text", ...screen.text.map((words) => make("p", {}, words)));
     const panel = element(screen.look);
     panel.classList.add("look");
-    element("lesson-look").textContent = `Look at the framed panel: ${panel.querySelector("h2").firstChild.textContent.replace(/[:,]? *$/, "")}.`;
+    const heading = panel.querySelector("h2").firstChild.textContent.replace(/[:,]? *$/, "");
+    element("lesson-look").textContent = `Look at the framed panel: ${heading}`;
     element("lesson-question").textContent = `Predict: ${screen.question}`;
     element("lesson-options").replaceChildren(element("lesson-question"), ...screen.options.map((words, i) => {
       const input = make("input", { type: "radio", name: "prediction", id: `option-${i}`, value: i });
@@ -646,6 +648,7 @@
   function begin() {
     const on = (id, event, run) => element(id).addEventListener(event, run);
     world = makeWorld();
+    element("world").open = matchMedia("(min-width: 761px)").matches;
     makeSliders();
     makeSymbols();
     on("train", "click", () => act("single"));
@@ -694,6 +697,11 @@
     on("lesson-begin", "click", () => openScreen(1));
     on("lesson-back", "click", () => openScreen(state.screen - 1));
     on("lesson-next", "click", () => openScreen(state.screen === LESSON.length ? 0 : state.screen + 1));
+    on("lesson-look", "click", () => {
+      const panel = element(LESSON[state.screen - 1].look);
+      panel.scrollIntoView({ behavior: motionless() ? "auto" : "smooth", block: "center" });
+      panel.focus({ preventScroll: true });
+    });
     on("lesson-end", "click", () => openScreen(0));
     on("lesson-reveal", "click", reveal);
     addEventListener("resize", drawAll);

@@ -109,7 +109,7 @@ const Draw = (() => {
       for (let view = 0; view < views; view++) if (now[i * views + view] >= threshold) learned.push(view + 1);
       context.fillStyle = colors.text;
       context.textAlign = "right";
-      const words = learned.length ? `learned: ${learned.map((v) => names[i] + v).join(", ")}` : "nothing yet";
+      const words = learned.length ? `has ${learned.map((v) => names[i] + v).join(", ")}` : "has no view";
       context.fillText(words, box.left + box.width, box.top - 7);
     }
   }
