@@ -95,7 +95,7 @@ def test_every_button_does_what_it_says(visit):
         page.click(button)
         finish(page)
         assert 0 <= float(errors(page)[who]) < 1, who
-        assert page.locator("#status").inner_text().endswith("μ.")
+        assert " μ" in page.locator("#status").inner_text()
     # The theory's order of things, at the settings that the page opens with.
     e = {who: float(value) for who, value in errors(page).items()}
     assert e["ensemble of 8"] < 0.15 < 0.25 < e["mean of 8 trained networks"] < 0.5
