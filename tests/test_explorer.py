@@ -1,4 +1,4 @@
-"""The explorer: its arithmetic is Python's, its page is the build of its sources, and it asks nothing of the network."""
+"""The explorer: its arithmetic is Python's, its page is the build of its sources, and it names no other host."""
 
 from __future__ import annotations
 
@@ -132,9 +132,7 @@ def golden(changes: dict[str, object]) -> tuple[dict[str, object], list[dict[str
     one_hot = jax.nn.one_hot(data.patch_feature, study.data.num_features, dtype=jnp.float64)
     patches = (DenseVectors(data.coefficients[..., None] * one_hot, data.noise_norms),)
     k = study.data.num_classes
-    start = init(
-        streams.stream(3, streams.START, 0), patches, study.data.num_features, k, study.network, jnp.float64
-    )
+    start = init(streams.stream(3, streams.START, 0), patches, study.data.num_features, k, study.network, jnp.float64)
     teacher = None
     if "distill.onset_step" in changes:
         teacher = jax.random.uniform(jax.random.key(8), (data.num_samples, k), jnp.float64, 0.0, 3.0)
@@ -216,7 +214,7 @@ def parse(run_javascript):
 
 def test_every_slider_stands_at_the_presets_value(run_javascript):
     sliders = run_javascript("return Address.SLIDERS;", None, ADDRESS)
-    assert {s["symbol"] for s in sliders} >= set("σ₀ q ϱ μ ρ Γ s ν L".split())
+    assert {s["symbol"] for s in sliders} >= {"σ₀", "q", "ϱ", "μ", "ρ", "Γ", "s", "ν", "L"}
     for slider in sliders:
         assert DEFAULTS[slider["section"]][slider["field"]] in slider["values"], slider["id"]
         # The ends are values that the package allows too.
@@ -228,9 +226,11 @@ def test_every_slider_stands_at_the_presets_value(run_javascript):
 def test_an_address_comes_back_as_it_was_written(run_javascript):
     assert run_javascript(
         """
-        const state = { ...Address.defaultState(input), screen: 7, seed: 12, net: 3, do: "distil", at: 0, q: 4, s0: 0.02 };
-        const read = Address.parse(Address.format(state, input), input);
-        return [Address.format(state, input), read.problems.length, JSON.stringify(read.state) === JSON.stringify(state)];
+        const chosen = { screen: 7, seed: 12, net: 3, do: "distil", at: 0, q: 4, s0: 0.02 };
+        const state = { ...Address.defaultState(input), ...chosen };
+        const address = Address.format(state, input);
+        const read = Address.parse(address, input);
+        return [address, read.problems.length, JSON.stringify(read.state) === JSON.stringify(state)];
         """,
         DEFAULTS,
         ADDRESS,

@@ -30,6 +30,7 @@ def build() -> str:
     defaults = json.dumps(to_mapping(load_preset("explorer")), separators=(",", ":"))
     script = "\n".join([f"const DEFAULTS = {defaults};", *(read[name] for name in SCRIPTS)])
     style = read["explorer.css"]
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    allowed = f"script-src {_hash(script)}; style-src {_hash(style)}"
+    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
     parts = {"policy": policy, "style": style, "script": script}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read["explorer.html"])

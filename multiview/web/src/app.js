@@ -8,6 +8,7 @@
   const element = (id) => document.getElementById(id);
   const CLASS_NAMES = "ABCDEFGH";
   const SEEDS = 8;
+  const STUDENTS = 4; // one student more or less lucky says little; student a is taught by network a, or by all
 
   let state = Address.defaultState(DEFAULTS);
   let world = null;
@@ -39,7 +40,7 @@
     const task = Engine.makeTask(Engine.trainingSet(study));
     return {
       study, task, tests: Engine.makeTests(study), jobs: [], paused: false, shown: null,
-      runs: new Array(SEEDS).fill(null), own: null, distilled: null, self: null, average: null, ensemble: null,
+      runs: new Array(SEEDS).fill(null), own: [], distilled: [], self: [], average: null, ensemble: null,
     };
   }
 
@@ -91,7 +92,7 @@
 
   const startOf = (stream, index) => Engine.startNetwork(world.study, world.task, stream, index);
   const copyOf = (network) => ({ ...network, U: network.U.slice(), A: network.A.slice() });
-  const finished = (run) => run !== null && run.trainer.steps >= run.total;
+  const finished = (run) => run != null && run.trainer.steps >= run.total;
   const pending = (run) => world.jobs.some((job) => job.run === run);
 
   /** See that network `index` is trained, up to step `until`. */
@@ -109,23 +110,31 @@
     for (let index = 0; index < SEEDS; index++) needSingle(index, { quick: true });
   }
 
-  /** See that the student has learned from the labels; both kinds of teaching start from it. */
+  /** See that the students have learned from the labels; both kinds of teaching start from these networks. */
   function needOwn() {
-    if (world.own !== null) return;
-    const network = startOf(Engine.STREAMS.studentStart, 0);
-    world.own = makeRun("the student, on labels alone", [network], { total: world.study.train.num_steps });
-    enqueue(world.own, { quick: true });
+    for (let a = world.own.length; a < STUDENTS; a++) {
+      const network = startOf(Engine.STREAMS.studentStart, a);
+      world.own.push(makeRun(`student ${a + 1}, labels alone`, [network], { total: world.study.train.num_steps }));
+      enqueue(world.own[a], { quick: true });
+    }
   }
 
-  function teach(field, name, teacherRuns, distill) {
-    const size = world.task.samples.count * world.study.data.num_classes;
-    const teacher = new Float64Array(size);
-    for (const run of teacherRuns) {
-      run.trainer.refresh().forEach((f, i) => (teacher[i] += (distill.teacher_scale * f) / teacherRuns.length));
+  /** Teach copies of all students; `teachers(a)` are the networks whose mean teaches student a. The first is shown. */
+  function teach(field, name, teachers, distill) {
+    if (!world[field].length) {
+      world[field] = world.own.map((own, a) => {
+        const teacher = new Float64Array(world.task.samples.count * world.study.data.num_classes);
+        for (const { trainer } of teachers(a)) {
+          trainer.refresh().forEach((f, i) => (teacher[i] += (distill.teacher_scale * f) / teachers(a).length));
+        }
+        const total = own.total + distill.num_steps;
+        const run = makeRun(`student ${a + 1} of ${name}`, [copyOf(own.networks[0])], { teacher, distill, from: own, total });
+        enqueue(run, { quick: a > 0 });
+        return run;
+      });
     }
-    const total = world.own.total + distill.num_steps;
-    world[field] = makeRun(name, [copyOf(world.own.networks[0])], { teacher, distill, from: world.own, total });
-    enqueue(world[field]);
+    world.jobs.push(() => show(world[field][0]));
+    show(world[field][0]);
   }
 
   /** What each button does. A later stage is a function in the queue, called when the jobs before it are done. */
@@ -151,16 +160,14 @@
       ACTIONS.ensemble();
       needOwn();
       world.jobs.push(() => {
-        if (!world.distilled) teach("distilled", "student of the ensemble", world.runs, world.study.distill);
-        show(world.distilled);
+        teach("distilled", "the ensemble", () => world.runs, world.study.distill);
       });
     },
     self() {
-      needSingle(state.net, { quick: true });
+      for (const index of new Set([state.net, 0, 1, 2, 3])) needSingle(index, { quick: true });
       needOwn();
       world.jobs.push(() => {
-        if (!world.self) teach("self", "student of one network", [world.runs[state.net]], world.study.self_distill);
-        show(world.self);
+        teach("self", "one network", (a) => [world.runs[a]], world.study.self_distill);
       });
     },
     average() {
@@ -231,8 +238,8 @@
       single: `Network ${state.net + 1}: one view learned in ${f.oneView} of ${f.classes} classes, both in ${f.bothViews}. Training error ${f.trainError}, test error ${f.singleError}.`,
       seeds: `Eight networks trained. Their mean test error is ${f.meanError}.`,
       ensemble: `The ensemble of eight has test error ${f.ensembleError}; its members have ${f.meanError} on average.`,
-      distil: `The student of the ensemble has test error ${f.distilledError}; before teaching ${f.ownError}.`,
-      self: `The student of one network has test error ${f.selfError}; before teaching ${f.ownError}, its teacher ${f.teacherError}.`,
+      distil: `The four students of the ensemble have mean test error ${f.distilledError}; before teaching ${f.ownError}.`,
+      self: `The four students of one network each have mean test error ${f.selfError}; before teaching ${f.ownError}, their teachers ${f.teacherError}.`,
       average: `Eight networks trained as one model have test error ${f.averageError}.`,
     };
     say((words[state.do] || "") + broken);
@@ -241,19 +248,26 @@
 
   const say = (words) => (element("status").textContent = words);
 
+  /** Mean errors of some runs, one network each. */
+  function meanErrors(list) {
+    const mean = (key) => list.reduce((sum, run) => sum + run.errors[key], 0) / list.length;
+    return { inMu: mean("inMu"), multi: mean("multi"), single: mean("single") };
+  }
+
   /** What the page has measured, in words for the status and the lesson. */
   function facts() {
     const { study, runs } = world;
     const { num_classes: classes, num_views: views } = study.data;
     const trained = runs.filter(finished);
     const run = runs[state.net];
+    const mean = (list) => inMu(list.length && list.every(finished) ? meanErrors(list).inMu : null);
     const f = {
-      classes, oneView: 0, bothViews: 0, startTold: 0, trainError: "–", singleError: "–", teacherError: "–",
-      meanError: trained.length ? inMu(trained.reduce((sum, r) => sum + r.errors.inMu, 0) / trained.length) : "–",
+      classes, oneView: 0, bothViews: 0, startTold: 0, trainError: "–", singleError: "–", teacherError: mean(runs.slice(0, STUDENTS)),
+      meanError: mean(trained),
       ensembleError: inMu(world.ensemble && world.ensemble.inMu),
-      distilledError: inMu(world.distilled && world.distilled.errors.inMu),
-      selfError: inMu(world.self && world.self.errors.inMu),
-      ownError: inMu(world.own && world.own.errors.inMu),
+      distilledError: mean(world.distilled),
+      selfError: mean(world.self),
+      ownError: mean(world.own),
       averageError: inMu(world.average && world.average.errors.inMu),
     };
     if (!run) return f;
@@ -269,7 +283,7 @@
       } else if (learned > 1) f.bothViews += 1;
     }
     f.trainError = inMu(trainError[trainError.length - 1]);
-    f.singleError = f.teacherError = inMu(run.errors.inMu);
+    f.singleError = inMu(run.errors.inMu);
     return f;
   }
 
@@ -324,16 +338,16 @@
 
   function drawErrors() {
     const trained = world.runs.filter(finished);
-    const mean = (key) => trained.reduce((sum, run) => sum + run.errors[key], 0) / trained.length;
     const of = (run) => (run ? run.errors : null);
+    const all = (list) => (list.length && list.every(finished) ? meanErrors(list) : null);
     const rows = [
       [`network ${state.net + 1}`, of(world.runs[state.net])],
       [`mean of ${trained.length || "the"} trained network${trained.length === 1 ? "" : "s"}`,
-        trained.length ? { inMu: mean("inMu"), multi: mean("multi"), single: mean("single") } : null],
+        all(trained)],
       ["ensemble of 8", world.ensemble],
-      ["student, labels alone", of(world.own)],
-      ["student of the ensemble", of(world.distilled)],
-      ["student of one network", of(world.self)],
+      [`${STUDENTS} students, labels alone`, all(world.own)],
+      [`${STUDENTS} students of the ensemble`, all(world.distilled)],
+      [`${STUDENTS} students of one network`, all(world.self)],
       ["8 networks as one model", of(world.average)],
     ];
     fill("errors-body", ...rows.map(([name, errors]) => {
@@ -372,6 +386,7 @@
     const features = Array.from({ length: k * views }, (_, f) => f);
     fill("overlaps-head", make("tr", {}, make("th", { scope: "col" }, "class"),
       ...features.map((f) => make("th", { scope: "col" }, featureName(f, views)))));
+    element("overlaps-body").parentElement.style.minWidth = `${1 + 2.4 * features.length}rem`;
     const rows = [];
     for (let i = 0; i < k; i++) {
       const cells = features.map((f) => {
@@ -413,8 +428,7 @@
     const { num_classes: k, num_views: views, num_patches: patches } = study.data;
     element("samples-who").textContent = shown ? shown.who : "a network (none is trained yet)";
     fill("samples-head", make("tr", {}, make("th", { scope: "col" }, "class"), make("th", { scope: "col" }, "kind"),
-      make("th", { scope: "col", colspan: patches }, "patches"), make("th", { scope: "col" }, "answer"),
-      make("th", { scope: "col" }, "soft output")));
+      make("th", { scope: "col", colspan: patches }, "patches"), make("th", { scope: "col" }, "answer")));
     const cache = new Map();
     const outputs = (task) => {
       if (!cache.has(task)) {
@@ -429,7 +443,7 @@
       const kind = samples.chosen[n] < 0 ? "multi" : `single, ${CLASS_NAMES[samples.labels[n]]}${samples.chosen[n] + 1}`;
       const row = make("tr", {}, make("th", { scope: "row" }, CLASS_NAMES[samples.labels[n]]), make("td", { class: "kind" }, kind), ...cells);
       if (!shown) {
-        row.append(make("td", {}, "–"), make("td", {}, "–"));
+        row.append(make("td", {}, "–"));
         return row;
       }
       const F = outputs(task);
@@ -442,7 +456,8 @@
         bar.style.height = `${Math.max(3, 100 * x)}%`;
         bars.append(make("span", { class: "column" }, make("span", { class: "space" }, bar), CLASS_NAMES[c]));
       });
-      row.append(make("td", { class: right ? "right" : "wrong" }, `${CLASS_NAMES[answer]} ${right ? "✓" : "✗"}`), make("td", {}, bars));
+      const verdict = make("span", { class: right ? "right" : "wrong" }, `${CLASS_NAMES[answer]} ${right ? "✓" : "✗"}`);
+      row.append(make("td", {}, make("span", { class: "answer" }, verdict, bars)));
       return row;
     }));
   }
@@ -622,13 +637,15 @@
   let lastFrame = 0;
   let rate = 0;
   let frames = 0;
+  let pace = 0;
 
   function frame(time) {
     if (world.jobs.length && !world.paused) {
       const steps = work(12);
       if (lastFrame && time > lastFrame) {
         rate = rate ? 0.9 * rate + 100 / (time - lastFrame) : 1000 / (time - lastFrame);
-        element("rate").textContent = `${rate.toFixed(0)} frames/s, ${steps} steps a frame`;
+        pace = 0.9 * pace + 0.1 * steps;
+        element("rate").textContent = `${rate.toFixed(0)} frames/s, ${pace.toFixed(0)} steps a frame`;
         document.documentElement.dataset.frames = rate.toFixed(1);
       }
       lastFrame = time;
@@ -663,7 +680,6 @@
     });
     on("new-seed", "click", () => {
       state.net = (state.net + 1) % SEEDS;
-      world.self = null;
       act("single");
     });
     on("new-data", "click", () => {

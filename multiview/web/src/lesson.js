@@ -89,28 +89,28 @@ const LESSON = [
   {
     title: "Distil the ensemble into one network",
     text: [
-      "One new network, the student, first trains on the labels alone and draws its own winners. Then it also has to match the soft outputs of the ensemble on the same training samples.",
+      "One new network, the student, first trains on the labels alone and draws its own winners. Then it also has to match the soft outputs of the ensemble on the same training samples. The page trains four such students, each by itself, and shows the race of the first.",
     ],
     look: "errors",
-    question: "How good will this single network become?",
+    question: "How good will such a single network become?",
     options: ["Like the ensemble, nearly", "Like any single network", "Half way between"],
     theory: 0,
     run: "distil",
     answer: (f) =>
-      `The student's error fell from ${f.ownError} to ${f.distilledError}; the ensemble has ${f.ensembleError}. In the race you see the losing views rise after the teacher sets in. What is left are views whose neurons all start too low, or a wrong neuron that answered the traces first. More classes make that rarer.`,
+      `The error of the students fell from ${f.ownError} to ${f.distilledError} on average; the ensemble has ${f.ensembleError}. In the race you see the losing views rise after the teacher sets in. What is left are views whose neurons all start too low, or a wrong neuron that answered the traces first. More classes make that rarer.`,
   },
   {
     title: "A teacher that is no better than its student",
     text: [
-      "Last, the teacher is a single network, trained like the first one, with the errors you saw. The student has a start of its own. It learns its own winners from the labels and then, from the teacher's soft outputs, the teacher's winners. The teacher may only push outputs up.",
+      "Last, the teacher is a single network with the errors you saw: network 1 teaches student 1, network 2 student 2, and so on. Each student has a start of its own. It learns its own winners from the labels and then, from its teacher's soft outputs, the teacher's winners. The teacher may only push outputs up.",
     ],
     look: "errors",
-    question: "Teacher and student alone make errors of about the same size. What will the taught student make?",
+    question: "Teacher and student alone make errors of about the same size. How many will the taught student make?",
     options: ["The same: it cannot learn more than its teacher knows", "About half as many errors", "More errors: mistakes add up"],
     theory: 1,
     run: "self",
     answer: (f) =>
-      `Its error is ${f.selfError}; before teaching it was ${f.ownError}, and the teacher has ${f.teacherError}. Two lotteries were drawn, and the student holds the winners of both: on average only a quarter of the views are missing instead of half. One class more or less changes this number by much, so try other seeds.`,
+      `Four students have ${f.selfError} on average; before teaching they had ${f.ownError}, and their teachers have ${f.teacherError}. Two lotteries are drawn, and a student can hold the winners of both: ideally a quarter of the views are missing instead of half. With four classes one view more or less changes much, so try “New data” too.`,
   },
 ];
 
