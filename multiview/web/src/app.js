@@ -386,6 +386,7 @@
     const features = Array.from({ length: k * views }, (_, f) => f);
     fill("overlaps-head", make("tr", {}, make("th", { scope: "col" }, "class"),
       ...features.map((f) => make("th", { scope: "col" }, featureName(f, views)))));
+    element("overlaps-who").textContent = shown ? shown.who : "nothing trained yet";
     element("overlaps-body").parentElement.style.minWidth = `${1 + 2.4 * features.length}rem`;
     const rows = [];
     for (let i = 0; i < k; i++) {
@@ -449,7 +450,7 @@
       const F = outputs(task);
       const answer = Engine.best(F, n * k, k);
       const right = answer === samples.labels[n];
-      const soft = Engine.softRow(F, n * k, k, 2, Infinity, new Float64Array(k));
+      const soft = Engine.softRow(F, n * k, k, 4, Infinity, new Float64Array(k));
       const bars = make("span", { class: "soft", role: "img", "aria-label": Array.from(soft, (x, c) => `${CLASS_NAMES[c]} ${(100 * x).toFixed(0)} %`).join(", ") });
       soft.forEach((x, c) => {
         const bar = make("span", { class: "level" });

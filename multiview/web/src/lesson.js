@@ -71,12 +71,12 @@ const LESSON = [
     theory: 2,
     run: "ensemble",
     answer: (f) =>
-      `The error of the ensemble is ${f.ensembleError}, against ${f.meanError} for one network. The chance that all eight networks missed the same view is 1 in 256. If some error is left, a view had too few friends: the traces of another class outvote it.`,
+      `The error of the ensemble is ${f.ensembleError}, against ${f.meanError} for one network. Take one view: the chance that all eight networks missed it is 1 in 256. If some error is left, a view had too few friends: the traces of another class outvote it.`,
   },
   {
     title: "Dark knowledge",
     text: [
-      "Look at the soft outputs of the ensemble, beside the samples: how likely it holds each class. The label comes first. But a trace of class C in a sample of class A lifts C a little, through either view of C.",
+      "Look at the soft outputs of the ensemble, the small bars beside the samples: how likely it holds each class, with differences made softer. The label comes first. But a trace of class C in a sample of class A lifts C a little, through either view of C.",
     ],
     look: "samples",
     question: "What can a new network learn from these soft outputs that the labels do not tell it?",
