@@ -344,7 +344,7 @@ def _regime(arguments: argparse.Namespace) -> int:
 def _explore(arguments: argparse.Namespace) -> int:
     import webbrowser
 
-    from multiview.web import PAGE
+    from multiview.web.page import PAGE
 
     if not PAGE.is_file():
         raise ConfigError(f"{PAGE} is missing; reinstall the package, or in a checkout run python -m multiview.web")

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from multiview import web
+from multiview.web import page as web
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[browser]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
