@@ -90,6 +90,9 @@ GOLDEN = {
     "labels alone, q = 2.5, three views": {"network.relu_power": 2.5, "data.num_views": 3, "data.num_patches": 12},
     "student of a teacher, two-sided, q = 4": {
         "distill.weight": 6.0, "distill.onset_step": 60, "network.relu_power": 4.0, "network.relu_threshold": 0.5,
+        # Half the threshold is a steeper activation: at the preset's step the run is chaotic (a start changed by 1e-13
+        # leads elsewhere in the same engine), and no two programs could agree on it.
+        "network.init_std": 0.05, "train.learning_rate": 4.0,
     },
     "student of a teacher, one-sided": {"distill.objective": "one_sided", "distill.onset_step": 60},
 }  # fmt: skip
@@ -184,7 +187,7 @@ def test_trajectories_are_pythons(run_javascript, name):
             error = np.linalg.norm(other_value - value) / np.linalg.norm(value)
             assert error <= 1e-4, f"{quantity} at step {record}: relative error {error}"
     # The trajectory is worth comparing: views were learned on the way.
-    assert ours[-1]["U"].max() > 20 * ours[0]["U"].max()
+    assert ours[0]["U"].max() < document["study"]["network"]["relu_threshold"] / 2 < ours[-1]["U"].max() / 2
 
 
 def test_the_page_is_the_build_of_its_sources():
