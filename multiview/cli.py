@@ -6,6 +6,7 @@ Every parameter is a flag, `--section.field-name`, made from the dataclasses of 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -288,6 +289,22 @@ def _regime(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _explore(arguments: argparse.Namespace) -> int:
+    import webbrowser
+
+    from multiview.web.page import PAGE
+
+    if not PAGE.is_file():
+        raise ConfigError(f"{PAGE} is missing; reinstall the package, or in a checkout run python -m multiview.web")
+    opened = False
+    if not arguments.print_path:
+        # A launcher that fails differs by system; the path is of use after every such failure.
+        with contextlib.suppress(Exception):
+            opened = webbrowser.open(PAGE.as_uri())
+    print(PAGE if arguments.print_path else f"Explorer: {PAGE}" if opened else f"No browser opened; open {PAGE}")
+    return 0
+
+
 def _presets(arguments: argparse.Namespace) -> int:
     if arguments.name:
         print(preset_text(arguments.name), end="")
@@ -328,6 +345,8 @@ def _parser() -> _Parser:
     generate.add_argument("--kind", choices=("mixture", "multi_view", "single_view"), default="mixture")
     generate.add_argument("--no-vectors", action="store_true", help="ground truth only, no dense patches")
     command("regime", _regime, "print each condition of the theory, its numbers and whether it holds", "reference")
+    explore = command("explore", _explore, "open the explorer, a simulation in the browser")
+    explore.add_argument("--print-path", action="store_true", help="print where the page is, and open nothing")
     presets = command("presets", _presets, "list the presets, or print one as TOML")
     presets.add_argument("name", nargs="?")
     sweeps.add_commands(command)

@@ -39,13 +39,14 @@ RANKS = {
     "sweep.executors": 14,
     "sweep.runner": 15,
     "sweep.__init__": 16, "sweep": 16,
-    "commands.common": 1, "commands.sweeps": 17,
+    "commands.common": 2, "commands.sweeps": 17,
+    "web.page": 1, "web.__main__": 2,
     "cli": 18,
     "__main__": 19,
     # Sees stored results alone.
     "plotting.verify": 1,
     # Hold nothing, or names that are imported on first use.
-    "__init__": 0, "analysis.__init__": 0, "plotting.__init__": 0, "commands.__init__": 0,
+    "__init__": 0, "analysis.__init__": 0, "plotting.__init__": 0, "web.__init__": 0, "commands.__init__": 0,
 }  # fmt: skip
 
 
