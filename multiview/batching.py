@@ -6,9 +6,7 @@ how many others were asked for: seed 7 is the same network, bit by bit, in any b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from multiview import streams
+from multiview import devices, streams
 from multiview.analysis import features as feature_measures
 from multiview.analysis.memorisation import largest_noise_overlaps
-from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
+from multiview.config import ConfigError, DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.losses import cross_entropy
 from multiview.network import Parameters, feature_overlaps, init, logits
+from multiview.representations import DenseVectors
 from multiview.training import Task, TrainingState, advance, make_optimizer
 
 Recorder = Callable[[Parameters, Array, Task, Array | None, int], dict[str, Array]]
@@ -30,10 +29,10 @@ Progress = Callable[[int], None]  # called with the network-steps that were just
 
 
 class Trained(NamedTuple):
-    """A batch of trained networks, leading axis seed.
+    """A batch of trained networks, leading axis seed; NumPy arrays.
 
     Attributes:
-        state: parameters and optimiser states, from which training can go on.
+        state: parameters and optimiser states, from which training can go on; weights alone unless they are kept.
         train_logits: final logits on the training samples [S, N, k].
         times: steps at which measures were recorded [T].
         records: recorded measures, each [S, T, …].
@@ -47,9 +46,9 @@ class Trained(NamedTuple):
     finite: np.ndarray
 
     @property
-    def weights(self) -> Array:
+    def weights(self) -> np.ndarray:
         """Weights or feature overlaps of all networks [S, D, k, m]."""
-        return self.state.parameters.weights
+        return np.asarray(self.state.parameters.weights)
 
 
 def record_measures(
@@ -86,7 +85,7 @@ def record_steps(num_steps: int, num_records: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
 
 
-@partial(jax.jit, static_argnames=("network", "num_classes", "dimension", "train"))
+@partial(jax.jit, static_argnames=("num_classes", "dimension"))
 def _start(
     keys: Array, task: Task, network: NetworkConfig, num_classes: int, dimension: int, train: TrainConfig
 ) -> TrainingState:
@@ -97,7 +96,7 @@ def _start(
     return jax.vmap(one)(keys)
 
 
-@partial(jax.jit, static_argnames=("network", "train", "distill"), donate_argnums=0)
+@partial(jax.jit, donate_argnums=0)
 def _advance(
     state: TrainingState,
     first: Array,
@@ -111,15 +110,17 @@ def _advance(
     def one(s: TrainingState, t: Array | None) -> TrainingState:
         return advance(s, first, last, task, t, network, train, distill)
 
-    return jax.vmap(one, in_axes=(0, None if teacher is None else 0))(state, teacher)
+    with jax.default_matmul_precision(train.matrix_precision):
+        return jax.vmap(one, in_axes=(0, None if teacher is None else 0))(state, teacher)
 
 
-@partial(jax.jit, static_argnames=("network", "num_views", "recorder"))
+@partial(jax.jit, static_argnames=("num_views", "recorder"))
 def _record(
     parameters: Parameters,
     task: Task,
     features: Array | None,
     network: NetworkConfig,
+    train: TrainConfig,
     num_views: int,
     recorder: Recorder,
 ) -> tuple[dict[str, Array], Array]:
@@ -127,7 +128,8 @@ def _record(
         outputs = logits(p, task.patches, network)
         return recorder(p, outputs, task, features, num_views), outputs
 
-    return jax.vmap(one)(parameters)
+    with jax.default_matmul_precision(train.matrix_precision):
+        return jax.vmap(one)(parameters)
 
 
 def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], generation: int = 0) -> Array:
@@ -150,8 +152,9 @@ def train_networks(
     recorder: Recorder = record_measures,
     record_at: Sequence[int] | np.ndarray | None = None,
     progress: Progress | None = None,
+    keep_state: bool = True,
 ) -> Trained:
-    """Train one network for each key, in blocks of `train.block_size`.
+    """Train one network for each key, in blocks of `train.block_size`, on all devices (`devices.using`).
 
     Args:
         study: configuration.
@@ -166,75 +169,109 @@ def train_networks(
         recorder: what to record; a pure function of one network, run on the device.
         record_at: when, as steps counted from this call's start; log-spaced by default.
         progress: called with the number of network-steps that were just finished, from any of the worker threads.
+        keep_state: whether to keep what further training needs; noise overlaps are most of a network's memory.
 
     Returns:
         The trained networks.
+
+    Raises:
+        ConfigError: float64 without JAX's 64-bit numbers, or a block that does not fit the memory.
     """
     data, network, train = study.data, study.network, study.train
     if (keys is None) == (resume is None):
         raise ValueError("give either keys or resume")
+    if train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ConfigError(
+            "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
+        )
     count = len(keys) if keys is not None else len(resume.parameters.weights)  # type: ignore[union-attr]
-    size = train.block_size
     times = np.asarray(record_steps(num_steps, train.num_records) if record_at is None else record_at, int)
-    dimension = data.patch_dim if task.data.patches is not None else data.num_features
-    if task.data.patches is not None:
-        dimension = int(task.data.patches.shape[-1])
 
-    def train_block(begin: int) -> tuple[Any, ...]:
-        indices = np.minimum(np.arange(begin, begin + size), count - 1)  # the last block repeats its last seed
-        real = min(size, count - begin)
+    def train_block(indices: np.ndarray, real: int, device: jax.Device) -> tuple[Any, ...]:
+        here = partial(jax.device_put, device=device)
+        samples, vectors = here(task), here(features)
         if resume is not None:
-            state = jax.tree.map(lambda a: a[indices], resume)
+            state = here(jax.tree.map(lambda a: a[indices], resume))
         else:
-            state = _start(keys[indices], task, network, data.num_classes, dimension, train)  # type: ignore[index]
-        teacher = None if teacher_logits is None else jnp.asarray(teacher_logits)[indices]
+            state = _start(here(keys[indices]), samples, network, data.num_classes, _dimension(study, task), train)  # type: ignore[index]
+        teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
         now, recorded = 0, []
         outputs = jnp.zeros(())
         for target in times:
             if target > now:
                 first, last = jnp.int32(first_step + now), jnp.int32(first_step + target)
-                state = _advance(state, first, last, task, teacher, network, train, distill)
-            measures, outputs = _record(state.parameters, task, features, network, data.num_views, recorder)
+                state = _advance(state, first, last, samples, teacher, network, train, distill)
+            measures, outputs = _record(state.parameters, samples, vectors, network, train, data.num_views, recorder)
             outputs.block_until_ready()
             recorded.append(measures)
             if progress is not None:
                 progress(int(target - now) * real)
             now = int(target)
+        size = len(indices)
         finite = jnp.stack([jnp.isfinite(a).reshape(size, -1).all(1) for a in jax.tree.leaves(state.parameters)]).all(0)
         finite &= jnp.isfinite(outputs).reshape(size, -1).all(1)
         stacked = jax.tree.map(lambda *a: np.stack([np.asarray(x) for x in a], axis=1), *recorded)
-        return jax.tree.map(lambda a: a[:real], (state, np.asarray(outputs), stacked, np.asarray(finite)))
+        if not keep_state:
+            state = TrainingState(state.parameters._replace(noise=()), ())
+        return state, outputs, stacked, finite
 
-    with ThreadPoolExecutor(num_workers()) as pool:
-        blocks = list(pool.map(train_block, range(0, count, size)))
-    state = jax.tree.map(lambda *a: jnp.concatenate(a), *[b[0] for b in blocks])
-    train_logits, records, finite = jax.tree.map(lambda *a: np.concatenate(a), *[b[1:] for b in blocks])
+    in_flight = devices.blocks_in_flight(
+        block_bytes(study, task), "lower train.block_size, data.num_train or data.patch_dim"
+    )
+    state, train_logits, records, finite = devices.over_blocks(count, block_size(train), in_flight, train_block)
     return Trained(state, train_logits, times, records, finite)
 
 
-def num_workers() -> int:
-    """Blocks in flight: one for each core on the CPU, where a block alone leaves cores idle; one on an accelerator."""
-    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+def block_size(train: TrainConfig) -> int:
+    """Networks in a block: `train.block_size`, or where that is 0 two on the CPU and 64 on an accelerator."""
+    return train.block_size or (2 if jax.default_backend() == "cpu" else 64)
 
 
-@partial(jax.jit, static_argnames=("network",))
-def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig) -> Array:
+def _dimension(study: Study, task: Task) -> int:
+    return study.data.num_features if task.data.patches is None else int(task.data.patches.shape[-1])
+
+
+def block_bytes(study: Study, task: Task) -> int:
+    """Predicted peak memory of one block while it trains, from shapes alone.
+
+    The state (parameters and optimiser), twice that for the gradient and the update that replaces it, and what the
+    passes keep for every sample: three times the pre-activations N·P·k·m of dense vectors, or eight numbers for each
+    class and slot of rows; the training samples on top.
+    """
+    size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
+    state = jax.eval_shape(lambda x: _start(x, task, study.network, k, _dimension(study, task), study.train), keys)
+    item = jnp.dtype(study.train.dtype).itemsize
+    kept = 0
+    for part in task.patches:
+        if isinstance(part, DenseVectors):
+            kept += 3 * part.vectors.shape[0] * part.vectors.shape[1] * k * m
+        else:
+            kept += 8 * part.coefficient.size * k
+    samples = sum(
+        a.size * a.dtype.itemsize for a in jax.tree.leaves(task) if hasattr(a, "dtype") and a.dtype.kind != "V"
+    )
+    parameters = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
+    return 3 * parameters + size * kept * item + samples
+
+
+@jax.jit
+def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig, train: TrainConfig) -> Array:
     def one(w: Array, key: Array) -> Array:
         # Test patches have fresh noise directions: overlaps N(0, σ₀²), never trained. `init` draws just those.
         fresh = init(key, task.patches, w.shape[0], w.shape[1], network, w.dtype)
         return logits(Parameters(w, fresh.noise), task.patches, network)
 
-    return jax.vmap(one)(weights, keys)
+    with jax.default_matmul_precision(train.matrix_precision):
+        return jax.vmap(one)(weights, keys)
 
 
-def block_logits(study: Study, weights: Array, keys: Array, task: Task) -> np.ndarray:
+def block_logits(study: Study, weights: np.ndarray | Array, keys: Array, task: Task) -> np.ndarray:
     """Logits of all networks on one chunk of test samples [S, n, k], in blocks like training."""
-    size = study.train.block_size
 
-    def one_block(begin: int) -> np.ndarray:
-        indices = np.minimum(np.arange(begin, begin + size), len(weights) - 1)
-        values = _test_logits(weights[indices], keys[indices], task, study.network)
-        return np.asarray(values)[: min(size, len(weights) - begin)]
+    def one_block(indices: np.ndarray, real: int, device: jax.Device) -> Array:
+        here = partial(jax.device_put, device=device)
+        return _test_logits(here(weights[indices]), here(keys[indices]), here(task), study.network, study.train)
 
-    with ThreadPoolExecutor(num_workers()) as pool:
-        return np.concatenate(list(pool.map(one_block, range(0, len(weights), size))))
+    in_flight = devices.blocks_in_flight(0, "")
+    return np.asarray(devices.over_blocks(len(weights), block_size(study.train), in_flight, one_block))

@@ -155,7 +155,14 @@ class TrainConfig:
     num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
     dtype: Literal["float32", "float64"] = parameter("float32", "precision of training")
-    block_size: int = parameter(2, "seeds trained together by one compiled program", **_at_least(1))
+    matrix_precision: Literal["default", "high", "highest"] = parameter(
+        "highest", "of matrix products on accelerators: highest is full float32 (the CPU knows no other)"
+    )
+    block_size: int = parameter(
+        0,
+        "seeds trained together by one compiled program; 0 means 2 on the CPU and 64 on an accelerator",
+        **_at_least(0),
+    )
     num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2), traced=True)
 
 

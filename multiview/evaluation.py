@@ -38,7 +38,7 @@ def held_out_chunks(
 def evaluate(
     study: Study,
     replicate: int,
-    groups: dict[str, Array],
+    groups: dict[str, np.ndarray],
     features: Array | None = None,
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], float]:
     """Wrong test samples of groups of networks, and of the ensembles of the group "single".

@@ -27,7 +27,9 @@ def cross_entropy_logit_gradient(
     return weights[:, None] * (jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype))
 
 
-def soft_outputs(logits: Float[Array, "... k"], temperature: float, cap: float) -> Float[Array, "... k"]:
+def soft_outputs(
+    logits: Float[Array, "... k"], temperature: float | Array, cap: float | Array
+) -> Float[Array, "... k"]:
     r"""Truncated soft outputs $\mathrm{softmax}_i(\min(F, c)/T)$.
 
     With $T = 1/\tau$ and $c = 1/\tau^2$ this is the paper's $\mathrm{softmax}_i(\min(\tau^2 F, 1)/\tau)$.
@@ -56,9 +58,9 @@ def distillation_logit_gradient(
     Returns:
         Gradient in the student's logits.
     """
-    difference = soft_outputs(logits, distill.temperature, distill.cap) - soft_outputs(
-        teacher_logits, distill.temperature, distill.cap
-    )
+    # `DistillConfig.cap`, for numbers that are traced.
+    cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(logits.dtype)
+    difference = soft_outputs(logits, distill.temperature, cap) - soft_outputs(teacher_logits, distill.temperature, cap)
     if distill.objective == "one_sided":
         difference = jnp.minimum(difference, 0.0)
-    return weights[:, None] * jnp.where(logits < distill.cap, difference, 0.0)
+    return weights[:, None] * jnp.where(logits < cap, difference, 0.0)

@@ -39,7 +39,7 @@ def _power(x: Array, exponent: float) -> Array:
     return jax.lax.integer_pow(x, int(exponent)) if float(exponent).is_integer() else x**exponent
 
 
-def smoothed_relu(x: Array, power: float, threshold: float) -> Array:
+def smoothed_relu(x: Array, power: float, threshold: float | Array) -> Array:
     r"""Smoothed ReLU.
 
     $0$ for $x \le 0$; $x^q / (q \varrho^{q-1})$ for $0 \le x \le \varrho$; $x - (1 - 1/q)\varrho$ above. Value and
@@ -57,7 +57,7 @@ def smoothed_relu(x: Array, power: float, threshold: float) -> Array:
     return _power(bent, power) * (1.0 / (power * threshold ** (power - 1))) + jnp.maximum(x - threshold, 0.0)
 
 
-def smoothed_relu_slope(x: Array, power: float, threshold: float) -> Array:
+def smoothed_relu_slope(x: Array, power: float, threshold: float | Array) -> Array:
     r"""Derivative of `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$; 0 for x ≤ 0 also at q = 1, plain ReLU."""
     if power == 1:
         return (x > 0).astype(x.dtype)

@@ -152,7 +152,7 @@ def run_replicate(
     trained = {
         "single": train_networks(
             study, task, keys, num_steps=study.train.num_steps, features=features,
-            progress=telling(f"{study.seeds} single networks", replicate),
+            progress=telling(f"{study.seeds} single networks", replicate), keep_state=False,
         )
     }  # fmt: skip
     if distillation:
