@@ -6,6 +6,7 @@ how many others were asked for: seed 7 is the same network, bit by bit, in any b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -132,6 +133,10 @@ def _record(
         return jax.vmap(one)(parameters)
 
 
+# Held while a block takes no step at all, so that one thread compiles and the others find the program made.
+_compiling = threading.Lock()
+
+
 def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], generation: int = 0) -> Array:
     """Typed keys of the starts of the named seeds."""
     base = streams.stream(study.seed, stream, replicate, generation)
@@ -195,12 +200,18 @@ def train_networks(
         else:
             state = _start(here(keys[indices]), samples, network, data.num_classes, _dimension(study, task), train)  # type: ignore[index]
         teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
+
+        def stretch(state: TrainingState, begin: int, end: int) -> TrainingState:
+            first, last = jnp.int32(first_step + begin), jnp.int32(first_step + end)
+            return _advance(state, first, last, samples, teacher, network, train, distill)
+
+        with _compiling:
+            state = stretch(state, 0, 0)
         now, recorded = 0, []
         outputs = jnp.zeros(())
         for target in times:
             if target > now:
-                first, last = jnp.int32(first_step + now), jnp.int32(first_step + target)
-                state = _advance(state, first, last, samples, teacher, network, train, distill)
+                state = stretch(state, now, target)
             measures, outputs = _record(state.parameters, samples, vectors, network, train, data.num_views, recorder)
             outputs.block_until_ready()
             recorded.append(measures)
@@ -215,9 +226,7 @@ def train_networks(
             state = TrainingState(state.parameters._replace(noise=()), ())
         return state, outputs, stacked, finite
 
-    in_flight = devices.blocks_in_flight(
-        block_bytes(study, task), "lower train.block_size, data.num_train or data.patch_dim"
-    )
+    in_flight = _in_flight(study, task)
     state, train_logits, records, finite = devices.over_blocks(count, block_size(train), in_flight, train_block)
     return Trained(state, train_logits, times, records, finite)
 
@@ -234,9 +243,9 @@ def _dimension(study: Study, task: Task) -> int:
 def block_bytes(study: Study, task: Task) -> int:
     """Predicted peak memory of one block while it trains, from shapes alone.
 
-    The state (parameters and optimiser), twice that for the gradient and the update that replaces it, and what the
-    passes keep for every sample: three times the pre-activations N·P·k·m of dense vectors, or eight numbers for each
-    class and slot of rows; the training samples on top.
+    The state (parameters and optimiser), as much again for the gradient, and what the passes keep for every sample:
+    three times the pre-activations N·P·k·m of dense vectors, or four numbers for each class and slot of rows; the
+    training samples on top.
     """
     size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
@@ -247,12 +256,31 @@ def block_bytes(study: Study, task: Task) -> int:
         if isinstance(part, DenseVectors):
             kept += 3 * part.vectors.shape[0] * part.vectors.shape[1] * k * m
         else:
-            kept += 8 * part.coefficient.size * k
+            kept += 4 * part.coefficient.size * k
     samples = sum(
         a.size * a.dtype.itemsize for a in jax.tree.leaves(task) if hasattr(a, "dtype") and a.dtype.kind != "V"
     )
     parameters = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
-    return 3 * parameters + size * kept * item + samples
+    return 2 * parameters + size * kept * item + samples
+
+
+def _in_flight(study: Study, task: Task) -> int:
+    advice = "lower train.block_size, data.num_train or data.patch_dim"
+    return devices.blocks_in_flight(block_bytes(study, task), advice)
+
+
+def memory_plan(study: Study, task: Task) -> str:
+    """One line that says how networks are trained together, and what memory that takes.
+
+    Raises:
+        ConfigError: one block does not fit the budget.
+    """
+    block, at_once = block_bytes(study, task), _in_flight(study, task)
+    return (
+        f"memory: about {devices.in_words(block)} for each block of {block_size(study.train)} networks, "
+        f"{at_once} at a time on {len(devices.training_devices())} device(s); "
+        f"budget {devices.in_words(devices.memory_budget())}"
+    )
 
 
 @jax.jit

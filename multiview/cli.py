@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
 from multiview.commands import sweeps
+from multiview.commands.common import add_resource_flags, resources
 from multiview.commands.common import add_study_flags as _add_study_flags
 from multiview.commands.common import make_console as _console
 from multiview.commands.common import study_of as _study
@@ -67,7 +68,9 @@ class _Progress:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         self.bar.update(self.task, description=what, completed=done, total=total)
-        if not self.console.is_terminal and what != self.last:
+        if what.startswith("memory:") and what != self.last:
+            self.console.print(f"{what[0].upper()}{what[1:]}")
+        elif not self.console.is_terminal and what != self.last:
             seconds = time.perf_counter() - self.begin
             left = f", about {seconds * (total - done) / done:.0f} s left" if done else ""
             self.console.print(f"{seconds:6.1f} s  {done / total:4.0%}  {what}{left}")
@@ -133,22 +136,31 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     study = _study(arguments)
-    from multiview.store import writable_folder, write_file
+    from multiview.store import writable_folder
 
     writable_folder(arguments.out)
     if arguments.json:
         writable_folder(Path(arguments.json).parent, "--json")
     from multiview.claims import check_verifiable
-    from multiview.prediction import predict
-    from multiview.results import to_datatree
-    from multiview.theory import regime, time_scales
-    from multiview.verification import enable_precision, verify
+    from multiview.verification import enable_precision
 
     check_verifiable(study)
     enable_precision(study)
     _use_compilation_cache()
     inputs = _own_inputs(arguments, study)
-    console = _console()
+    with resources(arguments, study) as first:
+        return _run_verify(arguments, study, inputs, _console(quiet=not first), first)
+
+
+def _run_verify(
+    arguments: argparse.Namespace, study: Study, inputs: dict[str, Any], console: Console, first: bool
+) -> int:
+    from multiview.prediction import predict
+    from multiview.results import to_datatree
+    from multiview.store import write_file
+    from multiview.theory import regime, time_scales
+    from multiview.verification import verify
+
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
     conditions = regime(study)
     if all(c.holds for c in conditions):
@@ -157,6 +169,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         console.print("The theory does not speak here; these conditions fail:")
         _print_regime(console, conditions, only_failing=True)
     begin = time.perf_counter()
+    console.print("Predicting what ideal winners of the lottery would score here ...")
     predictions = predict(study)
     _print_predictions(console, predictions, time.perf_counter() - begin)
     with _Progress(console) as progress:
@@ -169,6 +182,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             f"{result.dropped_features} foreign features found no free patch in the training sets and were dropped."
         )
     _print_claims(console, claims)
+    if not first:
+        return int(any(c.verdict == "fails" for c in claims))
     picture = Path(arguments.out) / f"verify-{study.preset}.png"
     if "largest_overlap" in result.groups["single"].records:
         from multiview.plotting.verify import verify_figure
@@ -195,10 +210,13 @@ def _train(arguments: argparse.Namespace) -> int:
     from multiview.verification import enable_precision
 
     enable_precision(study)
-    console = _console()
     inputs = _own_inputs(arguments, study)
-    with _Progress(console) as progress:
-        result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
+    with resources(arguments, study) as first:
+        console = _console(quiet=not first)
+        with _Progress(console) as progress:
+            result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
+    if not first:
+        return 0
     write_store(arguments.out, to_datatree(result, networks=True))
     for name, group in result.groups.items():
         errors = group.errors
@@ -301,6 +319,7 @@ def _parser() -> _Parser:
     train.add_argument("--out", required=True, metavar="STORE", help="new zarr store")
     train.add_argument("--no-distillation", action="store_true", help="single networks only")
     for sub in (verify, train):
+        add_resource_flags(sub)
         sub.add_argument("--data", metavar="FILE", help="train on your own dataset (.npz)")
         sub.add_argument("--teacher", metavar="FILE", help="your own teacher logits on the training samples (.npz)")
     generate = command("generate", _generate, "write a dataset with its ground truth to .npz", "reference")

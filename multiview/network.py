@@ -282,8 +282,12 @@ def _noiseless_exact_gradient(
     power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
 ) -> Array:
     overlaps = _overlaps_of_rows(weights, rows.feature)
-    zg = _at_slots(cotangent, rows.sample) * rows.coefficient
-    of_row = _row_sums(overlaps, power, threshold, rows.coefficient, zg, None, None)
+    z, zg = rows.coefficient, _at_slots(cotangent, rows.sample) * rows.coefficient
+
+    def of_slot(t: Any, total: Array) -> Array:  # a loop, not unrolled: seldom needed, so it should compile fast
+        return total + smoothed_relu_slope(overlaps * z[t], power, threshold) * zg[:, t]
+
+    of_row = jax.lax.fori_loop(0, len(z), of_slot, jnp.zeros_like(overlaps))
     return _sum_over_rows(of_row, rows.feature, len(weights))
 
 

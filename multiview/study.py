@@ -15,7 +15,7 @@ from jax import Array
 from multiview import streams
 from multiview.analysis.errors import ErrorCounts
 from multiview.analysis.lottery import view_moments
-from multiview.batching import Trained, start_keys, train_networks
+from multiview.batching import Trained, memory_plan, start_keys, train_networks
 from multiview.config import ConfigError, Study
 from multiview.data import MultiViewDataset, training_set, world_features
 from multiview.distillation import distil, ensemble_teacher, own_phase, own_teachers
@@ -245,11 +245,14 @@ def run_study(
         return progress
 
     features = own_features if own_data is not None else study_features(study)
+    tasks = training_tasks(study, own_data)
+    if report is not None:
+        report(memory_plan(study, tasks[0]), 0, total)
     replicates = [
         run_replicate(
             study, number, task, telling, features=features, distillation=distillation, own_teacher=own_teacher
         )
-        for number, task in enumerate(training_tasks(study, own_data))
+        for number, task in enumerate(tasks)
     ]
     return collect(study, replicates, features, time.perf_counter() - begin)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +60,13 @@ def whole(flag: str, word: str, least: int) -> int:
     return number
 
 
-def make_console(stderr: bool = False) -> Console:
+def make_console(stderr: bool = False, quiet: bool = False) -> Console:
     """A console of a width that does not depend on where the output goes."""
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False, quiet=quiet)
     # Tables are 110 wide; a file or a pipe has no width of its own.
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=120)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=120)
 
 
 def use_compilation_cache() -> None:
@@ -75,3 +79,58 @@ def use_compilation_cache() -> None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(base / "multiview"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def add_resource_flags(parser: argparse.ArgumentParser) -> None:
+    """Where to train: devices, memory, and the other processes of a job."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--devices", metavar="N", help="local devices to train on (default: all)")
+    group.add_argument(
+        "--memory", metavar="SIZE", help="for networks in training, such as 800MB or 4GB (default: half of the CPU's, "
+        "four fifths of an accelerator's)"
+    )  # fmt: skip
+    group.add_argument("--distributed", action="store_true", help="share the work with the other processes of this job")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where no scheduler is recognised")
+    group.add_argument("--rank", metavar="I", help="number of this process, from 0")
+    group.add_argument("--processes", metavar="N", help="how many processes there are")
+    group.add_argument("--timeout", metavar="SECONDS", default="60", help="for the others to join (%(default)s)")
+
+
+@contextlib.contextmanager
+def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
+    """Join the other processes, keep to the budget; yields whether this process is the one that prints and writes."""
+    from multiview import devices
+
+    joined = [n for n in ("coordinator", "rank", "processes") if getattr(arguments, n) is not None]
+    if joined and not arguments.distributed:
+        raise ConfigError(f"--{joined[0]} is for several processes: give --distributed too")
+    count = None if arguments.devices is None else whole("--devices", arguments.devices, 1)
+    memory = None if arguments.memory is None else bytes_of("--memory", arguments.memory)
+    if arguments.distributed:
+        rank, processes = (
+            None if getattr(arguments, n) is None else whole(f"--{n}", getattr(arguments, n), least)
+            for n, least in (("rank", 0), ("processes", 1))
+        )
+        timeout = whole("--timeout", arguments.timeout, 1)
+        devices.start_distributed(arguments.coordinator, rank, processes, timeout)
+    import jax
+
+    with devices.using(count, memory):
+        devices.check_agreement(study.run_id)
+        yield jax.process_index() == 0
+
+
+def bytes_of(flag: str, word: str) -> int:
+    """A size in bytes from words such as 800MB, 1.5GB or 2e9.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([kMGT]?)(i?)B?", word.strip(), re.IGNORECASE)
+    try:
+        number = float(match[1]) if match else math.nan
+    except ValueError:
+        number = math.nan
+    if not match or not 0 < number < 1e15:
+        raise ConfigError(f"{flag} = {word!r} is not allowed: it must be a size such as 800MB or 4GB")
+    return int(number * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1 if match[2] else 0))
