@@ -159,6 +159,17 @@ def test_a_points_networks_are_bit_by_bit_those_of_train(swept):
     np.testing.assert_array_equal(point["final_overlap"], single.records["largest_overlap"][:, :, -1])
 
 
+def test_a_group_compiles_once(tmp_path):
+    from multiview import batching
+
+    before = batching._advance._cache_size()
+    over = ["train.learning_rate=1:50:10", "network.init_std=0.02,0.03"]
+    plan = make_plan(small(), make_design(over))
+    assert len(plan.groups) == 1
+    assert multiview.sweep.run(small(), over, tmp_path / "a").done == 40
+    assert batching._advance._cache_size() - before <= 1
+
+
 def test_dimensions_units_and_circumstances_are_labelled(swept):
     data = multiview.open_results(swept)
     assert isinstance(data, xr.Dataset)
