@@ -2,7 +2,7 @@
 
 64 points × 16 seeds. The points differ in their number of steps alone, so both sides use the same compiled programs,
 which are compiled before the clock starts. The plain loop trains and tests each study and throws the result away.
-Both run twice, in the order plain, sweep, sweep, plain, so that a drift of the machine cancels; `--once` runs each once.
+Both run twice, in the order plain, sweep, sweep, plain, so that a drift of the machine cancels (`--once`: once each).
 
 Run it with: python -m benchmarks.sweep_overhead [--steps 150] [--once]
 """
