@@ -73,7 +73,7 @@ def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(se
             counted += 1
         assert contents(store) == whole
         done = blocks_computed(store)
-        assert max(done.values()) == 1
+        assert set(done.values()) == {1}
         assert not list(store.rglob("*.partial"))
     print(f"{counted} kills over {found} sweeps")
 
@@ -212,3 +212,13 @@ def test_two_workers_killed_cost_their_blocks_only(cluster, whole, tmp_path):
     assert (outcome.done, outcome.failed) == (BLOCKS, 0)
     assert contents(store) == whole
     assert set(blocks_computed(store).values()) == {1}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_is_named_by_its_address_or_its_scheduler_file(cluster, whole, tmp_path):
+    # What `dask scheduler --scheduler-file` leaves.
+    (tmp_path / "scheduler.json").write_text(json.dumps({"type": "Scheduler", "address": cluster.scheduler_address}))
+    for number, name in enumerate([cluster.scheduler_address, tmp_path / "scheduler.json"]):
+        store = tmp_path / f"sweep-{number}.zarr"
+        assert multiview.sweep.run(small(), OVER, store, cluster=name).done == BLOCKS
+        assert contents(store) == whole

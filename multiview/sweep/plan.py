@@ -158,5 +158,5 @@ def memory(study: Study) -> float:
         4 * (weights + _slots(study, noisy) * neurons) + 3 * _slots(study, data.num_train) * data.num_classes
     )
     patches = data.num_train * data.num_patches * (data.patch_dim if dense else 4)
-    in_flight = train.block_size * (os.cpu_count() or 1)
+    in_flight = (train.block_size or 2) * (os.cpu_count() or 1)  # on the CPU; an accelerator has memory of its own
     return PROCESS_BYTES + width * (in_flight * network_numbers + patches)

@@ -16,10 +16,10 @@ import numpy as np
 from multiview.config import ConfigError, Study, all_fields, get, load_preset, to_mapping
 from multiview.store import DONE, FAILED, MISSING, SweepStore, is_sweep, writable_folder
 from multiview.sweep.block import as_text
-from multiview.sweep.design import Design, as_word, labels, make_design
+from multiview.sweep.design import as_word, labels, make_design
 from multiview.sweep.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
 from multiview.sweep.lock import release_lock, take_lock
-from multiview.sweep.plan import Block, Plan, make_plan
+from multiview.sweep.plan import Plan, make_plan
 
 Report = Callable[[dict[str, Any]], None]  # one event; the same that go into the event log
 
@@ -331,4 +331,4 @@ def _axis_words(rows: list[list[Any]] | None) -> str:
     return ",".join(words) if len(words) <= 4 else f"{','.join(words[:2])},…,{words[-1]} ({len(words)} values)"
 
 
-__all__ = ["Block", "Design", "Outcome", "WriteError", "beside", "check_same", "run", "run_plan"]
+__all__ = ["Outcome", "WriteError", "beside", "check_same", "environment", "run", "run_plan"]
