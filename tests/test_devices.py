@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from conftest import TINY
+
 from multiview import devices, streams
 from multiview.batching import _advance, _start, block_bytes, start_keys
 from multiview.cli import main
