@@ -75,7 +75,7 @@ def test_error_and_cost_follow_the_tolerance(study, exact):
 
 
 def test_the_plateau_is_that_of_tensor_power_iteration(tiny):
-    """One view a class, equal strengths, no foreign features: Λ reaches a level at the closed form's time."""
+    """One view a class, equal strengths, no foreign features: Λ grows by the closed form."""
     changes = {
         "data.num_views": 1, "data.num_classes": 6, "data.num_train": 40, "data.num_single_view_train": 4,
         "data.feature_sparsity": 0.0, "data.label_strength": [1.0, 1.0], "data.single_view_fraction": 0.0,
@@ -86,21 +86,22 @@ def test_the_plateau_is_that_of_tensor_power_iteration(tiny):
     probe = train(study, num_steps=0)
     start = probe.records["largest_overlap"][:, 0, :, 0]
     first = start.max()
-    time = float(tensor_power_time(first, rate, study.network.relu_power, 10 * first))
-    trained = train(study, record_at=[0, round(time)])
+    time = round(float(tensor_power_time(first, rate, study.network.relu_power, 10 * first)))
+    expected = 1 / (1 / first - rate * time)  # the same closed form at a whole number of steps, q = 3
+    trained = train(study, record_at=[0, time])
     reached = trained.records["largest_overlap"][:, -1, :, 0].max()
-    # Rounded to a step, and the other classes' logits still of order Λ^q: per cents at ten times the start.
-    assert reached == pytest.approx(10 * first, rel=0.05)
+    # What is neglected are logits, of order Λ^q, and errors of a per cent of a step's tolerance.
+    assert reached == pytest.approx(expected, rel=0.01)
     # Growth by 10 in a polynomially slow plateau: some 25 steps of three evaluations, however long it lasts.
     assert evaluations(trained).max() < 0.5 * time
 
 
 def test_records_cost_no_evaluations_and_do_not_change_the_network(study):
-    few, many = train(study, record_at=[0, 60]), train(study, record_at=[0, 1, 2, 3, 10, 11, 12, 30, 60])
+    fine = replace(study, {"train.flow_tolerance": 0.01})
+    few, many = train(fine, record_at=[0, 60]), train(fine, record_at=[0, 1, 2, 3, 10, 11, 12, 30, 60])
     np.testing.assert_array_equal(few.weights, many.weights)
     np.testing.assert_array_equal(evaluations(few), evaluations(many))
-    between = many.records["train_loss"]
-    assert (np.diff(between) < 0).all()
+    assert (np.diff(many.records["train_loss"]) < 0).all()  # as along a flow
 
 
 def test_interpolated_records_are_those_of_a_shorter_run(study, exact):
