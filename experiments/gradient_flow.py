@@ -6,7 +6,7 @@ are counted), the same view wins in at least 99 % of (class, network) pairs, and
 intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to
 beat: it too makes five times fewer evaluations.
 
-Run it with `python -m experiments.gradient_flow`; it takes about four minutes on two cores.
+Run it with `python -m experiments.gradient_flow`; it takes about three minutes on two cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from multiview.study import StudyResult, start_and_final_overlaps
 
 NAME = "gradient_flow"
 
-SIZE = {"replicates": 2}
+SIZE = {"replicates": 2, "seeds": 16}
 SMOKE = {
     "seeds": 4,
     "replicates": 1,
@@ -47,7 +47,7 @@ SMOKE = {
     "self_distill.num_steps": 100,
 }
 FEWER = 5  # times fewer evaluations than gradient descent: the aim
-TOLERANCES = (0.1, 1.0)  # beside the default one
+TOLERANCES = (0.1, 0.3)  # beside the default one
 FLOW = {"train.solver": "gradient_flow"}
 
 

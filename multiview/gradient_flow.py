@@ -38,7 +38,7 @@ _ORDER = 3
 
 FIRST_STEP = 1.0  # a step of gradient descent; the controller enlarges it within a few steps
 SMALLEST_STEP = 1e-4  # below it the flow cannot be followed: the network is marked as non-finite
-_SAFETY, _SHRINK, _GROW = 0.8, 0.2, 5.0  # of the step size controller; at 0.9 a third of the evaluations were rejected
+_SAFETY, _SHRINK, _GROW = 0.65, 0.2, 5.0  # of the step size; at 0.9 a third of the evaluations were rejected steps
 
 
 class FlowState(NamedTuple):

@@ -50,7 +50,7 @@ def exact(study) -> Trained:
 
 def test_it_is_the_limit_of_gradient_descent_at_first_order(study, exact):
     """Gradient descent of step η/n to the same time differs from the flow by O(1/n)."""
-    n = np.array([4, 16])
+    n = np.array([16, 64])
     errors = []
     for of_step in n:
         changes = {
@@ -79,7 +79,7 @@ def test_the_plateau_is_that_of_tensor_power_iteration(tiny):
     changes = {
         "data.num_views": 1, "data.num_classes": 6, "data.num_train": 40, "data.num_single_view_train": 4,
         "data.feature_sparsity": 0.0, "data.label_strength": [1.0, 1.0], "data.single_view_fraction": 0.0,
-        "network.init_std": 0.002, "train.num_steps": 1000, "train.flow_tolerance": 0.01,
+        "network.init_std": 0.002, "train.num_steps": 1000, "train.flow_tolerance": 1e-4,
     }  # fmt: skip
     study = replace(tiny, FLOW | changes)
     rate = growth_rate(study.data, study.network) * study.train.learning_rate
@@ -90,10 +90,10 @@ def test_the_plateau_is_that_of_tensor_power_iteration(tiny):
     expected = 1 / (1 / first - rate * time)  # the same closed form at a whole number of steps, q = 3
     trained = train(study, record_at=[0, time])
     reached = trained.records["largest_overlap"][:, -1, :, 0].max()
-    # What is neglected are logits, of order Λ^q, and errors of a per cent of a step's tolerance.
-    assert reached == pytest.approx(expected, rel=0.01)
-    # Growth by 10 in a polynomially slow plateau: some 25 steps of three evaluations, however long it lasts.
-    assert evaluations(trained).max() < 0.5 * time
+    assert reached == pytest.approx(expected, rel=0.01)  # neglected are logits, of order Λ^q
+    # Growth by 10 in a polynomially slow plateau takes some ten steps of three evaluations, however long it lasts.
+    usual = train(replace(study, {"train.flow_tolerance": Study().train.flow_tolerance}), record_at=[0, time])
+    assert evaluations(usual).max() < time / 3
 
 
 def test_records_cost_no_evaluations_and_do_not_change_the_network(study):
@@ -121,6 +121,7 @@ def test_two_phases_are_one_run(study):
 
 def test_a_teacher_sets_in_by_a_restart(study):
     """With the onset inside a run, or between two: the same students, near those of small steps of descent."""
+    study = replace(study, {"train.flow_tolerance": 0.001})
     task = training_tasks(replace(study, {"replicates": 1}))[0]
     onset, steps = study.distill.onset_step, study.distill.num_steps
     students = own_phase(study, task, 0, onset)
