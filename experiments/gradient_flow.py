@@ -6,7 +6,7 @@ are counted), the same view wins in at least 99 % of (class, network) pairs, and
 intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to
 beat: it too makes five times fewer evaluations.
 
-Run it with `python -m experiments.gradient_flow`; it takes about three minutes on two cores.
+Run it with `python -m experiments.gradient_flow`; it takes about four minutes on two cores.
 """
 
 from __future__ import annotations
