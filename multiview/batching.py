@@ -20,6 +20,7 @@ from multiview import devices, streams
 from multiview.analysis import features as feature_measures
 from multiview.analysis.memorisation import largest_noise_overlaps
 from multiview.config import ConfigError, DistillConfig, NetworkConfig, Study, TrainConfig
+from multiview.gradient_flow import flow, start_flow
 from multiview.losses import cross_entropy
 from multiview.network import Parameters, feature_overlaps, init, logits
 from multiview.representations import DenseVectors
@@ -92,6 +93,8 @@ def _start(
 ) -> TrainingState:
     def one(key: Array) -> TrainingState:
         parameters = init(key, task.patches, dimension, num_classes, network, jnp.dtype(train.dtype))
+        if train.solver == "gradient_flow":
+            return TrainingState(parameters, start_flow(parameters))
         return TrainingState(parameters, make_optimizer(train).init(parameters))
 
     return jax.vmap(one)(keys)
@@ -109,7 +112,8 @@ def _advance(
     distill: DistillConfig | None,
 ) -> TrainingState:
     def one(s: TrainingState, t: Array | None) -> TrainingState:
-        return advance(s, first, last, task, t, network, train, distill)
+        follow = flow if train.solver == "gradient_flow" else advance
+        return follow(s, first, last, task, t, network, train, distill)
 
     with jax.default_matmul_precision(train.matrix_precision):
         return jax.vmap(one, in_axes=(0, None if teacher is None else 0))(state, teacher)
@@ -213,6 +217,8 @@ def train_networks(
             if target > now:
                 state = stretch(state, now, target)
             measures, outputs = _record(state.parameters, samples, vectors, network, train, data.num_views, recorder)
+            if train.solver == "gradient_flow":
+                measures = measures | {"gradient_evaluations": jnp.array(state.optimizer_state.evaluations)}
             outputs.block_until_ready()
             recorded.append(measures)
             if progress is not None:

@@ -154,6 +154,16 @@ class TrainConfig:
     learning_rate: float = parameter(16.0, "step size η", **_above(0), traced=True)
     num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
+    solver: Literal["gradient_descent", "gradient_flow"] = parameter(
+        "gradient_descent", "steps of size η, or adaptive steps along the gradient flow to the same time η·T"
+    )
+    flow_tolerance: float = parameter(
+        0.7,
+        "error allowed to a step of gradient_flow, in units of σ₀ + |overlap|",
+        check=lambda v: 1e-6 <= v <= 1,
+        allowed="a number in [1e-6, 1]",
+        traced=True,
+    )
     dtype: Literal["float32", "float64"] = parameter("float32", "precision of training")
     matrix_precision: Literal["default", "high", "highest"] = parameter(
         "highest", "of matrix products on accelerators: highest is full float32 (the CPU knows no other)"
@@ -334,6 +344,8 @@ def validate(study: Study) -> None:
         raise _wrong("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
     if data.representation == "limit_single_view_noise" and data.num_single_view_train >= data.num_train:
         raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
+    if study.train.solver == "gradient_flow" and study.train.optimizer != "sgd":
+        raise _wrong("train.optimizer", study.train.optimizer, "sgd with train.solver = 'gradient_flow'")
     if study.train.optimizer != "sgd":
         import optax
 

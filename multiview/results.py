@@ -21,7 +21,12 @@ from multiview.prediction import self_distilled_name
 from multiview.store import Variable
 from multiview.study import Group, StudyResult
 
-_UNITS = {"train_error": "share of weight", "train_wrong": "samples", "train_loss": "nats"}
+_UNITS = {
+    "train_error": "share of weight",
+    "train_wrong": "samples",
+    "train_loss": "nats",
+    "gradient_evaluations": "evaluations",
+}
 
 
 def versions() -> dict[str, str]:

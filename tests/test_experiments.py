@@ -11,7 +11,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision")
+NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,16 @@ def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
     assert 0 < rounding["relative_overlap_difference_largest"][-1] < 1e-3
     assert document["different_verdicts"] == []
     assert {row["float64"]["verdict"] for row in document["claims"]} <= {"holds", "fails", "undecided"}
+
+
+def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
+    """Nearly all winners are those of gradient descent, for fewer evaluations; a finer tolerance costs more."""
+    descent, *others = documents("gradient_flow")["solvers"]
+    flows = [row["groups"]["single"] for row in others if "flow" in row["solver"]]
+    assert descent["groups"]["single"]["evaluations"] == 300
+    assert all(flow["times_fewer"] > 1 and flow["same_winner"] >= 0.95 for flow in flows)
+    usual, fine, finer = flows[0], *flows[1:][::-1]
+    assert usual["evaluations"] < fine["evaluations"] < finer["evaluations"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,7 +26,7 @@ RANKS = {
     "representations": 3, "analysis.lottery": 3, "analysis.dark_knowledge": 3,
     "network": 4,
     "training": 5,
-    "analysis.memorisation": 6,
+    "analysis.memorisation": 6, "gradient_flow": 6,
     "batching": 7,
     "distillation": 8, "evaluation": 8,
     "prediction": 9,

@@ -1,0 +1,157 @@
+"""How many gradient evaluations does adaptive stepping save, and does it change what is learned?
+
+Claim (docs/design.md, "Two solvers"): `train.solver = "gradient_flow"` reaches the training time η·T of the preset
+`reference` with at least five times fewer gradient evaluations than gradient descent (evaluations of rejected steps
+are counted), the same view wins in at least 99 % of (class, network) pairs, and test errors agree within their
+intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to
+beat: it too makes five times fewer evaluations.
+
+Run it with `python -m experiments.gradient_flow`; it takes about four minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import common
+from multiview import load_preset, replace, run_study
+from multiview.analysis.errors import error_interval
+from multiview.analysis.features import learned_views, winners
+from multiview.config import Study, to_mapping
+from multiview.study import StudyResult, start_and_final_overlaps
+
+NAME = "gradient_flow"
+
+SIZE = {"replicates": 2, "seeds": 16}
+SMOKE = {
+    "seeds": 4,
+    "replicates": 1,
+    "data.num_classes": 8,
+    "data.feature_sparsity": 2.5,
+    "data.num_train": 80,
+    "data.num_single_view_train": 10,
+    "data.num_test_multi_view": 500,
+    "data.num_test_single_view": 500,
+    "network.neurons_per_class": 8,
+    "train.learning_rate": 16.0,
+    "train.num_steps": 300,
+}
+FEWER = 5  # times fewer evaluations than gradient descent: the aim
+TOLERANCES = (0.1, 0.3)  # beside the default one
+FLOW = {"train.solver": "gradient_flow"}
+
+
+def counts(result: StudyResult, name: str) -> np.ndarray:
+    """Gradient evaluations of each network of a group at the recorded times [R, S, T], its own phase included."""
+    group = result.groups[name]
+    if result.study.train.solver == "gradient_flow":
+        return np.asarray(group.records["gradient_evaluations"])
+    return np.broadcast_to(group.times, (*group.finite.shape, len(group.times)))
+
+
+def compared(result: StudyResult, reference: StudyResult, name: str) -> dict[str, Any]:
+    """One group of networks of one solver, against the same networks trained by gradient descent."""
+    study, group = result.study, result.groups[name]
+    mu = study.data.single_view_fraction
+    ours, theirs = (start_and_final_overlaps(r, name)[1] for r in (result, reference))
+    (winner, clear), (other, other_clear) = winners(ours), winners(theirs)
+    used, before = counts(result, name)[..., -1], counts(reference, name)[..., -1]
+    return {
+        "evaluations": common.rounded(used.mean()),
+        "most_evaluations": int(used.max()),
+        "times_fewer": common.rounded(before.mean() / used.mean(), 4),
+        "same_winner": common.rounded((winner == other).mean()),
+        "same_winner_where_clear": common.rounded((winner == other)[clear & other_clear].mean()),
+        "same_learned_views": common.rounded((learned_views(ours) == learned_views(theirs)).mean()),
+        "overlap_difference": common.rounded(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)),
+        "error": common.rounded(group.errors.in_units_of_mu(mu).mean()),
+        "error_interval": common.rounded(error_interval(group.errors, mu)),
+        "share_of_runs_with_train_error_0": common.rounded((group.train_wrong == 0).mean()),
+    }
+
+
+def examine(study: Study, label: str, reference: StudyResult | None, distillation: bool) -> tuple[Any, StudyResult]:
+    """One solver: all its groups, its ensemble, and evaluations over time of the single networks."""
+    result = run_study(study, distillation=distillation)
+    against = reference or result
+    mu = study.data.single_view_fraction
+    groups = {name: compared(result, against, name) for name in result.groups}
+    row = {
+        "solver": label,
+        "groups": groups,
+        "ensemble_error": common.rounded(result.ensembles["ensemble"].in_units_of_mu(mu).mean()),
+        "ensemble_error_interval": common.rounded(error_interval(result.ensembles["ensemble"], mu)),
+        "time": common.rounded(result.groups["single"].times * study.train.learning_rate),
+        "evaluations_until": common.rounded(counts(result, "single").mean((0, 1))),
+        "learned_until": common.rounded(learned_share(result)),
+        "seconds": round(result.seconds, 1),
+    }
+    single = groups["single"]
+    common.say(f"{label}: {single['evaluations']:.0f} evaluations, same winner {single['same_winner']:.4f}")
+    return row, result
+
+
+def learned_share(result: StudyResult) -> np.ndarray:
+    """Share of classes whose strongest overlap has reached ϱ, at the recorded times [T]."""
+    overlap = result.groups["single"].records["largest_overlap"].max(-1)
+    return (overlap >= result.study.network.relu_threshold).mean((0, 1, 3))
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """Gradient descent, the flow with its students, other tolerances, and descent with larger steps."""
+    study = replace(load_preset("reference"), SMOKE if smoke else SIZE)
+    descent, reference = examine(study, "gradient descent", None, not smoke)
+    rows = [descent, examine(replace(study, FLOW), "gradient flow", reference, not smoke)[0]]
+    for tolerance in TOLERANCES:
+        changed = replace(study, FLOW | {"train.flow_tolerance": tolerance})
+        rows.append(examine(changed, f"gradient flow, tolerance {tolerance:g}", reference, False)[0])
+    larger = {
+        "train.learning_rate": study.train.learning_rate * FEWER,
+        "train.num_steps": study.train.num_steps // FEWER,
+    }
+    rows.append(examine(replace(study, larger), f"gradient descent, step × {FEWER}", reference, False)[0])
+    return {"study": to_mapping(study), "fewer": FEWER, "solvers": rows}
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """Left: evaluations against time. Middle: errors of all groups. Right: cost against the overlaps' difference."""
+    rows = document["solvers"]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), layout=common.AIRY)
+    for color, row in enumerate(rows):
+        left.plot(row["time"], row["evaluations_until"], color=f"C{color}", label=row["solver"])
+    classes = left.twinx()
+    classes.plot(rows[0]["time"], rows[0]["learned_until"], color="0.5", linestyle=":")
+    classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.02))
+    classes.grid(False)
+    left.set(xlabel="training time η·t", ylabel="gradient evaluations of a network", title="Where evaluations go")
+    left.legend(fontsize=8, loc="best")
+    names = list(rows[0]["groups"])
+    for color, row in enumerate(rows[:2]):
+        values = [(g["error"], g["error_interval"]) for g in row["groups"].values()]
+        values.append((row["ensemble_error"], row["ensemble_error_interval"]))
+        y = np.arange(len(values)) + 0.2 * color - 0.1
+        value = np.array([v for v, _ in values])
+        low, high = np.array([i for _, i in values]).T
+        middle.errorbar(value, y, None, np.clip([value - low, high - value], 0, None), fmt="o", capsize=3,
+                        color=f"C{color}", label=row["solver"])  # fmt: skip
+    middle.set_yticks(range(len(names) + 1), [n.replace("_", " ") for n in [*names, "ensemble"]])
+    middle.invert_yaxis()
+    middle.set(xlabel="test error in units of μ, 95 % interval", title="What is learned")
+    middle.legend(fontsize=8, loc="best")
+    for color, row in enumerate(rows[1:], 1):
+        single = row["groups"]["single"]
+        right.plot(single["evaluations"], single["overlap_difference"], "o", color=f"C{color}", label=row["solver"])
+    right.axvline(rows[0]["groups"]["single"]["evaluations"] / document["fewer"], color="0.5", linestyle=":")
+    right.set(xscale="log", yscale="log", xlabel="gradient evaluations", ylabel="relative difference of overlaps Λ")
+    right.set_title("Final overlaps, against gradient descent")
+    right.legend(fontsize=8, loc="best")
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])
