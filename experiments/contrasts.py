@@ -38,7 +38,8 @@ NAME = "contrasts"
 COLUMNS = ("single", "ensemble", "average", "distilled")
 LONGER = 16  # a system whose training error is not 0 after its steps gets up to so many times as many
 
-# The preset `smoke` with half its classes; the step size is proportional to k, as the clocks are to k/η.
+# The preset `smoke` with half its classes. The step size is proportional to k, as the clocks are to k/η; memory's clock
+# (496 steps by the regime check) asks for more steps.
 WORLD = {
     "seeds": 12,
     "replicates": 3,
@@ -47,6 +48,7 @@ WORLD = {
     "data.num_train": 120,
     "data.num_test_multi_view": 5000,
     "train.learning_rate": 12.0,
+    "train.num_steps": 750,
     "train.num_records": 2,
     "self_distill.num_steps": 0,
 }
@@ -371,7 +373,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         systems.append(row)
     return {
         "study": to_mapping(study),
-        "failing_conditions": [c.name for c in regime(study) if not c.holds],
+        "failing_conditions": [c.name for c in regime(study) if not c.holds and "self_distill" not in c.name],
         "gaussian_changes": {k: str(v) for k, v in GAUSSIAN.items()},
         "averages": averages,
         "systems": systems,

@@ -1,8 +1,8 @@
 r"""Models that are linear in what they train, $F_i(X) = F_i^{(0)}(X) + \langle \varphi_i(X), \theta_i\rangle$.
 
 Gradient descent moves $\theta_i$ in the span of the training samples' features, so it is taken exactly in the dual:
-$\theta_i = \sum_n \alpha_{n,i} \varphi_i(X_n)$, $\alpha \leftarrow \alpha - \eta\,\partial\text{loss}/\partial F$, with the
-Gram matrices $G_i = \varphi_i \varphi_i^\top$. A step costs k N² operations, whatever the number of features.
+$\theta_i = \sum_n \alpha_{n,i} \varphi_i(X_n)$, $\alpha \leftarrow \alpha - \eta\,\partial\text{loss}/\partial F$, with
+the Gram matrices $G_i = \varphi_i \varphi_i^\top$. A step costs k N² operations, whatever the number of features.
 """
 
 from __future__ import annotations
