@@ -32,10 +32,6 @@ def start(tiny, task):
     )
 
 
-def moved(parameters, change):
-    return jax.tree.map(lambda a, b: a + b, parameters, change)
-
-
 def test_average_of_one_network_is_that_network(tiny, task):
     """K = 1: same step size, same logits after training."""
     keys = start_keys(tiny, streams.START, 0, range(1))
@@ -170,7 +166,7 @@ def test_boosting_gives_wrong_samples_the_error_of_guessing():
     same, vote = boosting.reweight(weights, np.zeros(4, bool), 4)
     assert vote == np.inf
     np.testing.assert_allclose(same, weights)
-    with pytest.raises(ConfigError, match="weighted training error = 0.9"):
+    with pytest.raises(ConfigError, match=r"weighted training error = 0\.9"):
         boosting.reweight(weights, np.array([False, True, True, True]), 4)
 
 
