@@ -28,7 +28,7 @@ RANKS = {
     "analysis.memorisation": 6,
     "batching": 7,
     "distillation": 8, "evaluation": 8,
-    "contrasts.linear": 7, "contrasts.descent": 6, "contrasts.average": 7, "contrasts.linearised": 8,
+    "contrasts.linear": 7, "contrasts.descent": 6, "contrasts.average": 7, "contrasts.lazy_dial": 7, "contrasts.linearised": 8,
     "contrasts.random_features": 8, "contrasts.boosting": 8, "contrasts.gaussian": 6,
     "prediction": 9,
     "study": 10,

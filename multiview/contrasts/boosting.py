@@ -43,7 +43,7 @@ class Boosted(NamedTuple):
 def reweight(
     weights: Float[np.ndarray, " n"], wrong: np.ndarray, num_classes: int
 ) -> tuple[Float[np.ndarray, " n"], float]:
-    r"""A round of SAMME: $\beta = \log\frac{1-\epsilon}{\epsilon} + \log(k-1)$, $w_n \leftarrow w_n e^\beta$ where wrong.
+    r"""A round of SAMME: $\beta = \log\frac{1-\epsilon}{\epsilon} + \log(k-1)$, $w_n \leftarrow w_n e^\beta$ if wrong.
 
     Afterwards the wrong samples hold $(k-1)/k$ of the weight, the error of guessing.
 
