@@ -1,4 +1,4 @@
-r"""A dial between feature learning and the linearised network: the output scale α of $\alpha (F_\theta - F_{\theta_0})$.
+r"""A dial between feature learning and linearised training: the scale α of $\alpha (F_\theta - F_{\theta_0})$.
 
 At α = 1 this is the network, but for its tiny start outputs. The larger α, the less the weights have to move, and for
 α → ∞ training is that of the network linearised at its start (Chizat, Oyallon and Bach 2019).
