@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multiview import streams
+from multiview import streams, theory
 from multiview.batching import start_keys, train_networks
 from multiview.config import ConfigError, DistillConfig, replace
 from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features
 from multiview.contrasts.descent import descend
-from multiview.network import init, logits
+from multiview.network import init, logits, smoothed_relu
 from multiview.study import training_tasks
 
 
@@ -217,3 +217,27 @@ def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task, start):
     assert lazy_dial.learning_rate(tiny, 1.0) == tiny.train.learning_rate
     with pytest.raises(ConfigError, match=r"output_scale = 0\.5"):
         lazy_dial.learning_rate(tiny, 0.5)
+
+
+def test_law_of_ensemble_size(tiny):
+    """K = 1 is the single network's error, large K has none, and the sum is that of a direct simulation."""
+    k, s = 6, 2.0
+    study = replace(tiny, {"data.num_classes": k, "data.num_patches": 13, "data.feature_sparsity": s})
+    assert theory.ensemble_error(study, 1) == pytest.approx(0.5 * (1 - (1 - s / k) ** (k - 1)))
+    assert theory.ensemble_error(study, 64) < 1e-3
+    size, draws, rng = 3, 200_000, np.random.default_rng(0)
+    data, overlap = study.data, theory.winner_overlap(study, study.train.learning_rate * study.train.num_steps)
+
+    def activation(strength):
+        return np.asarray(smoothed_relu(jnp.float32(strength * overlap), study.network.relu_power,
+                                        study.network.relu_threshold)).item()  # fmt: skip
+
+    label = np.mean(data.label_strength)
+    foreign = data.single_view_foreign_strength * np.mean(data.single_view_foreign_ratio)
+    view_of = rng.integers(0, 2, (draws, size, k))  # the view that each network knows of each class
+    is_present = rng.random((draws, k, 2)) < s / k
+    here = np.take_along_axis(is_present[:, None], view_of[..., None], -1)[..., 0].mean(1) * activation(foreign)
+    share = (view_of[:, :, 0] == 0).mean(1)
+    own = share * activation(label) + (1 - share) * activation(data.weak_view_strength * label)
+    wrong = (here[:, 1:].max(-1) > own).mean()
+    assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
