@@ -11,7 +11,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision")
+NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "contrasts")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,21 @@ def test_regime_check_knows_the_clear_cases(documents):
     assert rows["base"]["simulation_shows_theorem_1"]
     assert rows["no noise"]["share_of_runs_with_train_error_0"] < 1
     assert rows["weak view not weak (ρ > Γ)"]["e_single_view"] < 0.05
+
+
+def test_contrasts_have_all_systems_and_say_which_count(documents):
+    """Every system of the table was run; the network and one view a class behave as the theory says."""
+    document = documents("contrasts")
+    assert not document["failing_conditions"]
+    rows = {row["system"]: row for row in document["systems"]}
+    assert len(rows) == 6
+    for row in rows.values():
+        for name in ("single", "ensemble", "average", "distilled"):
+            cell = row[name]
+            assert cell is None or cell["interval"][0] <= cell["error"] <= cell["interval"][1]
+    assert rows["network"]["ensemble"]["error"] < rows["network"]["single"]["error"]
+    assert rows["single-view world"]["single"]["error"] < 0.05
+    assert rows["boosting"]["rounds"] == [1]
 
 
 @pytest.fixture
