@@ -83,7 +83,9 @@ def boost(study: Study, task: Task, keys: Key[Array, " rounds"]) -> Boosted:
     """
     labels = np.asarray(task.data.labels)
     sample_weights = np.asarray(task.data.weights, float)
-    members, votes, errors = [], [], []
+    members: list[Array] = []
+    votes: list[float] = []
+    errors: list[float] = []
     reason = f"all {len(keys)} rounds done"
     for round_ in range(len(keys)):
         data = dataclasses.replace(task.data, weights=jnp.asarray(sample_weights, task.data.weights.dtype))
