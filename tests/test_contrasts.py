@@ -208,12 +208,12 @@ def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task, start):
     begun, ended = lazy_dial.train_at_scale(tiny, task, keys, 1.0, min_steps=20, max_steps=20)
     network = train_networks(tiny, task, keys, num_steps=20, record_at=[20])
     np.testing.assert_allclose(ended.parameters.weights, network.weights, rtol=2e-3, atol=2e-5)
-    begun, ended = lazy_dial.train_at_scale(tiny, task, keys, 1e7, min_steps=20, max_steps=20)
+    begun, ended = lazy_dial.train_at_scale(tiny, task, keys, 1e9, min_steps=20, max_steps=20)
     moved = jnp.abs(ended.parameters.weights - begun.weights).max()
     assert 0 < float(moved) < 0.1 * tiny.network.init_std
     s = (tiny.network.init_std / tiny.network.relu_threshold) ** (tiny.network.relu_power - 1)
-    rate = lazy_dial.learning_rate(tiny, 1e7)
-    assert rate == pytest.approx(tiny.train.learning_rate / (1e7 * s) ** 2)
+    rate = lazy_dial.learning_rate(tiny, 1e9)
+    assert rate == pytest.approx(tiny.train.learning_rate / (1e9 * s) ** 2)
     assert lazy_dial.learning_rate(tiny, 1.0) == tiny.train.learning_rate
     with pytest.raises(ConfigError, match=r"output_scale = 0\.5"):
         lazy_dial.learning_rate(tiny, 0.5)
