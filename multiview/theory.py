@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import quad
 from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from multiview.config import DataConfig, DistillConfig, NetworkConfig, Study
 
@@ -376,6 +376,47 @@ def noise_room(overlap: float, power: float, threshold: float) -> float:
 def idealised_single_error(num_views: int, generation: int = 0) -> float:
     r"""Share of views missed on single-view data, $(1 - 1/L)^{g+1}$; generation 0 is a single network."""
     return (1 - 1 / num_views) ** (generation + 1)
+
+
+def ensemble_error(study: Study, size: int) -> float:
+    r"""Error on single-view samples of an ensemble of K networks: the binomial law of learned views.
+
+    Idealised networks know exactly one view of each class, a fair die's, at the winner's overlap W, and nothing else.
+    $B \sim \mathrm{Bin}(K, 1/L)$ of them know the view of a single-view sample, whose logit is then
+    $\frac{B}{K} a(1) + \frac{K-B}{K} a(\rho)$ with $a(x) = C_p\,\mathrm{act}(x \bar z W / C_p)$. In a foreign class,
+    $J \sim \mathrm{Bin}(L, s/k)$ of whose features are present with the mean strength $\bar\Gamma$,
+    $X \sim \mathrm{Bin}(K, J/L)$ networks know one of them, and its logit is $\frac{X}{K} a(\bar\Gamma)$:
+
+    $$e_s(K) = \sum_b P(B = b) \left[1 - P(X a(\bar\Gamma) < b\,a(1) + (K - b)\,a(\rho))^{k-1}\right].$$
+
+    At K = 1 it is $(1 - 1/L)(1 - (1 - s/k)^{k-1})$ where the missing view is fatal.
+
+    Args:
+        study: the configuration.
+        size: networks K ≥ 1.
+
+    Returns:
+        $e_s$; ties count as errors by half.
+    """
+    data, network = study.data, study.network
+    q, threshold, parts = network.relu_power, network.relu_threshold, data.patches_per_feature
+    overlap = winner_overlap(study, study.train.learning_rate * study.train.num_steps)
+
+    def activation(strength: float) -> float:
+        pre = strength * overlap / parts
+        return parts * (min(pre, threshold) ** q / (q * threshold ** (q - 1)) + max(pre - threshold, 0.0))
+
+    label = uniform_moment(data.label_strength, 1.0)
+    foreign = data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
+    views, counts = data.num_views, np.arange(size + 1)
+    known = binom.pmf(counts, size, 1 / views)
+    present = binom.pmf(np.arange(views + 1), views, min(1.0, data.feature_sparsity / data.num_classes))
+    of_foreign = sum(w * binom.pmf(counts, size, j / views) for j, w in enumerate(present))
+    own = counts * activation(label) + (size - counts) * activation(data.weak_view_strength * label)
+    below = own[:, None] - counts * activation(foreign)
+    # A tie: equal up to rounding.
+    safe = np.where(np.abs(below) < 1e-9, 0.5, below > 0) @ of_foreign
+    return float(known @ (1 - safe ** (data.num_classes - 1)))
 
 
 def ideal_overlaps(start: np.ndarray, moments: np.ndarray, study: Study) -> np.ndarray:

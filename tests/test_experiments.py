@@ -11,7 +11,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow")
+NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow", "contrasts")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,20 @@ def test_regime_check_knows_the_clear_cases(documents):
     assert rows["base"]["simulation_shows_theorem_1"]
     assert rows["no noise"]["share_of_runs_with_train_error_0"] < 1
     assert rows["weak view not weak (ρ > Γ)"]["e_single_view"] < 0.05
+
+
+def test_contrasts_say_which_systems_count(documents):
+    """The network gains from its ensemble, boosting has one round, and each number has its interval."""
+    document = documents("contrasts")
+    assert not document["failing_conditions"]
+    rows = {row["system"]: row for row in document["systems"]}
+    assert len(rows) == 3
+    for row in rows.values():
+        for name in ("single", "ensemble", "average", "distilled"):
+            cell = row[name]
+            assert cell is None or cell["interval"][0] <= cell["error"] <= cell["interval"][1]
+    assert rows["network"]["ensemble"]["error"] < rows["network"]["single"]["error"]
+    assert rows["boosting"]["rounds"] == [1]
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ RANKS = {
     "analysis.memorisation": 6, "gradient_flow": 6,
     "batching": 7,
     "distillation": 8, "evaluation": 8,
+    "contrasts.linear": 7, "contrasts.descent": 6, "contrasts.average": 7, "contrasts.lazy_dial": 7,
+    "contrasts.linearised": 8, "contrasts.random_features": 8, "contrasts.boosting": 8, "contrasts.gaussian": 6,
     "prediction": 9,
     "study": 10,
     "claims": 11,
@@ -47,6 +49,7 @@ RANKS = {
     "plotting.verify": 1,
     # Hold nothing, or names that are imported on first use.
     "__init__": 0, "analysis.__init__": 0, "plotting.__init__": 0, "web.__init__": 0, "commands.__init__": 0,
+    "contrasts.__init__": 0,
 }  # fmt: skip
 
 

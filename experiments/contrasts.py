@@ -1,0 +1,418 @@
+"""Why it works here and not there: the network beside the systems that the paper contrasts it with.
+
+Claim (docs/theory.md, section 8): the gain of ensembles and of distillation comes from features that single networks
+miss. So the network gains from its ensemble and from distilling it, not from training the average; networks
+linearised at their start and random features gain from either way of averaging; boosting has nothing to boost; and in
+worlds of one feature a class, or of none, ensembles gain nothing. A system counts only with training error 0.
+
+Run it with `python -m experiments.contrasts`; it takes about five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from jax import Array
+from matplotlib.figure import Figure
+
+from experiments import common
+from multiview import load_preset, regime, replace, run_study, streams
+from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.batching import block_logits, start_keys, train_networks
+from multiview.config import Study, to_mapping
+from multiview.contrasts import average, boosting, gaussian, linear, linearised, random_features
+from multiview.distillation import distil, ensemble_teacher, own_phase
+from multiview.evaluation import error_counts, evaluate, held_out_chunks
+from multiview.network import Parameters, init
+from multiview.study import training_tasks
+from multiview.training import Task
+
+NAME = "contrasts"
+COLUMNS = ("single", "ensemble", "average", "distilled")
+LONGER = 16  # a system whose training error is not 0 after its steps gets up to so many times as many
+
+# The preset `smoke` with half its classes. The step size is proportional to k, as the clocks are to k/η; memory's clock
+# (496 steps by the regime check) asks for more steps.
+WORLD = {
+    "seeds": 12,
+    "replicates": 3,
+    "students": 3,
+    "data.num_classes": 10,
+    "data.num_train": 120,
+    "data.num_test_multi_view": 5000,
+    "train.learning_rate": 12.0,
+    "train.num_steps": 750,
+    "train.num_records": 2,
+    "self_distill.num_steps": 0,
+}
+SMOKE = {
+    "seeds": 3,
+    "replicates": 1,
+    "students": 1,
+    "data.num_classes": 6,
+    "data.num_patches": 13,
+    "data.num_train": 72,
+    "data.num_single_view_train": 12,
+    "data.num_test_multi_view": 300,
+    "data.num_test_single_view": 300,
+    "train.learning_rate": 8.0,
+    "train.num_steps": 300,
+    "distill.onset_step": 200,
+    "self_distill.onset_step": 200,
+    "distill.num_steps": 100,
+}
+# No features, so no trace to learn from and no cap to keep traces apart: plain soft cross-entropy.
+GAUSSIAN = {
+    "data.representation": "dense",
+    "data.num_classes": 4,
+    "data.num_patches": 3,
+    "data.patch_dim": 10,
+    "data.feature_sparsity": 0.0,
+    "data.num_train": 200,
+    "data.num_test_multi_view": 4000,
+    "network.neurons_per_class": 16,
+    "network.init_std": 0.3,
+    "train.num_steps": 1500,
+    "distill.temperature": 1.0,
+    "distill.logit_cap": float("inf"),
+    "distill.teacher_scale": 1.0,
+    "distill.weight": 1.0,
+    "distill.onset_step": 0,
+    "distill.num_steps": 3000,
+}
+SMOKE_SYSTEMS = ("network", "linearised network (NTK)", "boosting")
+LINEAR_STEPS = 1000  # of the cross-entropy; students then take ten times as many, at their smaller step size
+
+PAPER = {
+    "network": "ensemble and its student gain, training the average does not",
+    "linearised network (NTK)": "ensemble gains, training the average as much or more, its student does not",
+    "random features": "as the NTK",
+    "boosting": "cannot explain it: the first network has training error 0",
+    "single-view world": "ensemble gains nothing",
+    "Gaussian inputs": "ensemble gains nothing",
+}
+
+
+class Linear(NamedTuple):
+    """A system that is linear in what it trains: its model, what training changed, its outputs."""
+
+    model: Callable[..., Any]
+    change: Callable[..., Array]
+    outputs: Callable[..., Array]
+
+
+NTK = Linear(linearised.tangent_model, linearised.weight_change, linearised.linearised_outputs)
+RANDOM_FEATURES = Linear(
+    random_features.random_feature_model, random_features.readout_change, random_features.random_feature_outputs
+)
+
+
+def cell(counts: ErrorCounts, mu: float, train_wrong: Any) -> dict[str, Any]:
+    """One entry of the table: error in units of μ with interval, and how many runs have training error 0."""
+    wrong = np.asarray(train_wrong)
+    return {
+        "error": common.rounded(counts.in_units_of_mu(mu).mean()),
+        "interval": common.rounded(error_interval(counts, mu)),
+        "e_multi_view": common.rounded(counts.multi_view.mean() / counts.num_multi_view),
+        "e_single_view": common.rounded(counts.single_view.mean() / counts.num_single_view),
+        "runs": int(counts.multi_view.size),
+        "train_error_0": f"{int((wrong == 0).sum())} of {wrong.size}",
+        "counts": bool((wrong == 0).all()),
+    }
+
+
+def groups_of_members(study: Study, replicate: int, averages: int) -> list[Array]:
+    """Start keys of the members of each average; the first has the starts of the single networks."""
+    keys = start_keys(study, streams.START, replicate, range(averages * study.seeds))
+    return [keys[a * study.seeds : (a + 1) * study.seeds] for a in range(averages)]
+
+
+def network_row(study: Study, averages: int) -> dict[str, Any]:
+    """The network of the theory: single, ensemble, training the average, distilled."""
+    result = run_study(study)
+    mu = study.data.single_view_fraction
+    single, distilled = result.groups["single"], result.groups["distilled"]
+    wrong, train_wrong, steps = [], [], []
+    for replicate, task in enumerate(training_tasks(study)):
+        of_replicate = []
+        for keys in groups_of_members(study, replicate, averages):
+            trained = average.train_average(
+                study, task, keys, min_steps=study.train.num_steps, max_steps=LONGER * study.train.num_steps
+            )
+            train_wrong.append(int(trained.train_wrong))
+            steps.append(int(trained.steps))
+            # The error of the mean of the members' logits is what `evaluate` calls their ensemble.
+            counted, _ = evaluate(study, replicate, {"single": trained.parameters.weights})
+            of_replicate.append(counted["ensemble"])
+        wrong.append(tuple(np.concatenate([w[i] for w in of_replicate]) for i in (0, 1)))
+    return {
+        "single": cell(single.errors, mu, single.train_wrong),
+        "ensemble": cell(result.ensembles["ensemble"], mu, single.train_wrong),
+        "average": cell(error_counts(wrong, study), mu, train_wrong) | {"steps": steps},
+        "distilled": cell(distilled.errors, mu, distilled.train_wrong),
+    }
+
+
+@partial(jax.jit, static_argnames=("system", "study", "steps"))
+def train_linear(system: Linear, study: Study, keys: Array, task: Task, steps: int) -> Any:
+    """Start and train linear models of their own starts; gives starts, models and fits."""
+    part = linear.vectors(task.data, study.data)
+
+    def one(key: Array) -> Any:
+        start = init(key, (part,), study.data.num_features, study.data.num_classes, study.network, jnp.float32)
+        model = system.model(start, part, study.network)
+        fitted = linear.fit(model, task.data.labels, task.data.weights, min_steps=steps, max_steps=LONGER * steps)
+        return start, model, fitted
+
+    return jax.lax.map(one, keys)
+
+
+@partial(jax.jit, static_argnames=("study", "steps"))
+def distil_linear(study: Study, models: Any, duals: Array, task: Task, teacher: Array, steps: int) -> Any:
+    """Go on training linear models with a teacher."""
+
+    def one(args: Any) -> Any:
+        return linear.fit(
+            args[0], task.data.labels, task.data.weights, min_steps=steps, max_steps=steps,
+            dual=args[1], teacher_logits=teacher, distill=study.distill,
+        )  # fmt: skip
+
+    return jax.lax.map(one, (models, duals))
+
+
+@partial(jax.jit, static_argnames=("system", "study"))
+def linear_logits(
+    system: Linear, study: Study, starts: Parameters, duals: Array, train: Task, test: Task, noise_keys: Array
+) -> Array:
+    """Logits of trained linear models on test samples, with fresh noise directions [S, n, k]."""
+    part, seen = linear.vectors(train.data, study.data), linear.vectors(test.data, study.data)
+    sizes = study.data.num_features, study.data.num_classes
+
+    def one(args: Any) -> Array:
+        start, dual, key = args
+        change = system.change(start, part, study.network, dual)
+        fresh = init(key, (seen,), *sizes, study.network, jnp.float32)
+        return system.outputs(Parameters(start.weights, fresh.noise), change, seen, study.network)
+
+    return jax.lax.map(one, (starts, duals, noise_keys))
+
+
+def linear_row(system: Linear, study: Study, averages: int, steps: int) -> dict[str, Any]:
+    """A linear system: single, ensemble, training the average, distilled into one of its kind."""
+    mu, size = study.data.single_view_fraction, study.seeds
+    counted: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    train_wrong: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    taken: list[int] = []
+    for replicate, task in enumerate(training_tasks(study)):
+        labels, weights = task.data.labels, task.data.weights
+        keys = start_keys(study, streams.START, replicate, range(averages * size))
+        starts, models, fits = train_linear(system, study, keys, task, steps)
+        joint = []
+        for a in range(averages):
+            members = jax.tree.map(lambda x, a=a: x[a * size : (a + 1) * size], models)
+            model = linear.average_model(members)
+            joint.append(linear.fit(model, labels, weights, min_steps=steps, max_steps=LONGER * steps))
+        joint_duals = jnp.concatenate([jnp.repeat(f.dual[None], size, 0) for f in joint])
+        student_keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students))
+        student_starts, student_models, own = train_linear(system, study, student_keys, task, steps)
+        teacher = ensemble_teacher(np.asarray(fits.train_logits[:size]), 1, study.distill)[0]
+        students = distil_linear(study, student_models, own.dual, task, jnp.asarray(teacher), 10 * steps)
+        train_wrong["single"].append(fits.train_wrong[:size])
+        train_wrong["ensemble"].append(fits.train_wrong[:size])
+        train_wrong["average"].append(jnp.stack([f.train_wrong for f in joint]))
+        train_wrong["distilled"].append(students.train_wrong)
+        taken += [int(s) for s in fits.steps[:size]]
+        kinds: dict[str, list[Any]] = {name: [0, 0] for name in COLUMNS}
+        sizes = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
+        for index, (kind, number) in enumerate(sizes.items()):
+            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
+                noise = jax.random.split(
+                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(keys)
+                )
+                outputs = linear_logits(system, study, starts, joint_duals, task, test, noise)
+                single = linear_logits(
+                    system, study, jax.tree.map(lambda x: x[:size], starts), fits.dual[:size], task, test, noise[:size]
+                )
+                student = linear_logits(
+                    system, study, student_starts, students.dual, task, test, noise[: study.students]
+                )
+                of_column = {
+                    "single": single,
+                    "ensemble": single.mean(0)[None],
+                    "average": outputs.reshape(averages, size, *outputs.shape[1:]).mean(1),
+                    "distilled": student,
+                }
+                for name, values in of_column.items():
+                    wrong = np.asarray((values.argmax(-1) != test.data.labels).sum(-1))
+                    kinds[name][index] = kinds[name][index] + wrong
+        for name in COLUMNS:
+            counted[name].append(tuple(kinds[name]))
+    row = {n: cell(error_counts(counted[n], study), mu, np.stack(train_wrong[n])) for n in COLUMNS}
+    row["single"]["steps"] = [min(taken), max(taken)]
+    return row
+
+
+def boosting_row(study: Study) -> dict[str, Any]:
+    """Boosting: its first network as single, its committee as ensemble; there is no joint training and no student."""
+    mu, counted, first_wrong, reasons, rounds = study.data.single_view_fraction, [], [], [], []
+    firsts = []
+    for replicate, task in enumerate(training_tasks(study)):
+        keys = start_keys(study, streams.START, replicate, range(study.seeds))
+        committee = boosting.boost(study, task, keys)
+        reasons.append(committee.reason)
+        rounds.append(len(committee.votes))
+        first_wrong.append(committee.errors[0])
+        wrong, alone = [0, 0], [0, 0]
+        sizes = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
+        for index, (kind, number) in enumerate(sizes.items()):
+            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
+                noise = jax.random.split(
+                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(committee.weights)
+                )
+                outputs = block_logits(study, committee.weights, noise, test)
+                labels = np.asarray(test.data.labels)
+                wrong[index] += (boosting.vote(outputs, committee.votes).argmax(-1) != labels).sum(keepdims=True)
+                alone[index] += (outputs[0].argmax(-1) != labels).sum(keepdims=True)
+        counted.append(tuple(wrong))
+        firsts.append(tuple(alone))
+    return {
+        "single": cell(error_counts(firsts, study), mu, first_wrong),
+        "ensemble": cell(error_counts(counted, study), mu, first_wrong),
+        "average": None,
+        "distilled": None,
+        "rounds": rounds,
+        "reasons": sorted(set(reasons)),
+    }
+
+
+def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
+    """Gaussian inputs: the same four columns, as plain error rates; there is no μ."""
+    rates: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    train_wrong: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    steps = study.train.num_steps
+    for replicate in range(study.replicates):
+        key = streams.stream(study.seed, streams.TRAINING_DATA, replicate)
+        teacher_key, train_key, test_key = jax.random.split(key, 3)
+        teacher = gaussian.labelling_network(teacher_key, study)
+        task = gaussian.gaussian_task(train_key, teacher, study, study.data.num_train)
+        test = gaussian.gaussian_task(test_key, teacher, study, study.data.num_test_multi_view)
+        # The rule of the linear systems, for the Gram matrix of a network all of whose slopes are 1.
+        summed = task.data.patches.sum(1)  # type: ignore[union-attr]
+        gram = study.network.neurons_per_class * (summed @ summed.T)[None]
+        rate = float(linear.step_size(gram, task.data.weights))
+        now = replace(study, {"train.learning_rate": rate})
+        keys = start_keys(now, streams.START, replicate, range(now.seeds))
+        single = train_networks(now, task, keys, num_steps=steps)
+        if single.records["train_wrong"][:, -1].any():  # not there yet: the longer run
+            single = train_networks(now, task, keys, num_steps=4 * steps)
+        slower = replace(now, {"train.learning_rate": rate / (1 + now.distill.weight / now.distill.temperature)})
+        student_teacher = ensemble_teacher(single.train_logits, now.students, now.distill)
+        own = own_phase(slower, task, replicate, now.distill.onset_step)
+        students = distil(slower, task, own, student_teacher, now.distill)
+        joint = [
+            average.train_average(now, task, k, min_steps=steps, max_steps=4 * steps)
+            for k in groups_of_members(now, replicate, averages)
+        ]
+        members = jnp.concatenate([j.parameters.weights for j in joint])
+        labels, everyone = np.asarray(test.data.labels), jnp.concatenate([single.weights, members, students.weights])
+        outputs = block_logits(now, everyone, jax.random.split(test_key, len(everyone)), test)
+        of_single, of_members = outputs[: now.seeds], outputs[now.seeds : now.seeds + len(members)]
+        values = {
+            "single": of_single,
+            "ensemble": of_single.mean(0)[None],
+            "average": of_members.reshape(averages, now.seeds, *outputs.shape[1:]).mean(1),
+            "distilled": outputs[now.seeds + len(members) :],
+        }
+        for name in COLUMNS:
+            rates[name].append((values[name].argmax(-1) != labels).mean(-1))
+        train_wrong["single"].append(single.records["train_wrong"][:, -1])
+        train_wrong["ensemble"].append(single.records["train_wrong"][:, -1])
+        train_wrong["average"].append(np.array([int(j.train_wrong) for j in joint]))
+        train_wrong["distilled"].append(students.records["train_wrong"][:, -1])
+    row = {}
+    for name in COLUMNS:
+        values, wrong = np.stack(rates[name]), np.stack(train_wrong[name])
+        row[name] = {
+            "error": common.rounded(values.mean()),
+            "interval": common.rounded(hierarchical_bootstrap(values)),
+            "runs": int(values.size),
+            "train_error_0": f"{int((wrong == 0).sum())} of {wrong.size}",
+            "counts": bool((wrong == 0).all()),
+        }
+    gain = np.stack([r.mean() for r in rates["single"]]) - np.stack([r.mean() for r in rates["ensemble"]])
+    row["gain_by_replicate"] = common.rounded(gain)
+    return row
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """All systems."""
+    study = replace(load_preset("smoke"), WORLD | (SMOKE if smoke else {}))
+    # With one view a class, fewer neurons compete to be first, and the last class is learned later.
+    longer = 2 * study.train.num_steps
+    one_view = replace(study, {"data.num_views": 1, "train.num_steps": longer, "distill.onset_step": longer,
+                               "self_distill.onset_step": longer})  # fmt: skip
+    no_features = replace(study, GAUSSIAN)
+    averages, steps = (1, 200) if smoke else (2, LINEAR_STEPS)
+    rows: dict[str, Callable[[], dict[str, Any]]] = {
+        "network": lambda: network_row(study, averages),
+        "linearised network (NTK)": lambda: linear_row(NTK, study, averages, steps),
+        "random features": lambda: linear_row(RANDOM_FEATURES, study, averages, steps),
+        "boosting": lambda: boosting_row(study),
+        "single-view world": lambda: network_row(one_view, 1),
+        "Gaussian inputs": lambda: gaussian_row(no_features, 1),
+    }
+    systems = []
+    for name, of_system in rows.items():
+        if smoke and name not in SMOKE_SYSTEMS:
+            continue
+        unit = "error rate" if name == "Gaussian inputs" else "μ"
+        row = {"system": name, "unit": unit, "paper": PAPER[name]} | of_system()
+        common.say(f"{name}: " + ", ".join(f"{c} {row[c]['error'] if row[c] else '–'}" for c in COLUMNS))
+        systems.append(row)
+    return {
+        "study": to_mapping(study),
+        "failing_conditions": [c.name for c in regime(study) if not c.holds and "self_distill" not in c.name],
+        "gaussian_changes": {k: str(v) for k, v in GAUSSIAN.items()},
+        "averages": averages,
+        "systems": systems,
+    }
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """One panel for all systems measured in units of μ, one for Gaussian inputs."""
+    in_mu = [r for r in document["systems"] if r["unit"] == "μ"]
+    others = [r for r in document["systems"] if r["unit"] != "μ"]
+    figure, axes = plt.subplots(
+        1, 2, figsize=(12, 4.2), layout=common.AIRY, width_ratios=[max(len(in_mu), 1), len(others) + 0.4]
+    )
+    for ax, rows in zip(axes, (in_mu, others), strict=True):
+        for c, name in enumerate(COLUMNS):
+            for x, row in enumerate(rows):
+                entry = row[name]
+                if entry is None:
+                    continue
+                low, high = entry["interval"]
+                value = entry["error"]
+                ax.errorbar(
+                    x + 0.16 * (c - 1.5), value, [[max(value - low, 0)], [max(high - value, 0)]], marker="osD^"[c],
+                    color=f"C{c}", capsize=3, markerfacecolor=f"C{c}" if entry["counts"] else "white",
+                    label=name if x == 0 and ax is axes[0] else None,
+                )  # fmt: skip
+        ax.set_xticks(range(len(rows)), [r["system"].replace(" (", "\n(").replace(" i", "\ni") for r in rows])
+        ax.set_ylim(bottom=-0.01)
+        ax.set_xlim(-0.6, len(rows) - 0.4)
+    axes[0].set(ylabel="test error in units of μ", title="Systems in the multi-view world, and with one view a class")
+    axes[1].set(ylabel="test error", title="No features")
+    axes[0].legend(title="filled: training error 0 in every run", ncols=2, fontsize=8, title_fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])

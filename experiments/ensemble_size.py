@@ -1,0 +1,111 @@
+"""How does the error of an ensemble fall with its size?
+
+Claim (docs/theory.md, section 5): a network knows one view of each class, a coin's, so K networks know a view in
+Binomial(K, 1/2) of them, and the ensemble errs where too few do to beat the foreign features of a single-view sample.
+`theory.ensemble_error` is that law in closed form, with nothing fitted. It leaves out networks that know both views
+of a class, the spread of strengths, and training sets that favour one view in all networks at once.
+
+Run it with `python -m experiments.ensemble_size`; it takes about three minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import common
+from experiments.contrasts import SMOKE as SMALLER
+from experiments.contrasts import WORLD
+from multiview import load_preset, replace, streams
+from multiview.analysis.errors import hierarchical_bootstrap
+from multiview.analysis.features import winners
+from multiview.batching import block_logits, start_keys, train_networks
+from multiview.config import Study, to_mapping
+from multiview.evaluation import held_out_chunks
+from multiview.study import training_tasks
+from multiview.theory import ensemble_error
+
+NAME = "ensemble_size"
+
+# The world of `experiments.contrasts`, with 64 networks for each training set.
+SETTING = WORLD | {"seeds": 64, "data.num_test_multi_view": 2000, "data.num_test_single_view": 2000}
+SMOKE = SMALLER | {"seeds": 4}
+
+
+def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np.ndarray]:
+    """Errors of disjoint ensembles of K = 1, 2, 4, … networks; classes with both views; training errors.
+
+    Returns:
+        By K, e_m and e_s of each ensemble [R, groups, 2]; shares by replicate; wrong training samples [R, S].
+    """
+    sizes = [2**p for p in range(study.seeds.bit_length()) if 2**p <= study.seeds]
+    numbers = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
+    errors: dict[int, list[Any]] = {size: [] for size in sizes}
+    both, train_wrong = [], []
+    for replicate, task in enumerate(training_tasks(study)):
+        keys = start_keys(study, streams.START, replicate, range(study.seeds))
+        trained = train_networks(study, task, keys, num_steps=study.train.num_steps)
+        train_wrong.append(trained.records["train_wrong"][:, -1])
+        both.append(float(1 - winners(trained.records["largest_overlap"][:, -1])[1].mean()))
+        wrong: dict[int, list[Any]] = {size: [0, 0] for size in sizes}
+        for index, (kind, number) in enumerate(numbers.items()):
+            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
+                noise = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
+                outputs = block_logits(study, trained.weights, jax.random.split(noise, study.seeds), test)
+                labels = np.asarray(test.data.labels)
+                for size in sizes:
+                    groups = outputs[: study.seeds // size * size].reshape(-1, size, *outputs.shape[1:]).mean(1)
+                    wrong[size][index] = wrong[size][index] + (groups.argmax(-1) != labels).sum(-1)
+        for size in sizes:
+            errors[size].append(np.stack(wrong[size], -1) / np.array(list(numbers.values())))
+        common.say(f"training set {replicate + 1} of {study.replicates}")
+    return {size: np.stack(values) for size, values in errors.items()}, both, np.stack(train_wrong)
+
+
+def measure(smoke: bool) -> dict[str, Any]:
+    """Measured and predicted errors by size."""
+    study = replace(load_preset("smoke"), SETTING | (SMOKE if smoke else {}))
+    errors, both, train_wrong = errors_by_size(study)
+    rows = []
+    for size, values in errors.items():
+        low, high = hierarchical_bootstrap(values[..., 1])
+        law = ensemble_error(study, size)
+        rows.append({
+            "size": size,
+            "ensembles": int(values[..., 0].size),
+            "e_single_view": common.rounded(values[..., 1].mean()),
+            "e_single_view_interval": common.rounded([low, high]),
+            "e_single_view_by_training_set": common.rounded(values[..., 1].mean(1)),
+            "e_multi_view": common.rounded(values[..., 0].mean()),
+            "law": common.rounded(law),
+            "law_is_inside": bool(low <= law <= high),
+        })  # fmt: skip
+    return {
+        "study": to_mapping(study),
+        "classes_with_both_views": common.rounded(both),
+        "runs_with_train_error_0": f"{int((train_wrong == 0).sum())} of {train_wrong.size}",
+        "sizes": rows,
+    }
+
+
+def draw(document: dict[str, Any]) -> Figure:
+    """Error against size, with the law."""
+    rows = document["sizes"]
+    size = np.array([r["size"] for r in rows], float)
+    figure, ax = plt.subplots(figsize=(6.5, 4), layout=common.AIRY)
+    common.against(ax, size, rows, "e_single_view", label="simulated, mean and 95 %")
+    each = np.array([r["e_single_view_by_training_set"] for r in rows])
+    ax.plot(size, each, color="0.6", linewidth=0.8, label=["one training set"] + [None] * (each.shape[1] - 1))
+    ax.plot(size, [r["law"] for r in rows], "--", color="C1", label="binomial law, nothing fitted")
+    ax.set(xlabel="networks in the ensemble K", ylabel="error on single-view test data e_s", title="Ensemble size")
+    ax.legend(fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    common.command(sys.modules[__name__])
