@@ -8,8 +8,8 @@ of gradient descent, so that records, onsets and the stopping rule mean the same
 A step may reach beyond the time that is asked for; values there are interpolated between the ends of the step, so
 records cost no evaluations and do not change the trajectory.
 
-References:
-    P. Bogacki, L. F. Shampine, "A 3(2) pair of Runge-Kutta formulas", Applied Mathematics Letters 2 (1989).
+The pair is from P. Bogacki and L. F. Shampine, "A 3(2) pair of Runge-Kutta formulas", Applied Mathematics Letters 2
+(1989).
 """
 
 from __future__ import annotations
