@@ -70,7 +70,8 @@ def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, o
     processes = [train(tmp_path / f"of-{rank}", flags, *job, f"--rank={rank}") for rank in (0, 1)]
     first, second = [finished(p) for p in processes]
     assert "Store:" in first
-    assert second == ""
+    assert "Store:" not in second
+    assert "Memory:" not in second  # the transport between processes prints a line of its own
     assert not (tmp_path / "of-1").exists()
     same_networks(tmp_path / "of-0", on_one_device)
 
@@ -102,8 +103,9 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
     dimension = study.data.patch_dim if task.data.patches is not None else study.data.num_features
     keys = start_keys(study, streams.START, 0, range(2))
     state = _start(keys, task, study.network, 4, dimension, study.train)
-    compiled = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, study.network, study.train, None).compile()
-    m = compiled.memory_analysis()
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
+        lowered = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, study.network, study.train, None)
+    m = lowered.compile().memory_analysis()
     used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
     assert used <= block_bytes(study, task) <= 3 * used
 

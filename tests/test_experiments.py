@@ -11,6 +11,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
 NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow", "contrasts")
 
 

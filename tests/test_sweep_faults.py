@@ -21,6 +21,7 @@ from multiview.config import ConfigError
 from multiview.store import SweepStore
 from multiview.sweep.lock import release_lock, take_lock
 
+pytestmark = pytest.mark.slow
 LONG = bool(os.environ.get("MULTIVIEW_LONG_TESTS"))
 
 
