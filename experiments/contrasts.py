@@ -5,7 +5,7 @@ miss. So the network gains from its ensemble and from distilling it, not from tr
 linearised at their start and random features gain from either way of averaging; boosting has nothing to boost; and in
 worlds of one feature a class, or of none, ensembles gain nothing. A system counts only with training error 0.
 
-Run it with `python -m experiments.contrasts`; it takes about five minutes on two free cores, eight on busy ones.
+Run it with `python -m experiments.contrasts`; it took eight minutes on two busy cores.
 """
 
 from __future__ import annotations
