@@ -11,7 +11,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "contrasts")
+NAMES = ("dense_to_limit", "batch_approximation", "regime_grid", "precision", "contrasts", "ensemble_size")
 
 
 @pytest.fixture(scope="module")
