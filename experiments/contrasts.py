@@ -87,7 +87,7 @@ GAUSSIAN = {
     "distill.onset_step": 0,
     "distill.num_steps": 8000,
 }
-SMOKE_SYSTEMS = ("network", "linearised network (NTK)", "boosting")
+SMOKE_SYSTEMS = ("linearised network (NTK)", "boosting")
 LINEAR_STEPS = 1000  # of the cross-entropy; students then take ten times as many, at their smaller step size
 
 PAPER = {
