@@ -159,7 +159,7 @@ class TrainConfig:
     )
     flow_tolerance: float = parameter(
         0.7,
-        "error allowed to a step of gradient_flow, in units of σ₀ + |overlap|",
+        "error allowed to a step of gradient_flow, in units of σ₀ + the size of an overlap",
         check=lambda v: 1e-6 <= v <= 1,
         allowed="a number in [1e-6, 1]",
         traced=True,

@@ -387,7 +387,7 @@ def ensemble_error(study: Study, size: int) -> float:
     $J \sim \mathrm{Bin}(L, s/k)$ of whose features are present with the mean strength $\bar\Gamma$,
     $X \sim \mathrm{Bin}(K, J/L)$ networks know one of them, and its logit is $\frac{X}{K} a(\bar\Gamma)$:
 
-    $$e_s(K) = \sum_b P(B = b) \left[1 - P(X a(\bar\Gamma) < b\,a(1) + (K - b)\,a(\rho))^{k-1}\right].$$
+    $e_s(K) = \sum_b P(B = b) \left[1 - P(X a(\bar\Gamma) < b\,a(1) + (K - b)\,a(\rho))^{k-1}\right]$.
 
     At K = 1 it is $(1 - 1/L)(1 - (1 - s/k)^{k-1})$ where the missing view is fatal.
 
