@@ -66,7 +66,8 @@ def events(store: Path) -> list[dict]:
 
 
 _SERVER = """
-import json, os, sys, warnings
+import json, os, signal, sys, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 warnings.simplefilter("ignore")
 import jax, multiview.cli, multiview.sweep, multiview.study, multiview.results, xarray, zarr, rich.progress
 for line in sys.stdin:

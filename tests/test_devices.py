@@ -55,6 +55,7 @@ def same_networks(store, result):
     np.testing.assert_array_equal(found["test_wrong_single_view"].values[0], group.errors.single_view[0])
 
 
+@pytest.mark.slow
 def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
     environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     out = finished(train(tmp_path / "four", flags, environment=environment))
@@ -62,6 +63,7 @@ def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
     same_networks(tmp_path / "four", on_one_device)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, on_one_device):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,6 +78,7 @@ def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, o
     same_networks(tmp_path / "of-0", on_one_device)
 
 
+@pytest.mark.slow
 def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -89,6 +92,7 @@ def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{}, {"data.representation": "limit"}, {"data.representation": "dense", "data.patch_dim": 64}],

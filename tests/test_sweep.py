@@ -125,6 +125,7 @@ def test_what_a_group_shares_is_declared_for_every_field():
 # --- results ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("representation", ["limit_single_view_noise", "limit"])
 def test_padded_rows_change_no_bit(representation):
     study = replace(small(), {"data.representation": representation})
@@ -206,6 +207,7 @@ def test_points_of_different_sizes_are_padded_with_nothing(tmp_path):
     assert main(["check", str(tmp_path / "a")]) == 0
 
 
+@pytest.mark.slow
 def test_students_are_measured_where_they_are_asked_for(tmp_path):
     study = replace(
         small(),
