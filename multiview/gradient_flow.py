@@ -22,9 +22,8 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
-from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
 from multiview.network import Parameters, logits
-from multiview.training import Task, TrainingState
+from multiview.training import Task, TrainingState, logit_gradient
 
 Tree = TypeVar("Tree", Parameters, "FlowState")
 
@@ -157,10 +156,7 @@ def flow(
 
     def slope(parameters: Parameters, taught: Array) -> Parameters:
         outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), parameters)
-        push = cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights)
-        if distill is not None and teacher_logits is not None:
-            term = distillation_logit_gradient(outputs, teacher_logits, task.data.weights, distill)
-            push = push + jnp.where(taught, distill.weight, 0.0).astype(dtype) * term
+        push = logit_gradient(outputs, taught, task, teacher_logits, distill)
         (gradient,) = pull_back((-train.learning_rate * push).astype(dtype))
         return gradient
 

@@ -51,6 +51,21 @@ def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
     return optimizer
 
 
+def logit_gradient(
+    outputs: Float[Array, "n k"],
+    taught: Array,
+    task: Task,
+    teacher_logits: Float[Array, "n k"] | None,
+    distill: DistillConfig | None,
+) -> Float[Array, "n k"]:
+    """The gradient of everything that trains, in the logits: cross-entropy, and the teacher's term where `taught`."""
+    push = cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights)
+    if distill is None or teacher_logits is None:
+        return push
+    term = distillation_logit_gradient(outputs, teacher_logits, task.data.weights, distill)
+    return push + jnp.where(taught, distill.weight, 0.0).astype(push.dtype) * term
+
+
 def step(
     state: TrainingState,
     index: Array,
@@ -78,10 +93,8 @@ def step(
         The next state.
     """
     outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), state.parameters)
-    push = cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights)
-    if distill is not None and teacher_logits is not None:
-        term = distillation_logit_gradient(outputs, teacher_logits, task.data.weights, distill)
-        push = push + jnp.where(index >= distill.onset_step, distill.weight, 0.0).astype(push.dtype) * term
+    taught = jnp.asarray(False if distill is None else index >= distill.onset_step)
+    push = logit_gradient(outputs, taught, task, teacher_logits, distill)
     (gradient,) = pull_back(push)
     updates, optimizer_state = make_optimizer(train).update(gradient, state.optimizer_state, state.parameters)
     return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state)
