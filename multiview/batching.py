@@ -202,7 +202,8 @@ def train_networks(
         if resume is not None:
             state = here(jax.tree.map(lambda a: a[indices], resume))
         else:
-            state = _start(here(keys[indices]), samples, network, data.num_classes, _dimension(study, task), train)  # type: ignore[index]
+            own_keys = here(keys[indices])  # type: ignore[index]
+            state = _start(own_keys, samples, network, data.num_classes, task.dimension(data.num_features), train)
         teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
 
         def stretch(state: TrainingState, begin: int, end: int) -> TrainingState:
@@ -242,10 +243,6 @@ def block_size(train: TrainConfig) -> int:
     return train.block_size or (2 if jax.default_backend() == "cpu" else 64)
 
 
-def _dimension(study: Study, task: Task) -> int:
-    return study.data.num_features if task.data.patches is None else int(task.data.patches.shape[-1])
-
-
 def block_bytes(study: Study, task: Task) -> int:
     """Predicted peak memory of one block while it trains, from shapes alone.
 
@@ -255,7 +252,9 @@ def block_bytes(study: Study, task: Task) -> int:
     """
     size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
-    state = jax.eval_shape(lambda x: _start(x, task, study.network, k, _dimension(study, task), study.train), keys)
+    state = jax.eval_shape(
+        lambda x: _start(x, task, study.network, k, task.dimension(study.data.num_features), study.train), keys
+    )
     item = jnp.dtype(study.train.dtype).itemsize
     kept = 0
     for part in task.patches:

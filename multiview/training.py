@@ -37,6 +37,10 @@ class Task(NamedTuple):
     data: MultiViewDataset
     patches: Patches
 
+    def dimension(self, num_features: int) -> int:
+        """D of the weights: d where the data hold dense patches, the number of features kL in the limit."""
+        return num_features if self.data.patches is None else int(self.data.patches.shape[-1])
+
 
 class TrainingState(NamedTuple):
     """What the next step needs: the parameters and the optimiser's own state."""

@@ -52,6 +52,5 @@ def train_average(
     Returns:
         The members, weights [K, D, k, m], with the average's logits on the training samples.
     """
-    vectors = task.data.patches
-    dimension = study.data.num_features if vectors is None else int(vectors.shape[-1])
+    dimension = task.dimension(study.data.num_features)
     return _train(keys, task, study, dimension, min_steps, max_steps)

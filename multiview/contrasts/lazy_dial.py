@@ -102,6 +102,5 @@ def train_at_scale(
         ConfigError: α is not allowed.
     """
     rate = learning_rate(study, output_scale)
-    vectors = task.data.patches
-    dimension = study.data.num_features if vectors is None else int(vectors.shape[-1])
+    dimension = task.dimension(study.data.num_features)
     return _train(keys, task, study, dimension, min_steps, max_steps, output_scale, rate)
