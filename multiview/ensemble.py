@@ -32,3 +32,14 @@ ENSEMBLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ensemble": average_logits,
     "ensemble_probabilities": average_probabilities,
 }
+
+
+def ensemble_sizes(count: int) -> list[int]:
+    """Sizes of the smaller ensembles that are tested: powers of two below the number of networks, and that number."""
+    return [*(2**p for p in range(count.bit_length()) if 2**p < count), count]
+
+
+def disjoint_ensembles(logits: np.ndarray, size: int) -> np.ndarray:
+    """Logits of the ensembles of `size` networks each that can be made without using any twice [S // size, N, k]."""
+    groups = len(logits) // size
+    return logits[: groups * size].reshape(groups, size, *logits.shape[1:]).mean(1)

@@ -16,7 +16,7 @@ from multiview.analysis.errors import ErrorCounts
 from multiview.batching import block_logits
 from multiview.config import Study
 from multiview.data import Kind, held_out_set
-from multiview.ensemble import ENSEMBLES
+from multiview.ensemble import ENSEMBLES, disjoint_ensembles, ensemble_sizes
 from multiview.representations import represent
 from multiview.training import Task
 
@@ -50,14 +50,16 @@ def evaluate(
         features: feature vectors of the world in the dense representation.
 
     Returns:
-        By name, the numbers of wrong multi-view and single-view samples [S]; and the dark knowledge of the
-        ensemble (share of pairs ordered right, from its logits on multi-view samples).
+        By name, the numbers of wrong multi-view and single-view samples [S], with `ensemble_of_K` for the disjoint
+        ensembles of K networks [S // K]; and the dark knowledge of the ensemble (share of pairs ordered right, from
+        its logits on multi-view samples).
     """
     sizes: dict[Kind, int] = {
         "multi_view": study.data.num_test_multi_view,
         "single_view": study.data.num_test_single_view,
     }
-    names = [*groups, *(ENSEMBLES if "single" in groups else ())]
+    by_size = ensemble_sizes(len(groups["single"])) if "single" in groups else []
+    names = [*groups, *(ENSEMBLES if by_size else ()), *(f"ensemble_of_{size}" for size in by_size)]
     wrong: dict[str, list[Any]] = {name: [0, 0] for name in names}
     dark = []
     for index, kind in enumerate(sizes):
@@ -70,6 +72,10 @@ def evaluate(
                 outputs = block_logits(study, weights, keys, task)
                 wrong[name][index] = wrong[name][index] + (outputs.argmax(-1) != labels).sum(-1)
                 if name == "single":
+                    for size in by_size:
+                        answers = disjoint_ensembles(outputs, size).argmax(-1)
+                        at = wrong[f"ensemble_of_{size}"]
+                        at[index] = at[index] + (answers != labels).sum(-1)
                     for ensemble, combine in ENSEMBLES.items():
                         together = combine(outputs)
                         wrong[ensemble][index] = wrong[ensemble][index] + (together.argmax(-1) != labels).sum()[None]
