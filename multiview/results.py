@@ -118,8 +118,8 @@ def from_datatree(tree: xr.DataTree) -> StudyResult:
     data, root = study.data, tree.to_dataset()
 
     def counts(multi: Any, single: Any) -> ErrorCounts:
-        arrays = (np.asarray(a).reshape(study.replicates, -1).astype(int) for a in (multi, single))
-        return ErrorCounts(*arrays, data.num_test_multi_view, data.num_test_single_view)
+        of_multi, of_single = (np.asarray(a).reshape(study.replicates, -1).astype(int) for a in (multi, single))
+        return ErrorCounts(of_multi, of_single, data.num_test_multi_view, data.num_test_single_view)
 
     groups = {}
     for name, node in tree.children.items():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib import animation
+from matplotlib.artist import Artist
 
 from multiview.config import ConfigError
 from multiview.plotting.dynamics import SMALLEST, winner_and_loser
 from multiview.plotting.mosaic import draw_rows
-from multiview.plotting.stored import group_of, replicate_of, steps_of, study_of, values_of
-from multiview.plotting.style import INK, LOSER, SHADES, WINNER, check_ending, new_pair, plt, style, title
+from multiview.plotting.stored import Results, as_study, group_of, replicate_of, steps_of, study_of, values_of
+from multiview.plotting.style import INK, LOSER, SHADES, WINNER, check_ending, new_pair, style, title
 
 ENDINGS = (".gif", ".mp4")
 FRAMES = 60  # of growth; with the rest at the end some seven seconds
@@ -57,7 +59,7 @@ def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.nda
     return frames, (1 - share) * overlap[below] + share * overlap[above]
 
 
-def animate(results: xr.DataTree, path: str | Path, ending: str = "", replicate: int = 0) -> None:
+def animate(results: Results, path: str | Path, ending: str = "", replicate: int = 0) -> None:
     """Write the film: GIF, or MP4 where ffmpeg is present.
 
     Left: a row a network, a column a view of a class, its shade Λ in units of the network's largest at the end. Right:
@@ -73,6 +75,7 @@ def animate(results: xr.DataTree, path: str | Path, ending: str = "", replicate:
         ConfigError: the store lacks the overlaps.
     """
     ending = ending or Path(path).suffix.lower()
+    results = as_study(results)
     study = study_of(results)
     frames, shades = growth(results, replicate)
     step, pairs = winner_and_loser(results)
@@ -98,7 +101,7 @@ def animate(results: xr.DataTree, path: str | Path, ending: str = "", replicate:
         figure.canvas.draw()
         figure.set_layout_engine("none")  # where things stand is settled; a frame only changes what they show
 
-        def show(frame: int) -> list[object]:
+        def show(frame: int) -> list[Artist]:
             frame = min(frame, len(frames) - 1)
             at = frames[frame]
             mesh.set_array(np.ma.masked_invalid(shades[frame]))

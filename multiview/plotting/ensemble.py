@@ -31,10 +31,8 @@ def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[fl
     found = {}
     for index, size in enumerate(values_of(root, "ensemble_size", "size").astype(int)):
         groups = study.seeds // int(size)
-        counts = ErrorCounts(
-            *(w[:, index, :groups].astype(int) for w in wrong),
-            study.data.num_test_multi_view, study.data.num_test_single_view,
-        )  # fmt: skip
+        multi, single = (w[:, index, :groups].astype(int) for w in wrong)
+        counts = ErrorCounts(multi, single, study.data.num_test_multi_view, study.data.num_test_single_view)
         found[int(size)] = (counts.in_units_of_mu(mu), error_interval(counts, mu, study.seed))
     return found
 

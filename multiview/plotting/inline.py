@@ -50,7 +50,8 @@ def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.attrib |= {
-        "role": "img", "aria-labelledby": f"{name}-title {name}-text", "stroke-linejoin": "round", "stroke-linecap": "butt"
+        "role": "img", "aria-labelledby": f"{name}-title {name}-text",
+        "stroke-linejoin": "round", "stroke-linecap": "butt",
     }  # fmt: skip
     for tag, text in (("desc", description), ("title", label)):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{'text' if tag == 'desc' else 'title'}"})

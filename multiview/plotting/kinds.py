@@ -83,7 +83,9 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         if key not in inspect.signature(draw).parameters:
             flag = "measure" if key == "measures" else key
             raise ConfigError(f"--{flag} is not for --kind {name}")
-    from multiview.plotting.style import new_figure, plt, style
+    import matplotlib.pyplot as plt
+
+    from multiview.plotting.style import new_figure, style
 
     with style(size) as place:
         figure, ax = new_figure(place, kind.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -90,7 +90,7 @@ def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
         (between, "no clear winner", SLATE, "_"),
         (found.wrong, "another view won", RED, "x"),
     ):
-        filled = {"facecolors": "none", "edgecolors": color} if marker == "o" else {"color": color}
+        filled: dict[str, Any] = {"facecolors": "none", "edgecolors": color} if marker == "o" else {"color": color}
         ax.scatter(found.start[chosen], found.end[chosen], s=1.1 * letters(), marker=marker, linewidths=letters() / 11,
                    label=f"{label} ({chosen.sum()})", **filled)  # fmt: skip
     margin = 1 + 1 / max(math.log(max(study.network.neurons_per_class, 2)), 1e-9) ** 2

@@ -104,12 +104,9 @@ def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
     ax.plot(
         [], [], marker="s", linestyle="", color=EMPTY, markeredgecolor=INK, markeredgewidth=0.3, label="not learned"
     )
-    ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.14), ncols=min(views + 1, 3), handletextpad=0.1)
-    both = np.concatenate(list(found.values()))[: len(found["single"])].sum(-1)
-    share = float((both > 1).mean()) if views > 1 else 0.0
-    title(
-        ax,
-        "Who learned what",
-        f"training set {replicate + 1}; {share:.0%} of single networks' classes hold several views",
-    )
+    legend(ax, ncols=3, handletextpad=0.1)
+    note = f"training set {replicate + 1}"
+    if views > 1:
+        note += f"; several views in {(found['single'].sum(-1) > 1).mean():.0%} of networks' classes"
+    title(ax, "Who learned what", note)
     return ax

@@ -9,9 +9,9 @@ const make = (name, attributes, text) => {
   if (text !== undefined) element.textContent = text;
   picture.append(element);
 };
-const width = 640, height = 300, left = 56, right = 70, top = 14, bottom = 40;
+const width = 640, height = 300, left = 56, right = 70, upper = 14, bottom = 40;
 const across = (step) => left + (width - left - right) * Math.log(step / race.step[0]) / Math.log(race.step.at(-1) / race.step[0]);
-const up = (value) => top + (height - top - bottom) * Math.log(race.high / Math.max(value, race.low)) / Math.log(race.high / race.low);
+const up = (value) => upper + (height - upper - bottom) * Math.log(race.high / Math.max(value, race.low)) / Math.log(race.high / race.low);
 const powers = (low, high) => {
   const found = [];
   for (let p = Math.ceil(Math.log10(low) - 1e-9); 10 ** p <= high * (1 + 1e-9); p++) found.push(10 ** p);
@@ -22,7 +22,7 @@ const word = (value) => value === 0 ? "0" : value < 0.001 ? value.toExponential(
 function draw() {
   const views = race.overlap[at("race-network")][at("race-class")];
   picture.replaceChildren();
-  make("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` });
+  make("path", { class: "axis", d: `M${left} ${upper}V${height - bottom}H${width - right}` });
   for (const step of powers(race.step[0], race.step.at(-1))) {
     make("path", { class: "axis", d: `M${across(step)} ${height - bottom}v5` });
     make("text", { x: across(step), y: height - bottom + 19, "text-anchor": "middle" }, String(step));
@@ -32,7 +32,7 @@ function draw() {
     make("text", { x: left - 9, y: up(value) + 4, "text-anchor": "end" }, word(value));
   }
   make("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "step (the start at the left edge)");
-  make("text", { x: left + 6, y: top + 8 }, "overlap Λ");
+  make("text", { x: left + 6, y: upper + 8 }, "overlap Λ");
   const ends = views.map((line) => line.at(-1));
   // Names stand at the ends of their lines, pushed apart where lines end together.
   const order = ends.map((_, i) => i).sort((a, b) => ends[b] - ends[a]);

@@ -96,7 +96,8 @@ def command_of(results: Results) -> str:
     if isinstance(results, xr.Dataset):
         words[1] = "sweep"
         design = design_of(results)
-        over, zips = [], []
+        over: list[list[str]] = []
+        zips: list[list[str]] = []
         for factor in design["factors"]:
             fields, rows = list(factor["fields"]), list(factor["rows"])
             axes = [f"{field}={','.join(_axis_word(row[i]) for row in rows)}" for i, field in enumerate(fields)]
@@ -218,7 +219,7 @@ def _race(results: Results) -> tuple[str, str]:
         "leads takes off first, and its success takes the gradient away from the other.</p>"
         f'<div class="choices">{choice("race-network", "Network", len(overlap))}'
         f"{choice('race-class', 'Class', overlap.shape[1])}</div>"
-        '<svg id="race" viewBox="0 0 640 300" role="img" aria-label="Overlap with each view of the class over time"></svg>'
+        '<svg id="race" viewBox="0 0 640 300" role="img" aria-label="Overlap with each view over time"></svg>'
         '<p id="race-summary" role="status"></p><noscript><p>This figure needs JavaScript.</p></noscript>'
         f'<script type="application/json" id="race-data">{text}</script>'
     )
@@ -244,8 +245,8 @@ def _claims(claims: Claims, reason: str) -> str:
     header = ("Claim", "Predicted", "Paper", "Measured", "95 % interval", "Verdict")
     notes = "".join(f"<li>{_safe(c['statement'])}: {_safe(c['note'])}</li>" for c in claims if c.get("note"))
     return (
-        f"<p>{counted}. The prediction is for this size, from the configuration alone; it judges. The paper's figures are "
-        "for ever more classes; they judge nothing.</p>"
+        f"<p>{counted}. The prediction is for this size, from the configuration alone; it judges. The paper's "
+        "figures are for ever more classes; they judge nothing.</p>"
         + _table("Claims of the theory", header, rows)
         + (f'<ul class="quiet">{notes}</ul>' if notes else "")
     )
@@ -291,9 +292,10 @@ def _regime(study: Study) -> str:
         "All conditions hold."
         if not failing
         else f"{failing} of {len(conditions)} conditions fail: where they do, the theory does not speak."
-    )  # noqa: E501
+    )
+    header = ("Condition", "Left", "Right", "Verdict")
     return (
-        f"<p>{summary}</p>" + _table("Conditions of the theory, left side below right side", ("Condition", "Left", "Right", ""), rows)
+        f"<p>{summary}</p>" + _table("Conditions of the theory, left side below right side", header, rows)
         + "<h3>Clocks</h3>" + _table("Times of the theory in steps", ("Event", "Step"), clocks)
     )  # fmt: skip
 
@@ -328,9 +330,9 @@ def _versions(results: Results) -> str:
         versions = {str(n): str(v) for n, v in json.loads(results.attrs["versions"]).items()}
     except (KeyError, ValueError, AttributeError, TypeError):
         versions = {}
-    told = [*versions.items(), ("commit", results.attrs.get("git_commit", "")), ("device", results.attrs.get("device", "")),
-            ("seconds", f"{results.attrs['seconds']:.0f}" if isinstance(results.attrs.get("seconds"), float) else ""),
-            ("report made by", f"multiview {__version__}")]  # fmt: skip
+    told = list(versions.items())
+    told += [(name, str(results.attrs.get(key, ""))) for name, key in (("commit", "git_commit"), ("device", "device"))]
+    told.append(("report made by", f"multiview {__version__}"))
     return _table(
         "What the numbers were computed with", ("What", "Version"), [(_safe(n), _safe(v)) for n, v in told if v]
     )
@@ -364,7 +366,8 @@ def page(results: Results, name: str, claims: Claims = (), reason: str = "") -> 
         ("figures", "Figures", _figures(results)),
         ("regime", "Regime check", f"<p>{regime_of}</p>{_regime(study)}" if regime_of else _regime(study)),
         ("configuration", "Configuration", _configuration(study)),
-        ("reproduce", "Reproduce", f"<p>One command computes this store again:</p><pre><code>{_safe(command)}</code></pre>"
+        ("reproduce", "Reproduce",
+         f"<p>One command computes this store again:</p><pre><code>{_safe(command)}</code></pre>"
          '<p class="quiet">Equality bit by bit holds on one platform and version. Files that were given with --data or '
          "--teacher have to be given again.</p>"),
         ("versions", "Versions", _versions(results)),

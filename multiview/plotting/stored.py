@@ -41,6 +41,17 @@ def study_of(results: Results) -> Study:
     return from_mapping(mapping)
 
 
+def as_study(results: Results, advice: str = "run multiview train --out STORE and draw that") -> xr.DataTree:
+    """The store of a study.
+
+    Raises:
+        ConfigError: it is that of a sweep.
+    """
+    if not isinstance(results, xr.DataTree):
+        raise ConfigError(f"this store holds a sweep, no study: {advice}")
+    return results
+
+
 def group_of(results: Results, name: str, needed: tuple[str, ...], advice: str = "") -> xr.Dataset:
     """The networks of one kind in the store of a study.
 
@@ -54,8 +65,7 @@ def group_of(results: Results, name: str, needed: tuple[str, ...], advice: str =
         ConfigError: the store lacks them.
     """
     advice = advice or "run multiview train --out STORE and draw that"
-    if not isinstance(results, xr.DataTree):
-        raise ConfigError(f"this store holds a sweep, no study: {advice}")
+    results = as_study(results, advice)
     if name not in results.children:
         raise ConfigError(f"the store holds no networks of kind {name!r}: {advice}")
     data = results[name].to_dataset()

@@ -28,10 +28,10 @@ BLUE, ORANGE, RED, GREY, PURPLE, BROWN, VERMILION, SAND, SLATE, SKY = (
 )  # fmt: skip
 INK, QUIET, EMPTY, PAPER = "#1b1f27", "#5b6472", "#e6e9ee", "#ffffff"  # text, notes, cells of nothing, background
 
-WINNER = {"color": BLUE, "linestyle": "-"}
-LOSER = {"color": RED, "linestyle": "--"}
+WINNER: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
+LOSER: dict[str, Any] = {"color": RED, "linestyle": "--"}
 VIEW_COLORS = (PURPLE, ORANGE, BLUE, RED, SLATE, SKY)  # far apart in grey
-SERIES = tuple(
+SERIES: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "marker": marker, "linestyle": line}
     for color, marker, line in zip(
         (BLUE, RED, PURPLE, ORANGE, SLATE, BROWN, VERMILION, SKY, SAND, GREY),
@@ -155,8 +155,9 @@ def letters() -> float:
 def colored_scale(ax: Axes, drawn: Any, label: str) -> None:
     """A bar that says what the shades of a panel mean; it holds no picture, so that SVG stays vector."""
     bar = ax.figure.colorbar(drawn, ax=ax, pad=0.02, aspect=25)
-    bar.solids.set_rasterized(False)
-    bar.solids.set_edgecolor("face")
+    if bar.solids is not None:
+        bar.solids.set_rasterized(False)
+        bar.solids.set_edgecolor("face")
     bar.outline.set_visible(False)
     bar.set_label(label)
 

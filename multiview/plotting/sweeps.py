@@ -232,7 +232,8 @@ def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
     table = summarise(data, (measure,), (across, up))
     (x, x_words), (y, y_words) = (_positions(_keys(table, n)) for n in (across, up))
     values = np.array([row.values[0][0] for row in table.rows])
-    limits = {"vmin": float(np.nanmin(values)), "vmax": float(np.nanmax(values))}
+    limits: dict[str, Any] = {"vmin": float(np.nanmin(values)), "vmax": float(np.nanmax(values))}
+    drawn: Any
     if axes[across] == "point":
         known = np.isfinite(values)
         drawn = ax.scatter(x[known], y[known], c=values[known], cmap=SHADES, s=6 * letters(), edgecolors=INK,

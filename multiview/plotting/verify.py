@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import xarray as xr
 
 from multiview.plotting.dynamics import plot_dynamics
 from multiview.plotting.errors import plot_errors
 from multiview.plotting.stored import study_of
-from multiview.plotting.style import STYLE, new_pair, plt, save, style
+from multiview.plotting.style import STYLE, new_pair, save, style
 
 __all__ = ["STYLE", "verify_figure"]
 

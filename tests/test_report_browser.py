@@ -1,0 +1,103 @@
+"""The report in headless Chromium: no outside request, no console error, accessibility, phone width, the chosen race."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import shutil
+
+import pytest
+
+from multiview.cli import main
+from stores import store_study, store_sweep
+from test_explorer_browser import AXE, CHROMIUM, DESKTOP, FLAGS, PHONE
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[browser]'")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    # Playwright leaves its own loop's sockets to the collector at the end.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def pages(tiny_result, tmp_path_factory):
+    """Files of the reports of a study, of the same with hostile words, and of a sweep."""
+    folder = tmp_path_factory.mktemp("reports")
+    stores = {"study": store_study(tiny_result, folder), "sweep": store_sweep(folder)}
+    stores["hostile"] = folder / "hostile.zarr"
+    shutil.copytree(stores["study"], stores["hostile"])
+    file = stores["hostile"] / "zarr.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    for key in ("run_id", "device"):
+        whole["attributes"][key] = "<img src=https://example.org/x onerror=alert(1)><script>alert(2)</script>"
+    file.write_text(json.dumps(whole), encoding="utf-8")
+    found = {}
+    for name, store in stores.items():
+        found[name] = folder / f"{name}.html"
+        assert main(["report", str(store), "--out", str(found[name])]) == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, pages):
+    """Opens a report; at the end nothing may have gone wrong on it, and nothing else may have been asked for."""
+    contexts, wrong, asked = [], [], []
+
+    def visit(name, **options):
+        context = browser.new_context(**{"viewport": DESKTOP, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+        page.goto(pages[name].as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert set(asked) <= {path.as_uri() for path in pages.values()}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["study", "sweep", "hostile"])
+def test_no_serious_accessibility_violation_and_nothing_wider_than_the_screen(visit, name, scheme):
+    pytest.importorskip(AXE, reason="axe-playwright-python is not installed; pip install '.[browser]'")
+    axe = (importlib.resources.files(AXE) / "axe.min.js").read_text(encoding="utf-8")
+    for viewport in (DESKTOP, PHONE):
+        page = visit(name, color_scheme=scheme, viewport=viewport, bypass_csp=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run().then((result) => result.violations)")
+        serious = [
+            (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
+            for v in violations
+            if v["impact"] in ("serious", "critical")
+        ]
+        assert not serious, json.dumps(serious, indent=1)
+
+
+def test_a_reader_chooses_a_race_and_figures_are_drawn_as_they_were(visit):
+    page = visit("study")  # with its policy in force
+    first = page.locator("#race-summary").inner_text()
+    assert first.startswith("Network 1, class 1: view ")
+    page.select_option("#race-network", "2")
+    page.select_option("#race-class", "3")
+    assert page.locator("#race-summary").inner_text().startswith("Network 3, class 4: view ")
+    assert page.locator("#race path.view").count() == 2
+    # A style attribute that the policy drops would leave everything black: strokes are attributes and arrive.
+    strokes = page.evaluate("[...document.querySelectorAll('figure svg path')].map((p) => getComputedStyle(p).stroke)")
+    assert len(set(strokes)) > 3
+    page.click("summary")
+    assert page.locator("text=network.relu_power").first.is_visible()
