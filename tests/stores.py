@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sweeping import small
+
 import multiview.sweep
 from multiview.results import to_datatree
 from multiview.store import write_store
-from sweeping import small
 
 OVER = {"train.num_steps": [20, 30, 40], "data.weak_view_strength": [0.05, 0.3]}
 

@@ -13,6 +13,8 @@ import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
 from PIL import Image
+from stores import rewritten
+from sweeping import small
 
 import multiview.sweep
 from multiview.analysis.features import learned_views
@@ -21,7 +23,8 @@ from multiview.claims import check_claims
 from multiview.cli import main
 from multiview.config import ConfigError, replace
 from multiview.network import smoothed_relu
-from multiview.plotting import animation, kinds, lottery as lottery_figure, style
+from multiview.plotting import animation, kinds, style
+from multiview.plotting import lottery as lottery_figure
 from multiview.plotting.dark_knowledge import activation, trace_answers
 from multiview.plotting.dynamics import plot_dynamics
 from multiview.plotting.ensemble import errors_by_size, plot_ensemble
@@ -35,20 +38,8 @@ from multiview.results import from_datatree, to_datatree
 from multiview.store import open_results
 from multiview.tables import summarise
 from multiview.theory import ensemble_error, time_scales
-from stores import rewritten, store_study, store_sweep
-from sweeping import small
 
 STUDY_KINDS = [name for name, kind in kinds.KINDS.items() if kind.store == "study"]
-
-
-@pytest.fixture(scope="module")
-def study_store(tiny_result, tmp_path_factory) -> Path:
-    return store_study(tiny_result, tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="module")
-def sweep_store(tmp_path_factory) -> Path:
-    return store_sweep(tmp_path_factory.mktemp("sweep"))
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +135,8 @@ def test_errors_are_means_intervals_and_the_papers_figures(results, tiny, tiny_r
     found = {m.name: m for m in measured_errors(results)}
     assert list(found) == ["single", "ensemble", "distilled", "self_distilled"]
     mu = tiny.data.single_view_fraction
-    for name, counts in {"ensemble": tiny_result.ensembles["ensemble"]} | {
-        n: g.errors for n, g in tiny_result.groups.items()
-    }.items():
+    counted = {name: group.errors for name, group in tiny_result.groups.items()}
+    for name, counts in (counted | {"ensemble": tiny_result.ensembles["ensemble"]}).items():
         assert found[name].mean == pytest.approx(counts.in_units_of_mu(mu).mean())
         assert found[name].interval[0] <= found[name].mean <= found[name].interval[1]
     drawn = [bars.lines[0].get_ydata()[0] for bars in ax.containers]
@@ -288,6 +278,8 @@ def test_text_from_a_store_stays_text():
 @pytest.mark.parametrize("width", style.SIZES)
 def test_every_kind_is_written_and_fits_its_place(study_store, sweep_store, empty, capsys, width):
     for name, kind in kinds.KINDS.items():
+        if width == "slide" and name not in ("mosaic", "errors", "phase"):
+            continue
         store = study_store if kind.store == "study" else sweep_store
         assert main(["plot", str(store), "--kind", name, "--width", width]) == 0
         assert capsys.readouterr().out == f"Figure: {store.name.removesuffix('.zarr')}-{name}.png\n"
@@ -309,7 +301,13 @@ def test_the_ending_names_the_format_and_the_same_store_gives_the_same_bytes(stu
 # Films.
 
 
-def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, empty, capsys):
+@pytest.fixture
+def brief(monkeypatch):
+    monkeypatch.setattr(animation, "FRAMES", 8)
+    monkeypatch.setattr(animation, "REST", 2)
+
+
+def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, empty, capsys, brief):
     steps, shades = animation.growth(results, replicate=1)
     final = results["single"]["largest_overlap"].values[1].reshape(5, -1, 8)
     scale = final[:, -1].max(-1, keepdims=True)
@@ -320,13 +318,13 @@ def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, em
     assert capsys.readouterr().out == "Film: study-views.gif\n"
     with Image.open(empty / "study-views.gif") as film:
         assert film.format == "GIF"
-        assert film.n_frames > animation.FRAMES // 2  # equal frames are merged
+        assert film.n_frames >= 5  # equal frames are merged
     assert (empty / "study-views.gif").stat().st_size < 2e6
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_film_as_mp4(study_store, empty):
+def test_a_film_as_mp4(study_store, empty, brief):
     assert main(["animate", str(study_store), "--out=a.mp4"]) == 0
     assert b"ftyp" in (empty / "a.mp4").read_bytes()[:16]
 
@@ -355,7 +353,11 @@ COMMANDS = (["plot", "--kind=errors"], ["report"], ["animate"])
 def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys):
     Path("empty.zarr").mkdir()
     xr.DataTree.from_dict({"/": xr.Dataset({"a": ("x", [1, 2])})}).to_zarr("foreign.zarr", consolidated=False)
-    for name, said in (("none.zarr", "is not there"), ("empty.zarr", "zarr.json"), ("foreign.zarr", "no store of multiview")):
+    for name, said in (
+        ("none.zarr", "is not there"),
+        ("empty.zarr", "zarr.json"),
+        ("foreign.zarr", "no store of multiview"),
+    ):
         refused([command[0], name, *command[1:]], capsys, f"store = '{name}'", said)
     shutil.copytree(study_store, "bare.zarr")
     for part in ("single", "distilled", "self_distilled"):
@@ -371,7 +373,7 @@ def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys
         refused([command[0], "odd.zarr", *command[1:]], capsys)
 
 
-@pytest.mark.parametrize("command", (["plot", "--kind=sweep"], ["report"]), ids=lambda c: c[0])
+@pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
 def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
     from multiview.store import SweepStore
 
@@ -411,7 +413,7 @@ def test_a_study_without_a_unit_of_error_or_without_noise_says_so(results):
         config = json.loads(bare.attrs["config"])
         config["data"][field] = value
         bare.attrs = bare.attrs | {"config": json.dumps(config)}
-        with pytest.raises(ConfigError, match="data.single_view_fraction is 0"):
+        with pytest.raises(ConfigError, match=r"data\.single_view_fraction is 0"):
             kinds.make_figure(bare, kind)
     silent = results.copy(deep=True)
     silent["single"]["noise_overlap_single_view"][:] = 0

@@ -1,4 +1,4 @@
-"""The report in headless Chromium: no outside request, no console error, accessibility, phone width, the chosen race."""
+"""The report in headless Chromium: no outside request, no console error, accessibility, phone width, a race."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import shutil
 
 import pytest
+from test_explorer_browser import AXE, CHROMIUM, DESKTOP, FLAGS, PHONE
 
 from multiview.cli import main
-from stores import store_study, store_sweep
-from test_explorer_browser import AXE, CHROMIUM, DESKTOP, FLAGS, PHONE
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[browser]'")
 pytestmark = [
@@ -21,11 +20,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def pages(tiny_result, tmp_path_factory):
+def pages(study_store, sweep_store, tmp_path_factory):
     """Files of the reports of a study, of the same with hostile words, and of a sweep."""
     folder = tmp_path_factory.mktemp("reports")
-    stores = {"study": store_study(tiny_result, folder), "sweep": store_sweep(folder)}
-    stores["hostile"] = folder / "hostile.zarr"
+    stores = {"study": study_store, "sweep": sweep_store, "hostile": folder / "hostile.zarr"}
     shutil.copytree(stores["study"], stores["hostile"])
     file = stores["hostile"] / "zarr.json"
     whole = json.loads(file.read_text(encoding="utf-8"))

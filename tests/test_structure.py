@@ -46,7 +46,7 @@ RANKS = {
     "cli": 18,
     "__main__": 19,
     # Sees stored results, closed forms and measures on stored numbers.
-    "plotting.kinds": 1, "plotting.style": 1, "plotting.stored": 1, "plotting.inline": 2, "plotting.mosaic": 3,
+    "plotting.kinds": 2, "plotting.style": 1, "plotting.stored": 1, "plotting.inline": 2, "plotting.mosaic": 3,
     "plotting.errors": 3, "plotting.lottery": 3, "plotting.dynamics": 3, "plotting.sweeps": 3,
     "plotting.ensemble": 4, "plotting.memorisation": 4, "plotting.dark_knowledge": 4, "plotting.animation": 4,
     "plotting.verify": 4, "plotting.report": 5,
@@ -191,7 +191,19 @@ print(json.dumps([status, [m for m in ("jax", "matplotlib", "xarray", "scipy", "
 """
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["verify", "--help"], ["train", "--help"], ["plot", "--help"], ["report", "--help"], ["animate", "--help"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["verify", "--help"],
+        ["train", "--help"],
+        ["plot", "--help"],
+        ["report", "--help"],
+        ["animate", "--help"],
+        [],
+    ],
+)
 def test_help_is_instant_it_imports_nothing_heavy(words):
     out = subprocess.run([sys.executable, "-c", HEAVY, *words], capture_output=True, text=True, check=True)
     assert json.loads(out.stdout.splitlines()[-1]) == [0, []]

@@ -234,7 +234,7 @@ def _claims(claims: Claims, reason: str) -> str:
     if not claims:
         return f"<p>Not judged: {_safe(reason)}.</p>"
     words = [str(c["verdict"]) for c in claims]
-    counted = ", ".join(f"{words.count(w)} {w}" for w in ("holds", "fails", "undecided") if w in words)
+    counted = ", ".join(f"{words.count(w)} × {w}" for w in ("holds", "fails", "undecided") if w in words)
     rows = [
         (
             f'{_safe(c["statement"])}<br><span class="quiet">{_safe(c["unit"])}</span>', _interval(c["predicted"]),
@@ -245,8 +245,8 @@ def _claims(claims: Claims, reason: str) -> str:
     header = ("Claim", "Predicted", "Paper", "Measured", "95 % interval", "Verdict")
     notes = "".join(f"<li>{_safe(c['statement'])}: {_safe(c['note'])}</li>" for c in claims if c.get("note"))
     return (
-        f"<p>{counted}. The prediction is for this size, from the configuration alone; it judges. The paper's "
-        "figures are for ever more classes; they judge nothing.</p>"
+        f"<p>Verdicts: {counted}. The prediction is for this size, from the configuration alone; it judges. The "
+        "paper's figures are for ever more classes; they judge nothing.</p>"
         + _table("Claims of the theory", header, rows)
         + (f'<ul class="quiet">{notes}</ul>' if notes else "")
     )

@@ -74,7 +74,7 @@ def style(size: str = "column") -> Iterator[Size]:
         "ytick.major.size": 2.5 * stroke, "xtick.minor.size": 1.5 * stroke, "ytick.minor.size": 1.5 * stroke,
         "xtick.minor.width": 0.4 * stroke, "ytick.minor.width": 0.4 * stroke, "patch.linewidth": 0.6 * stroke,
         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.handlelength": 2.4,
-        "figure.constrained_layout.use": True, "pdf.fonttype": 42, "svg.hashsalt": "multiview", "savefig.dpi": 300,
+        "figure.constrained_layout.use": True,
     }  # fmt: skip
     with plt.style.context([STYLE, settings]):
         yield place
@@ -96,13 +96,21 @@ def new_pair() -> tuple[Figure, Any]:
     return plt.subplots(1, 2, figsize=(12, 5.4))
 
 
-def save(figure: Figure, path: str | Path | TextIO, ending: str = "") -> None:
-    """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure, and close it."""
+def save(figure: Figure, path: str | Path | TextIO, ending: str = "", dots: int = 300) -> None:
+    """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure, and close it.
+
+    Args:
+        figure: of `new_figure`.
+        path: where to.
+        ending: of the format, by default that of the path.
+        dots: per inch, of a PNG.
+    """
     ending = ending or Path(str(path)).suffix.lower()
     # Dates would make every file differ from the last.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[ending]
     try:
-        figure.savefig(path, format=ending[1:], metadata=metadata)
+        with plt.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "multiview"}):
+            figure.savefig(path, format=ending[1:], metadata=metadata, dpi=dots)
     finally:
         plt.close(figure)
 

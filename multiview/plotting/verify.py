@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import xarray as xr
 
 from multiview.plotting.dynamics import plot_dynamics
@@ -23,7 +22,7 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
         path: of the file.
     """
     study = study_of(results)
-    with style("slide"), plt.rc_context({"savefig.dpi": 130}):
+    with style("slide"):
         figure, (left, right) = new_pair()
         plot_dynamics(results, left)
         plot_errors(results, right)
@@ -33,4 +32,4 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
             f"μ = {study.data.single_view_fraction:g}: {study.replicates} training sets × {study.seeds} networks",
             fontsize=12,
         )
-        save(figure, path, ".png")
+        save(figure, path, ".png", dots=130)
