@@ -329,8 +329,8 @@ def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScale
 def last_view_time(study: Study) -> float:
     r"""Time until every class of every single network has learned a view: that of the smallest winning start.
 
-    Of n = (replicates · seeds · k) classes, each with the largest of Lm starts, the smallest has the median $\sigma_0 z$,
-    $\Phi(z)^{Lm} = \log 2 / n$.
+    Of n = (replicates · seeds · k) classes, each with the largest of Lm starts, the smallest has the median
+    $\sigma_0 z$, $\Phi(z)^{Lm} = \log 2 / n$.
 
     Args:
         study: the configuration.
