@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -34,12 +34,38 @@ ENSEMBLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def by_group(outputs: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Outputs of groups of networks that were asked together, and of the ensembles of the group "single".
+
+    Args:
+        outputs: logits [S, N, k] of all networks, group after group.
+        sizes: how many networks each group has.
+
+    Returns:
+        Logits of each group [S, N, k]; an ensemble is a group of one.
+    """
+    parts = np.split(outputs, np.cumsum(list(sizes.values()))[:-1])
+    groups = dict(zip(sizes, parts, strict=True))
+    ensembles = {n: combine(groups["single"])[None] for n, combine in ENSEMBLES.items()} if "single" in groups else {}
+    return groups | ensembles
+
+
 def ensemble_sizes(count: int) -> list[int]:
     """Sizes of the smaller ensembles that are tested: powers of two below the number of networks, and that number."""
     return [*(2**p for p in range(count.bit_length()) if 2**p < count), count]
 
 
-def disjoint_ensembles(logits: np.ndarray, size: int) -> np.ndarray:
-    """Logits of the ensembles of `size` networks each that can be made without using any twice [S // size, N, k]."""
-    groups = len(logits) // size
-    return logits[: groups * size].reshape(groups, size, *logits.shape[1:]).mean(1)
+def disjoint_ensembles(logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Logits of the ensembles of K networks each that can be made without using any twice.
+
+    Args:
+        logits: of the single networks [S, N, k].
+
+    Returns:
+        By name, `ensemble_of_K` for each of `ensemble_sizes`, logits [S // K, N, k].
+    """
+    count, *shape = logits.shape
+    return {
+        f"ensemble_of_{size}": logits[: count // size * size].reshape(count // size, size, *shape).mean(1)
+        for size in ensemble_sizes(count)
+    }

@@ -19,8 +19,8 @@ from multiview.claims import Claim
 from multiview.config import from_mapping, to_mapping
 from multiview.ensemble import ENSEMBLES, ensemble_sizes
 from multiview.prediction import self_distilled_name
-from multiview.store import Variable
 from multiview.study import Group, StudyResult
+from multiview.sweep_store import Variable
 
 _ENSEMBLES = tuple(ENSEMBLES)
 _KINDS = ("multi_view", "single_view")

@@ -375,7 +375,7 @@ def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys
 
 @pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
 def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
-    from multiview.store import SweepStore
+    from multiview.sweep_store import SweepStore
 
     shutil.copytree(sweep_store, "part.zarr")
     SweepStore("part.zarr", writable=True).forget([(0, 0, 1), (2, 1, 0)])

@@ -237,12 +237,12 @@ def _claims(claims: Claims, reason: str) -> str:
     counted = ", ".join(f"{words.count(w)} × {w}" for w in ("holds", "fails", "undecided") if w in words)
     rows = [
         (
-            f'{_safe(c["statement"])}<br><span class="quiet">{_safe(c["unit"])}</span>', _interval(c["predicted"]),
-            _interval(c["paper"]), short(c["measured"]), _interval(c["interval"]), _verdict(str(c["verdict"])),
+            f'{_safe(c["statement"])}<br><span class="quiet">{_safe(c["unit"])}</span>', _verdict(str(c["verdict"])),
+            short(c["measured"]), _interval(c["interval"]), _interval(c["predicted"]), _interval(c["paper"]),
         )
         for c in claims
     ]  # fmt: skip
-    header = ("Claim", "Predicted", "Paper", "Measured", "95 % interval", "Verdict")
+    header = ("Claim", "Verdict", "Measured", "95 % interval", "Predicted", "Paper")
     notes = "".join(f"<li>{_safe(c['statement'])}: {_safe(c['note'])}</li>" for c in claims if c.get("note"))
     return (
         f"<p>Verdicts: {counted}. The prediction is for this size, from the configuration alone; it judges. The "
@@ -283,17 +283,21 @@ def _regime(study: Study) -> str:
     conditions = regime(study)
     failing = sum(not c.holds for c in conditions)
     rows = [
-        (f'{_safe(c.name)}<br><span class="quiet">{_safe(c.statement)}</span>', f"{c.left:.4g}", f"{c.right:.4g}",
-         _verdict("holds" if c.holds else "fails"))
+        (
+            f'{_safe(c.name)}<br><span class="quiet">{_safe(c.statement)}</span>',
+            _verdict("holds" if c.holds else "fails"),
+            f"{c.left:.4g}",
+            f"{c.right:.4g}",
+        )
         for c in conditions
-    ]  # fmt: skip
+    ]
     clocks = [(_safe(name), f"{step:.4g}") for name, step in clock_steps(study).items()]
     summary = (
         "All conditions hold."
         if not failing
         else f"{failing} of {len(conditions)} conditions fail: where they do, the theory does not speak."
     )
-    header = ("Condition", "Left", "Right", "Verdict")
+    header = ("Condition", "Verdict", "Left", "Right")
     return (
         f"<p>{summary}</p>" + _table("Conditions of the theory, left side below right side", header, rows)
         + "<h3>Clocks</h3>" + _table("Times of the theory in steps", ("Event", "Step"), clocks)
