@@ -5,7 +5,8 @@ Presets are tiny here, so that a page takes a second; the numbers that pages quo
 also run at their real size whenever the documentation is built.
 
 A comment on the line before a block says what is different about it, and a reader of the source sees it:
-`<!-- slow -->` runs under `-m slow` alone, `<!-- not run: reason -->` never; Python and TOML in it still have to parse.
+`<!-- slow -->` runs under `-m slow` alone, `<!-- needs MODULE -->` where that module is installed, `<!-- not run: reason -->`
+never; Python and flags in it still have to be right.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +36,7 @@ PAGES = {
     if "_build" not in p.parts and "jupyter_execute" not in p.parts
 }
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=ticks) *$", re.MULTILINE | re.DOTALL)
-MARK = re.compile(r"<!-- (slow|not run: \S.*) -->\s*\Z")
+MARK = re.compile(r"<!-- (slow|needs \w+|not run: \S.*) -->\s*\Z")
 DIRECTIVES = re.compile(r"\{(?!code-cell)[a-z-]+\}")  # toctree, glossary, …: nothing to run
 
 
@@ -85,7 +87,8 @@ def run_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         # At a tiny size claims may fail, which is status 1 of `verify`.
         assert status in ((0, 1) if words[1] == "verify" else (0,)), (command, capsys.readouterr().err)
     elif words[:2] == ["python", "-m"]:  # their own tests run them
-        assert importlib.util.find_spec(words[2]), f"{command}: no such module"
+        path = ROOT.joinpath(*words[2].split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{command}: no such module"
     elif words[0] in ("cp", "ls"):
         subprocess.run(words, check=True)
     else:
@@ -116,9 +119,10 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def page_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def page_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder in which a page runs; lessons find what lies beside them."""
     import matplotlib
+    import matplotlib.pyplot
 
     matplotlib.use("Agg")
     work = empty / "course"
@@ -126,9 +130,17 @@ def page_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "docs" / "figures", empty / "figures")
     monkeypatch.chdir(work)
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "course"))
-    monkeypatch.setitem(sys.modules, "lesson", None)
-    del sys.modules["lesson"]
-    return work
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    yield work
+    sys.modules.pop("lesson", None)
+    matplotlib.pyplot.close("all")
+
+
+def runs(block: Block, slow: bool) -> bool:
+    """Whether a block runs, by its mark."""
+    if block.mark.startswith("needs "):
+        return importlib.util.find_spec(block.mark.removeprefix("needs ")) is not None
+    return not block.mark or (block.mark == "slow" and slow)
 
 
 def run_page(name: str, slow: bool, capsys: pytest.CaptureFixture[str]) -> int:
@@ -139,10 +151,9 @@ def run_page(name: str, slow: bool, capsys: pytest.CaptureFixture[str]) -> int:
         where = f"{name}:{block.line}"
         if block.language == "python":
             code = compile("\n" * block.line + block.text, where, "exec")
-            if block.mark.startswith("not run") or (block.mark == "slow" and not slow):
-                continue
-            exec(code, namespace)
-        elif block.mark.startswith("not run") or (block.mark == "slow" and not slow):
+            if runs(block, slow):
+                exec(code, namespace)
+        elif not runs(block, slow):
             continue
         elif block.language == "sh":
             for command in commands(block.text):
@@ -179,10 +190,12 @@ def test_every_slow_code_block_of_a_page_runs(name, tiny_presets, page_folder, c
 
 
 @pytest.mark.parametrize("name", WITH_CODE)
-def test_commands_that_are_not_run_are_understood_by_the_real_parser(name):
-    """A wrong flag is found in slow and unrun blocks too."""
+def test_blocks_that_do_not_run_are_understood_by_the_real_parsers(name):
+    """A wrong flag, or Python that does not parse, is found in slow and unrun blocks too."""
     for block in blocks(PAGES[name].read_text(encoding="utf-8")):
-        if block.language != "sh" and block.language != "text":
+        if block.language == "python":
+            compile(block.text, f"{name}:{block.line}", "exec")
+        if block.language != "sh":
             continue
         for command in commands(block.text):
             match = re.search(r"(?:^|&& |srun |\()(?:\.venv/bin/)?multiview ([^&|)…]*)", command)
