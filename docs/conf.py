@@ -36,6 +36,8 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a question
+nb_code_prompt_hide = "Hide the {type}"
 os.environ["PYTHONPATH"] = str(Path(multiview.__file__).resolve().parents[1])
 _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiview"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))

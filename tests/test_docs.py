@@ -58,7 +58,8 @@ def blocks(text: str) -> list[Block]:
             continue
         mark = MARK.search(text[: match.start()])
         language = {"{code-cell}": "python", "bash": "sh", "console": "sh"}.get(words[0], words[0])
-        found.append(Block(language, match["body"], text.count("\n", 0, match.start()) + 1, mark[1] if mark else ""))
+        body = re.sub(r"\A(:\w+:.*\n)+", lambda options: "\n" * options[0].count("\n"), match["body"])  # of a cell
+        found.append(Block(language, body, text.count("\n", 0, match.start()) + 1, mark[1] if mark else ""))
     return found
 
 
