@@ -83,9 +83,9 @@ def _():
         r"""
         # The laboratory
 
-        Eight networks of the multi-view theory, trained by the real engine whenever a slider moves. Grey lines mark the
-        threshold $\varrho$. The world is the preset `explorer`: four classes with two views each. The first result waits
-        for the compiler, and so does each new power $q$.
+        Eight networks of the multi-view theory, trained by the real engine whenever a slider moves. Grey lines mark
+        the threshold $\varrho$. The world is the preset `explorer`: four classes with two views each. The first result
+        waits for the compiler, and so does each new power $q$.
         """
     )
     return
@@ -102,7 +102,9 @@ def _():
             "data.single_view_fraction": mo.ui.slider(
                 steps=[0.01, 0.02, 0.05, 0.1, 0.2], value=0.05, label="single-view fraction μ", show_value=True
             ),
-            "data.weak_view_strength": mo.ui.slider(0.0, 1.0, 0.04, value=0.08, label="missing view ρ", show_value=True),
+            "data.weak_view_strength": mo.ui.slider(
+                0.0, 1.0, 0.04, value=0.08, label="missing view ρ", show_value=True
+            ),
             "data.single_view_foreign_strength": mo.ui.slider(
                 0.0, 0.6, 0.04, value=0.28, label="traces in single-view samples Γ", show_value=True
             ),
@@ -135,8 +137,7 @@ def _(power, sliders, with_students):
 
 @app.cell
 def _(result, shown):
-    figure = race(result, shown.value - 1)
-    figure
+    race(result, shown.value - 1)
     return
 
 
@@ -151,7 +152,11 @@ def _(result):
 def _(result):
     failing = [c for c in mv.regime(result.study) if not c.holds]
     lines = [f"- **{c.name}**: {c.statement} ({c.left:.3g} < {c.right:.3g} is false)" for c in failing]
-    mo.md("\n".join(["The theory does not speak here:", "", *lines]) if lines else "All conditions of the theory hold here.")
+    mo.md(
+        "\n".join(["The theory does not speak here:", "", *lines])
+        if lines
+        else "All conditions of the theory hold here."
+    )
     return
 
 

@@ -5,8 +5,8 @@ Presets are tiny here, so that a page takes a second; the numbers that pages quo
 also run at their real size whenever the documentation is built.
 
 A comment on the line before a block says what is different about it, and a reader of the source sees it:
-`<!-- slow -->` runs under `-m slow` alone, `<!-- needs MODULE -->` where that module is installed, `<!-- not run: reason -->`
-never; Python and flags in it still have to be right.
+`<!-- slow -->` runs under `-m slow` alone, `<!-- needs MODULE -->` where that module is installed, and
+`<!-- not run: reason -->` never; Python and flags in it still have to be right.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
 from conftest import TINY
+
 from multiview import config
 from multiview.cli import _parser, main
 

@@ -29,7 +29,9 @@ SLIDES = Path("slides")
 Outputs = dict[str, np.ndarray]  # logits [networks, samples, classes] by kind of test sample
 
 plt.style.use("petroff10")
-plt.rcParams.update({"figure.figsize": (8, 4.5), "figure.dpi": 110, "font.size": 12, "figure.constrained_layout.use": True})
+plt.rcParams.update(
+    {"figure.figsize": (8, 4.5), "figure.dpi": 110, "font.size": 12, "figure.constrained_layout.use": True}
+)
 
 
 def world(changes: Mapping[str, Any] | None = None) -> mv.Study:
