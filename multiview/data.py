@@ -122,20 +122,20 @@ class _Shape(NamedTuple):
 
 
 class _Strengths(NamedTuple):
-    """What it is told: the numbers of the distribution that change no shape, so that a sweep over them compiles once."""
+    """What it is told: the numbers of the distribution that change no shape, so that sweeps compile once."""
 
-    single_view: np.ndarray  # probability of a single-view sample
-    joins: np.ndarray  # probability s/k of a foreign feature
-    label: np.ndarray  # Σz of a view of the label, by view: low, width [2]
-    view_factors: np.ndarray  # [L]
-    weak_view: np.ndarray
-    foreign: np.ndarray  # Σz of a foreign feature: low, high, in multi-view and single-view samples [2, 2]
-    feature_noise: np.ndarray | None  # γ, None where it is 0
-    noise_norms: np.ndarray  # of a feature's patch and of the background [2]
+    single_view: Array  # probability of a single-view sample
+    joins: Array  # probability s/k of a foreign feature
+    label: Array  # Σz of a view of the label, by view: low, width [2]
+    view_factors: Array  # [L]
+    weak_view: Array
+    foreign: Array  # Σz of a foreign feature: low, high, in multi-view and single-view samples [2, 2]
+    feature_noise: Array | None  # γ, None where it is 0
+    noise_norms: Array  # of a feature's patch and of the background [2]
 
 
 def _strengths(config: DataConfig, single_view: float) -> _Strengths:
-    number = partial(np.asarray, dtype=np.float32)
+    number = partial(jnp.asarray, dtype=jnp.float32)
     low, high = config.label_strength
     in_single_view = [config.single_view_foreign_strength * ratio for ratio in config.single_view_foreign_ratio]
     return _Strengths(
@@ -189,7 +189,8 @@ def _sample(
     own = (low + width * uniform(keys["own"], (n, k, views))) * strengths.view_factors
     missing = single[:, None, None] & (jnp.arange(views, dtype=jnp.int32) != chosen[:, None, None])
     own = own * jnp.where(missing, strengths.weak_view, 1.0)
-    low, high = (jnp.where(single, *strengths.foreign[::-1, i])[:, None, None] for i in (0, 1))
+    in_multi_view, in_single_view = strengths.foreign
+    low, high = (jnp.where(single, in_single_view[i], in_multi_view[i])[:, None, None] for i in (0, 1))
     foreign = low + (high - low) * uniform(keys["foreign"], (n, k, views))
     strength = jnp.where(is_label, own, jnp.where(kept, foreign, 0.0)).reshape(n, -1)
     present = (is_label | kept).reshape(n, -1)
@@ -212,7 +213,8 @@ def _sample(
     coefficients = jnp.take_along_axis(coefficients, place, 1).astype(dtype)
     index = jnp.take_along_axis(index, place, 1).astype(jnp.int32)
 
-    norms = jnp.where(index >= 0, *strengths.noise_norms).astype(dtype)
+    of_feature, of_background = strengths.noise_norms
+    norms = jnp.where(index >= 0, of_feature, of_background).astype(dtype)
     alpha = None
     if strengths.feature_noise is not None:
         alpha = uniform(keys["alpha"], (*index.shape, k * views)).astype(dtype)
