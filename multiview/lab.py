@@ -1,7 +1,7 @@
 """The laboratory: a marimo notebook over the real engine. `multiview lab` opens it.
 
 A change of a slider trains eight networks and shows their race and their errors. All sliders but the power q are
-arguments of compiled programs, so only the first result waits for the compiler.
+arguments of compiled programs, so that mostly the first result alone waits for the compiler.
 """
 
 import marimo
@@ -15,8 +15,16 @@ with app.setup:
 
     import multiview as mv
     from multiview.study import StudyResult, collect, run_replicate, training_tasks
-    from multiview.sweep.plan import ROW_MULTIPLE
 
+    # So few samples that their rows fit one shape whatever the sliders say: most changes then need no new program.
+    SMALL = {
+        "replicates": 1,
+        "students": 4,
+        "train.num_records": 60,
+        "data.num_test_multi_view": 300,
+        "data.num_test_single_view": 300,
+    }
+    ROW_MULTIPLE = 64
     LEARNED = 0.5  # a view counts as learned next to a larger one if it is more than this share of it
     NAMES = {
         "single": "single networks",
@@ -28,8 +36,8 @@ with app.setup:
 
 @app.function
 def study_of(changes: dict) -> mv.Study:
-    """The study of the sliders: the preset `explorer` with one training set and four students."""
-    return mv.replace(mv.load_preset("explorer"), {"replicates": 1, "students": 4, "train.num_records": 60} | changes)
+    """The study of the sliders: the preset `explorer` with one training set and small test sets."""
+    return mv.replace(mv.load_preset("explorer"), SMALL | changes)
 
 
 @app.function
