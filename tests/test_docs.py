@@ -169,9 +169,11 @@ def run_page(name: str, slow: bool, capsys: pytest.CaptureFixture[str]) -> int:
 
 
 def is_slow(name: str) -> bool:
-    """Lessons are slow as a whole, other pages where a mark says so."""
-    course = name.startswith("docs/course/") or name.startswith("docs/howto/")
-    return course or any(b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8")))
+    """Lessons and how-to pages are slow as a whole, other pages where a mark says so.
+
+    Solutions run when the documentation is built, as lessons do too; some of them compile for half a minute.
+    """
+    return name.startswith(("docs/course/lesson", "docs/howto/")) or any(b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8")))
 
 
 WITH_CODE = [n for n, p in PAGES.items() if blocks(p.read_text(encoding="utf-8"))]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from multiview.commands.common import whole
 from multiview.config import ConfigError
-from multiview.store import new_path
 
 NOTEBOOK = Path(__file__).parents[1] / "lab.py"
 HOST = "127.0.0.1"
@@ -35,7 +34,11 @@ def _free_port(word: str) -> int:
 
 def _lab(arguments: argparse.Namespace) -> int:
     port = _free_port(arguments.port)
-    out = new_path(arguments.export, "--export") if arguments.export else None
+    out = None
+    if arguments.export:
+        from multiview.store import new_path
+
+        out = new_path(arguments.export, "--export")
     if importlib.util.find_spec("marimo") is None:
         raise ConfigError("lab needs marimo, which is not installed: pip install 'multiview-theory[lab]'")
     marimo = [sys.executable, "-m", "marimo", "--quiet"]
