@@ -173,7 +173,9 @@ def is_slow(name: str) -> bool:
 
     Solutions run when the documentation is built, as lessons do too; some of them compile for half a minute.
     """
-    return name.startswith(("docs/course/lesson", "docs/howto/")) or any(b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8")))
+    return name.startswith(("docs/course/lesson", "docs/howto/")) or any(
+        b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8"))
+    )
 
 
 WITH_CODE = [n for n, p in PAGES.items() if blocks(p.read_text(encoding="utf-8"))]
