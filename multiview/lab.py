@@ -25,6 +25,7 @@ with app.setup:
         "data.num_test_single_view": 300,
     }
     ROW_MULTIPLE = 64
+    plt.style.use("petroff10")
     LEARNED = 0.5  # a view counts as learned next to a larger one if it is more than this share of it
     NAMES = {
         "single": "single networks",
@@ -72,16 +73,15 @@ def race(result: StudyResult, network: int):
     """The race of each class in one network: Λ of every view on logarithmic axes."""
     group, threshold = result.groups["single"], result.study.network.relu_threshold
     overlap, steps = group.records["largest_overlap"][0, network], np.maximum(group.times, 0.5)
-    with plt.style.context("petroff10"):
-        figure, axes = plt.subplots(1, overlap.shape[1], sharey=True, figsize=(9, 3), layout="constrained")
-        for i, ax in enumerate(axes):
-            for view in range(overlap.shape[2]):
-                values = np.maximum(overlap[:, i, view], 1e-6)
-                ax.loglog(steps, values, ("-", "--", ":")[view % 3], color=f"C{view}", label=f"view {view + 1}")
-            ax.axhline(threshold, color="0.5", linewidth=0.8)
-            ax.set(title=f"class {'ABCDEFGHIJ'[i % 10]}", xlabel="step")
-        axes[0].set_ylabel(r"largest overlap $\Lambda$")
-        axes[0].legend(fontsize=8)
+    figure, axes = plt.subplots(1, overlap.shape[1], sharey=True, figsize=(9, 3), layout="constrained")
+    for i, ax in enumerate(axes):
+        for view in range(overlap.shape[2]):
+            values = np.maximum(overlap[:, i, view], 1e-6)
+            ax.loglog(steps, values, ("-", "--", ":")[view % 3], color=f"C{view}", label=f"view {view + 1}")
+        ax.axhline(threshold, color="0.5", linewidth=0.8)
+        ax.set(title=f"class {'ABCDEFGHIJ'[i % 10]}", xlabel="step")
+    axes[0].set_ylabel(r"largest overlap $\Lambda$")
+    axes[0].legend(fontsize=8)
     return figure
 
 

@@ -51,11 +51,8 @@ def test_an_export_does_not_overwrite(capsys, tmp_path):
 @needs_marimo
 def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "multiview.commands.lab.subprocess.run",
-        lambda words, check: calls.append(words) or subprocess.CompletedProcess(words, 0),
-    )
-    assert main(["lab", "--port", "27181", "--no-browser"]) == 0
+    monkeypatch.setattr("multiview.commands.lab.os.execv", lambda program, words: calls.append(words))
+    main(["lab", "--port", "27181", "--no-browser"])
     (words,) = calls
     assert words[words.index("--port") + 1] == "27181"
     assert "--headless" in words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -46,9 +47,8 @@ def _lab(arguments: argparse.Namespace) -> int:
         return subprocess.run([*marimo, "export", "html", str(NOTEBOOK), "--output", str(out)], check=False).returncode
     print(f"Laboratory: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     headless = ["--headless"] if arguments.no_browser else []
-    return subprocess.run(
-        [*marimo, "run", str(NOTEBOOK), "--host", HOST, "--port", str(port), *headless], check=False
-    ).returncode
+    # In place of this process, so that a signal to it ends the server.
+    os.execv(sys.executable, [*marimo, "run", str(NOTEBOOK), "--host", HOST, "--port", str(port), *headless])
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
