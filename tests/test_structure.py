@@ -33,6 +33,7 @@ RANKS = {
     "contrasts.linearised": 8, "contrasts.random_features": 8, "contrasts.boosting": 8, "contrasts.gaussian": 6,
     "prediction": 9,
     "study": 10,
+    "analysis.diversity": 11,
     "claims": 11,
     "results": 12,
     "verification": 13,
