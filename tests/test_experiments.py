@@ -28,8 +28,7 @@ def documents(tmp_path_factory):
         def document(name: str) -> dict:
             path = folder / f"{name}.json"
             if not path.exists():
-                module = importlib.import_module(f"experiments.{name}")
-                common.run(name, True, folder, module.measure, module.draw)
+                common.run_module(importlib.import_module(f"experiments.{name}"), True, folder)
             picture = (folder / f"{name}.png").read_bytes()
             assert picture.startswith(b"\x89PNG")
             assert len(picture) < 150_000

@@ -42,7 +42,7 @@ RANKS = {
     "sweep.executors": 14,
     "sweep.runner": 15,
     "sweep.__init__": 16, "sweep": 16,
-    "commands.common": 2, "commands.sweeps": 17,
+    "commands.common": 2, "commands.experiments": 1, "commands.sweeps": 17,
     "web.page": 1, "web.__main__": 2,
     "cli": 18,
     "__main__": 19,
