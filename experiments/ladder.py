@@ -44,6 +44,12 @@ from multiview.study import training_tasks
 from multiview.training import Task
 
 NAME = "ladder"
+CLAIM = (
+    "Without the theory's ingredients all seeds learn the same; with all of them the theory holds; without any one of "
+    "them the ensemble gains nothing."
+)
+SECONDS = 240
+REMARK = ""
 SIZE = {"seeds": 8, "replicates": 3, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000}
 LOW_DIMENSION = 32
 # The standard deviation of the usual start of linear layers, U(±1/√d), at d = 32.
@@ -255,7 +261,7 @@ def measure_rung(world: Study, rung: Rung) -> dict[str, Any]:
     own_data = {"own_multi_view": (study, "multi_view"), "own_single_view": (study, "single_view")}
     tests = {"common": (world, "single_view")} | own_data
     counts: dict[str, list[Any]] = {name: [] for name in tests} | {f"ensemble_{name}": [] for name in tests}
-    learned, agreed, correlation, train_wrong, steps = [], [], [], [], []
+    learned, agreed, same_sets, correlation, train_wrong, steps = [], [], [], [], [], []
     number = world.data.num_test_single_view
     for replicate, samples in enumerate(training_tasks(study)):
         noise = streams.stream(study.seed, streams.TRAINING_DATA, replicate, 1)
@@ -265,8 +271,10 @@ def measure_rung(world: Study, rung: Rung) -> dict[str, Any]:
         steps.append(trained.steps)
         probe = Task(task.data, (DenseVectors(probes(rung, study), None),))
         response = responses(logits_of(rung, study, trained.weights, noise, probe), study)
-        learned.append(learned_views(response).mean((-1, -2)))
-        agreed.append(float(agreement(response.argmax(-1))))
+        views = learned_views(response)
+        learned.append(views.mean((-1, -2)))
+        same_sets.append(agreement(views.transpose(1, 0, 2)))
+        agreed.append(agreement(response.argmax(-1).T[..., None]))
         for index, (name, (of, kind)) in enumerate(tests.items()):
             wrong, together = [], 0
             for chunk, test in enumerate(held_out_chunks(of, replicate, kind, number)):  # type: ignore[arg-type]
@@ -292,12 +300,14 @@ def measure_rung(world: Study, rung: Rung) -> dict[str, Any]:
         multi, single = wrong_of[f"{prefix}own_multi_view"], wrong_of[f"{prefix}own_single_view"]
         row[f"own_error_{label}"] = common.rounded(((1 - mu) * multi + mu * single).mean() / number)
         row[f"own_error_{label}_interval"] = common.rounded(_mixture_interval(multi, single, number, mu))
-    shares, equal, wrong_train = np.stack(learned), np.array(agreed), np.stack(train_wrong)
+    shares, equal, wrong_train = np.stack(learned), np.stack(agreed), np.stack(train_wrong)
     return row | {
         "views_learned": common.rounded(shares.mean()),
         "views_learned_interval": common.rounded(hierarchical_bootstrap(shares)),
         "agreement": common.rounded(equal.mean()),
-        "agreement_by_training_set": common.rounded(equal),
+        "agreement_interval": common.rounded(hierarchical_bootstrap(equal)),
+        "same_views": common.rounded(np.mean(same_sets)),
+        "same_views_interval": common.rounded(hierarchical_bootstrap(np.stack(same_sets))),
         "error_correlation": None if np.isnan(correlation).all() else common.rounded(np.nanmean(correlation)),
         "train_error_0": f"{int((wrong_train == 0).sum())} of {wrong_train.size}",
         "counts": bool((wrong_train == 0).all()),
@@ -324,7 +334,8 @@ def measure(smoke: bool) -> dict[str, Any]:
     rows: dict[str, list[Any]] = {"up": [], "down": []}
     for name, rungs in (("up", up), ("down", down)):
         for rung in rungs:
-            row = measure_rung(world, rung)
+            settings = [to_mapping(world), rung._asdict(), LOW_DIMENSION, LONGER]
+            row = common.cell(rung.name, settings, lambda rung=rung: measure_rung(world, rung))
             common.say(
                 f"{rung.name}: views {row['views_learned']}, agreement {row['agreement']}, e_s "
                 f"{row['e_single_view_single']}, ensemble {row['e_single_view_ensemble']}, train {row['train_error_0']}"
@@ -339,6 +350,32 @@ def measure(smoke: bool) -> dict[str, Any]:
     }
 
 
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both ends of the ladder, and what each missing ingredient should do to the gain of the ensemble."""
+    found = []
+
+    def judge(row: dict[str, Any], words: str, predicted: Any, name: str, paper: bool = False) -> None:
+        claim = f"{row['rung']}: {words}"
+        judged = common.verdict(claim, predicted, row[name], row[f"{name}_interval"], paper=paper)
+        found.append(judged if row["counts"] else judged | {"verdict": "undecided"})
+
+    bottom, top = document["up"][0], document["up"][-1]
+    ensemble = "e_single_view_ensemble"
+    judge(bottom, "the same view is the stronger in all seeds (agreement of winners)", 1.0, "agreement")
+    judge(bottom, "all seeds learn the same views (agreement on what is learned)", 1.0, "same_views")
+    judge(bottom, "the ensemble gains nothing", bottom["e_single_view_single_interval"], ensemble)
+    judge(top, "seeds draw lots for their views (agreement of winners)", 0.5, "agreement", paper=True)
+    judge(top, "a network learns one view of two (share learned)", 0.5, "views_learned", paper=True)
+    judge(top, "the ensemble gains", [0, top["e_single_view_single_interval"][0]], ensemble, paper=True)
+    for row in document["down"]:
+        low, high = row["e_single_view_single_interval"]
+        if row["rung"].startswith("−"):
+            judge(row, "the ensemble gains nothing", [low, high], ensemble)
+        else:
+            judge(row, "the ensemble gains", [0, low], ensemble, paper=True)
+    return found
+
+
 def draw(document: dict[str, Any]) -> Figure:
     """Views and agreement above, errors below; the ladder left, the way back right."""
     up, down = document["up"], document["down"]
@@ -351,7 +388,8 @@ def draw(document: dict[str, Any]) -> Figure:
         x = np.arange(len(rows))
         above, below = axes[:, column]
         above.plot(x, [r["views_learned"] for r in rows], "o-", label="share of views learned by a network")
-        above.plot(x, [r["agreement"] for r in rows], "s--", label="agreement of winners between seeds")
+        above.plot(x, [r["same_views"] for r in rows], "D-.", label="agreement between seeds on what is learned")
+        above.plot(x, [r["agreement"] for r in rows], "s--", label="agreement between seeds on the stronger view")
         above.axhline(0.5, color="0.6", linewidth=0.8, label="a lottery with one winner: both 1/2")
         for offset, name, marker, color in ((-0.08, "single", "o", "C0"), (0.08, "ensemble", "D", "C1")):
             value = np.array([r[f"e_single_view_{name}"] for r in rows])

@@ -34,6 +34,7 @@ RANKS = {
     "prediction": 9,
     "study": 10,
     "analysis.diversity": 11,
+    "contrasts.interventions": 8, "practice.images": 3, "practice.convolutional": 0, "practice.__init__": 0,
     "claims": 11,
     "results": 12,
     "verification": 13,
