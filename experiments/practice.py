@@ -39,7 +39,7 @@ CLAIM = (
 SECONDS = 240
 REMARK = ""
 COLUMNS = ("single", "ensemble", "average", "distilled", "self_distilled")
-DEFAULT = {"images": "digits", "train": 200, "test": 1500, "seeds": 8, "students": 4, "averages": 1, "replicates": 3}
+DEFAULT = {"images": "digits", "train": 200, "test": 1500, "seeds": 6, "students": 3, "averages": 1, "replicates": 3}
 SMOKE = {"train": 50, "test": 200, "seeds": 3, "students": 2, "replicates": 2}
 # Accuracies in per cent of WRN-28-10 on CIFAR-10 and CIFAR-100, as errors; from the paper's table.
 PAPER = {

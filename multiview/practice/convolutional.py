@@ -45,7 +45,7 @@ class Recipe(NamedTuple):
         weight: of the distillation term.
     """
 
-    channels: tuple[int, int] = (16, 32)
+    channels: tuple[int, int] = (8, 16)
     learning_rate: float = 3e-3
     steps: int = 300
     temperature: float = 4.0
