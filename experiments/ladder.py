@@ -49,10 +49,10 @@ CLAIM = (
     "them the ensemble gains nothing."
 )
 SECONDS = 420
-REMARK = """Single-view samples and foreign features are not needed for the lottery, only for the missing view to show in
-the test error; and with a large start, plain ReLU or a linear network little or nothing is left to gain: single
-networks learn both views and hardly err. Noise on every one of the 120 samples changes nothing in the limit. At the bottom of the
-ladder all seeds learn the same views, but which of two learned views is the stronger is left to the large start. At
+REMARK = """Single-view samples and foreign features are not needed for the lottery, only for the missing view to show
+in the test error. With a large start, plain ReLU or a linear network little or nothing is left to gain: single networks
+learn both views and hardly err. Noise on every one of the 120 samples changes nothing in the limit. At the bottom of
+the ladder all seeds learn the same views, but which of two learned views is the stronger is left to the large start. At
 d = 32 test noise costs all networks the same samples, so that the ensemble removes a sixth of the error and not all."""
 SIZE = {"seeds": 8, "replicates": 3, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000}
 LOW_DIMENSION = 32
@@ -80,8 +80,10 @@ class Rung(NamedTuple):
         return self.high_dimension and self.many_samples and not (self.linear or self.flat)
 
 
-_BOTTOM = Rung("linear, flat input, large start, all views in every sample", linear=True, flat=True, power=1.0,
-               init_std=LARGE_START, single_view=False, foreign=False, many_samples=False, high_dimension=False)  # fmt: skip
+_BOTTOM = Rung(
+    "linear, flat input, large start, all views in every sample", linear=True, flat=True, power=1.0,
+    init_std=LARGE_START, single_view=False, foreign=False, many_samples=False, high_dimension=False,
+)  # fmt: skip
 _STEPS_UP: tuple[tuple[str, dict[str, Any]], ...] = (
     ("+ plain ReLU", {"linear": False}),
     ("+ patches, shared weights", {"flat": False}),
@@ -402,7 +404,10 @@ def draw(document: dict[str, Any]) -> Figure:
             below.errorbar(x + offset, value, bars, fmt=marker, color=color, capsize=3,
                            label="single networks" if name == "single" else "their ensemble")  # fmt: skip
         above.set(title=title, ylim=(0, 1.05))
-        names = [r["rung"].replace("flat input, large start, all views in", "flat input,\nlarge start, all views\nin") for r in rows]
+        names = [
+            r["rung"].replace("flat input, large start, all views in", "flat input,\nlarge start, all views\nin")
+            for r in rows
+        ]
         names = [name if r["counts"] else f"{name} *" for name, r in zip(names, rows, strict=True)]
         below.set_xticks(x, names, rotation=40, ha="right", fontsize=8)
         above.grid(axis="x", alpha=0.3)

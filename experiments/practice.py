@@ -37,7 +37,11 @@ CLAIM = (
     "not from training the average."
 )
 SECONDS = 240
-REMARK = ""
+REMARK = """Distilling gains nothing significant here, and training the average gains as much as the ensemble: with 200
+images the spread between seeds looks like the variance of the linear systems, which averaging removes in one model too.
+That is an explanation and not a test. Linearised networks and random features do not reach training error 0 in these
+steps, so they decide nothing. Where views are made, by halves of images, the theory shows: an ensemble over both
+halves removes three quarters of the errors, one within a half a tenth."""
 COLUMNS = ("single", "ensemble", "average", "distilled", "self_distilled")
 DEFAULT = {"images": "digits", "train": 200, "test": 1500, "seeds": 6, "students": 3, "averages": 1, "replicates": 3}
 SMOKE = {"train": 50, "test": 200, "seeds": 3, "students": 2, "replicates": 2}
@@ -200,7 +204,9 @@ def measure(smoke: bool) -> dict[str, Any]:
         row = common.cell(name, settings, lambda system=system: system_row(system, sizes, recipe))
         rows.append({"system": name} | row)
         common.say(f"{name}: " + ", ".join(f"{c} {row[c]['error']}" for c in COLUMNS))
-    rows.append({"system": "gradient boosting (scikit-learn)"} | common.cell("boosting", sizes, lambda: boosting_row(sizes)))
+    rows.append(
+        {"system": "gradient boosting (scikit-learn)"} | common.cell("boosting", sizes, lambda: boosting_row(sizes))
+    )
     views = common.cell("views", settings, lambda: overlap_by_view(sizes, recipe))
     return {"sizes": sizes, "recipe": recipe._asdict(), "systems": rows, "paper": PAPER, "views": views["rows"]}
 
@@ -248,7 +254,9 @@ def draw(document: dict[str, Any]) -> Figure:
             axes[1].plot(x + 0.14 * (c - 2), of[name] / of["single"], "osD^v"[c], color=f"C{c}")
     names = [r["system"].replace(" (", "\n(").replace("linearised ", "linearised\n") for r in rows]
     axes[0].set_xticks(range(len(rows)), names, fontsize=8)
-    axes[0].set(ylabel="test error, per cent", title=f"{document['sizes']['images']}, {document['sizes']['train']} for training")
+    axes[0].set(
+        ylabel="test error, per cent", title=f"{document['sizes']['images']}, {document['sizes']['train']} for training"
+    )
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=8, title="filled: training error 0 in every run", title_fontsize=8, ncols=2)
     axes[1].set_xticks(range(len(document["paper"])), document["paper"])

@@ -128,7 +128,7 @@ def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):
 
 
 def test_practice_measures_all_systems_and_views(standard_promotion, documents):
-    """Each error lies in its interval, ensembles do not err more than their members, and what was judged is in range."""
+    """Each error lies in its interval, ensembles err no more than their members, correlations are in range."""
     document = documents("practice")
     for row in document["systems"]:
         for name in ("single", "ensemble", "average", "distilled", "self_distilled"):
@@ -142,7 +142,7 @@ def test_practice_measures_all_systems_and_views(standard_promotion, documents):
 
 
 def test_interventions_name_views_and_errors(documents):
-    """Descent learns about one view of two in a start that is small; averages of weights err like or more than single."""
+    """Descent learns about one view of two; averages of weights err no less than those of outputs."""
     rows = {row["arm"]: row for row in documents("interventions")["arms"]}
     assert 0.5 <= rows["gradient descent"]["views_learned"] <= 0.75
     assert rows["gradient descent"]["averaged_weights"] >= rows["gradient descent"]["ensemble"]

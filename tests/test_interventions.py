@@ -26,7 +26,9 @@ def task(tiny):
 def start(tiny, task):
     """Patches as vectors, and a network whose start is large enough to tell samples apart."""
     part = vectors(task.data, tiny.data)
-    parameters = init(jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32")
+    parameters = init(
+        jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
+    )
     return part, jax.tree.map(lambda a: 30 * a, parameters)
 
 

@@ -185,9 +185,7 @@ def test_training_keeps_what_a_system_does_not_train(standard_promotion, small):
     two, one = conv.train(keys, x, y, 3, RECIPE), conv.train(keys[1:], x, y, 3, RECIPE)
     np.testing.assert_allclose(two.weights.first[0][1], one.weights.first[0][0], atol=1e-5)
     average = conv.train(keys[1:, None], x, y, 3, RECIPE, "average")
-    np.testing.assert_allclose(
-        conv.logits_of(average, x, "average"), conv.logits_of(one, x), rtol=1e-2, atol=1e-3
-    )
+    np.testing.assert_allclose(conv.logits_of(average, x, "average"), conv.logits_of(one, x), rtol=1e-2, atol=1e-3)
 
 
 def test_objective_without_weight_is_cross_entropy_and_its_minimum_is_the_teacher():

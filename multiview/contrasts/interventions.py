@@ -177,9 +177,9 @@ def go_on(
 
         now, memory = jax.lax.fori_loop(0, steps, step, (network.parameters, network.memory))
         pre = pre_activations(now.weights, now.noise[0], part)
-        outputs: Float[Array, "n k"] = smoothed_relu(
-            pre, study.network.relu_power, study.network.relu_threshold
-        ).sum((1, 3))
+        outputs: Float[Array, "n k"] = smoothed_relu(pre, study.network.relu_power, study.network.relu_threshold).sum(
+            (1, 3)
+        )
         return Intervened(now, memory, wrong_samples(outputs, task.data.labels).astype(jnp.int32))
 
     return jax.lax.map(one, (keys, networks))

@@ -139,7 +139,7 @@ class Fitted(NamedTuple):
 
 @partial(jax.jit, static_argnames=("system", "num_classes", "recipe"))
 def train(
-    keys: Key[Array, "..."],
+    keys: Key[Array, " *s"],
     x: Float[Array, "n h w c"],
     labels: Int[Array, " n"],
     num_classes: int,

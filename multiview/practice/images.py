@@ -75,7 +75,8 @@ def _from_npz(path: Path) -> Images:
     pixels, labels = arrays["images"], arrays["labels"]
     if pixels.ndim not in (3, 4) or not finite_numbers(pixels) or min(pixels.shape) < 1 or min(pixels.shape[1:3]) < 4:
         raise ConfigError(
-            f"{path}: images has shape {pixels.shape}; finite numbers [N, H, W] or [N, H, W, C], H and W ≥ 4, are allowed"
+            f"{path}: images has shape {pixels.shape}; "
+            "finite numbers [N, H, W] or [N, H, W, C], H and W ≥ 4, are allowed"
         )
     whole = np.issubdtype(labels.dtype, np.integer)
     if labels.shape != (len(pixels),) or not whole or labels.min() < 0:
