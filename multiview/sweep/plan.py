@@ -13,9 +13,10 @@ from multiview.sweep.design import Design
 # Rows of patches are padded to a multiple of this, so that points whose drawn data differ share shapes. It costs a few
 # per cent of the rows and changes no number (tests/test_sweep.py holds that).
 ROW_MULTIPLE = 16
-# Pre-activations that a step passes per second, forward and back, with two cores: 1.8·10⁹ measured for `smoke`. Only
-# the first estimate rests on it; a sweep that runs measures its own speed.
-ACTIVATIONS_PER_SECOND = 1.8e9
+# Activations that steps pass per second, forward and back, with two cores. Measured: 1.1·10⁹ for `smoke`, 0.9 for
+# `reference`, 1.8 for `dense`, 0.4 for 400 samples with noise. Only the first estimate rests on it; a sweep that runs
+# measures its own speed.
+ACTIVATIONS_PER_SECOND = 1e9
 TEST_SHARE = 0.4  # a test is a forward pass, about 0.4 of a step
 PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
 # Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
@@ -39,7 +40,7 @@ class Plan:
         students: whether students are trained too.
         groups: points that share a compiled program, in the order in which they run.
         replicates: replicates of each point.
-        cost: predicted pre-activations of one replicate of each point.
+        cost: predicted activations of one replicate of each point.
         largest: largest value over the points of each field that is a size.
         double: whether any point computes in double precision.
         bytes: predicted memory of one worker process.
@@ -127,9 +128,8 @@ def _slots(study: Study, samples: float) -> float:
 
 
 def activations(study: Study, students: bool) -> float:
-    """Predicted pre-activations of one replicate, with dense products counted by their multiplications."""
-    data, network = study.data, study.network
-    neurons = data.num_classes * network.neurons_per_class
+    """Predicted activations of one replicate, with dense products counted by their multiplications."""
+    data = study.data
     steps = study.seeds * study.train.num_steps
     tested = study.seeds
     if students:
@@ -137,10 +137,23 @@ def activations(study: Study, students: bool) -> float:
         own = study.distill.num_steps + study.self_distill.num_steps * study.self_distill.generations
         steps += study.students * (onset + own)
         tested += study.students * (1 + study.self_distill.generations)
-    tests = tested * (data.num_test_multi_view + data.num_test_single_view)
-    each = max(1.0, data.patch_dim / 8) if data.representation == "dense" else 1.0
-    passed = steps * _slots(study, data.num_train) + TEST_SHARE * _slots(study, tests)
-    return neurons * each * passed
+    each, noisy = _each_patch(study)
+    if data.representation != "limit_single_view_noise":
+        trained, test = data.num_train * noisy, (data.num_test_multi_view + data.num_test_single_view) * noisy
+    else:
+        trained = (data.num_train - data.num_single_view_train) * each + data.num_single_view_train * noisy
+        test = data.num_test_multi_view * each + data.num_test_single_view * noisy
+    return _slots(study, steps * trained + TEST_SHARE * tested * test)
+
+
+def _each_patch(study: Study) -> tuple[float, float]:
+    """Activations of one patch, without noise and with it: without noise, features of other classes are summed in
+    closed form (`network`), and only its own class's neurons are evaluated."""
+    data, m = study.data, study.network.neurons_per_class
+    if data.representation == "dense":
+        return (data.num_classes * m * max(1.0, data.patch_dim / 8),) * 2
+    quiet = m + 2.0 * data.num_classes
+    return quiet, quiet if data.noise_norm == 0 else float(data.num_classes * m)
 
 
 def memory(study: Study) -> float:
