@@ -350,8 +350,8 @@ def _parser() -> _Parser:
     presets = command("presets", _presets, "list the presets, or print one as TOML")
     presets.add_argument("name", nargs="?")
     sweeps.add_commands(command)
-    stores.add_commands(command)
     experiments.add_commands(command)
+    stores.add_commands(command)
     return parser
 
 
