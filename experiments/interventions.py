@@ -9,7 +9,7 @@ Each arm is trained for the steps of the world times what the arm slows a view's
 `contrasts.interventions.view_slowdown`), and up to four times as long while a training sample is wrong. Adam's rate is
 such that a weight can travel in these steps as far as winners do, to about 2.
 
-Run it with `python -m experiments.interventions`; it takes about five minutes on one core.
+Run it with `python -m experiments.interventions`; it takes about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ CLAIM = (
     "Networks trained on the samples themselves learn one view of two; midpoint mixup teaches both; averaging weights "
     "does not stand in for averaging outputs."
 )
-SECONDS = 300
-REMARK = ""
+SECONDS = 600
+REMARK = """The mean of the networks' weights errs less than the mean of their outputs. Every winner stands in it at 1/K of its
+overlap, below the threshold, where the activation is a power and foreign traces hardly count; so one network of six that
+knows a view is enough. Midpoint mixup teaches 0.82 of the views, against 0.58, and not all; whether longer training
+teaches the rest was not tried. Descent learns more than one view of two because in a small world some classes keep both.
+Adam and dropped patches, of which nothing was claimed, teach nearly all."""
 SIZE = {"seeds": 6, "replicates": 2, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000}
 LONGER = 4
 TRAVEL = 2.0  # how far a winner's overlap comes in this world
@@ -156,7 +160,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     single = rows["gradient descent"]["single_interval"]
     judge("midpoint mixup", "single networks gain (error in units of μ)", [0, single[0]], "single")
     worst = 1 / document["study"]["data"]["single_view_fraction"]
-    # Overlaps of different neurons cancel in the mean, so the averaged network is worse than its members.
+    # Expected before it was run: a mean of different neurons is no network.
     judge("gradient descent", "averaging weights gains nothing (error in units of μ)", [single[0], worst],
           "averaged_weights")  # fmt: skip
     return found
@@ -181,8 +185,7 @@ def draw(document: dict[str, Any]) -> Figure:
         low, high = np.array([r[f"{name}_interval"] for r in rows]).T
         below.errorbar(x + 0.15 * (c - 1), value, np.clip([value - low, high - value], 0, None), fmt="oD^"[c],
                        color=f"C{c}", capsize=3, label=label)  # fmt: skip
-    below.set_yscale("symlog", linthresh=0.5)
-    below.set_ylim(bottom=0)
+    below.set_ylim(bottom=-0.01)
     below.set(ylabel="test error in units of μ", xlabel="* not every network reached training error 0")
     below.legend(fontsize=8)
     below.set_xticks(x, [r["arm"] + ("" if r["counts"] else " *") for r in rows], rotation=30, ha="right")

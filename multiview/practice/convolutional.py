@@ -77,7 +77,7 @@ def outputs(weights: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]
     return hidden(weights, x) @ kernel + bias
 
 
-def start(key: Key[Array, ""], shape: tuple[int, int, int], num_classes: int, recipe: Recipe) -> Weights:
+def start(key: Key[Array, ""], shape: tuple[int, ...], num_classes: int, recipe: Recipe) -> Weights:
     """He's start: N(0, 2/fan-in), biases 0; the readout N(0, 1/fan-in).
 
     Args:
