@@ -33,9 +33,9 @@ from multiview.study import training_tasks
 NAME = "tree_boosting"
 CLAIM = "Gradient boosting of trees has training error 0 after its first model, and an error like a single network's."
 SECONDS = 60
-REMARK = """Trees that may look at four of twenty columns in each split come to use both views, so they err less than half as
-often as a single network of this world (0.393). What is left is not a missing view, and averaging seeds removes little
-of it."""
+REMARK = """Trees that may look at four of twenty columns in each split come to use both views, so they err less than
+half as often as a single network of this world (0.393). What is left is not a missing view, and averaging seeds removes
+little of it."""
 SIZE = {"seeds": 6, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000}
 TREES = {"n_estimators": 50, "max_depth": 3, "subsample": 0.7, "max_features": "sqrt"}
 
