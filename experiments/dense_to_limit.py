@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from jax import Array, vmap
 from matplotlib.figure import Figure
 
@@ -32,6 +34,11 @@ from multiview.representations import NoisyRows, Patches
 from multiview.training import Task
 
 NAME = "dense_to_limit"
+CLAIM = (
+    "Training on dense patches approaches the exact limit as the patch dimension grows, with differences of d^(-1/2)."
+)
+SECONDS = 200
+REMARK = """Even at d = 1024 a network's error on single-view data differs from the limit's by 0.054 on average."""
 
 # One patch a feature and no background noise, so that (sample, feature) names a patch.
 SETTING = {
@@ -152,6 +159,17 @@ def train_pairs(study: Study) -> list[Pair]:
     return [train_pair(study, r, data, patches[r], features) for r, data in enumerate(dense)]
 
 
+def stacked_pairs(study: Study) -> dict[str, Any]:
+    """All replicates at one d as arrays [R, S, …]."""
+    pairs = train_pairs(study)
+    found: dict[str, Any] = {"start_difference": max(p.start_difference for p in pairs)}
+    for i, name in enumerate(("dense", "limit")):
+        overlaps, errors = np.stack([p.overlaps[i] for p in pairs]), np.stack([p.single_error[i] for p in pairs])
+        found[f"overlaps_{name}"] = xr.DataArray(overlaps, dims=("replicate", "seed", "class", "view", "neuron"))
+        found[f"errors_{name}"] = xr.DataArray(errors, dims=("replicate", "seed"))
+    return found
+
+
 def typical(values: np.ndarray) -> np.ndarray:
     """Geometric mean over networks and training sets, the last two axes; a plain one would see near-ties alone."""
     return np.exp(np.log(values).mean((-2, -1)))
@@ -185,16 +203,17 @@ def measure(smoke: bool) -> dict[str, Any]:
     dimensions = list(SMOKE_DIMENSIONS if smoke else DIMENSIONS)
     rows, relative, redrawn = [], [], []
     for d in dimensions:
-        pairs = train_pairs(replace(study, {"data.patch_dim": d}))
-        dense, limit = (np.stack([p.overlaps[i] for p in pairs]) for i in (0, 1))  # [R, S, k, L, m]
-        errors = [np.stack([p.single_error[i] for p in pairs]) for i in (0, 1)]
+        at_d = replace(study, {"data.patch_dim": d})
+        pairs = common.cell(f"d = {d}", at_d, partial(stacked_pairs, at_d))
+        dense, limit = (pairs[f"overlaps_{n}"].values for n in ("dense", "limit"))  # [R, S, k, L, m]
+        errors = [pairs[f"errors_{n}"].values for n in ("dense", "limit")]
         winner_dense, winner_limit = (winners(o.clip(0).max(-1))[0] for o in (dense, limit))
         difference = np.sqrt(((dense - limit) ** 2).sum((2, 3, 4)) / (limit**2).sum((2, 3, 4)))
         relative.append(typical(difference))
         redrawn.append(typical(drawn_again(difference, d)))
         row: dict[str, Any] = {
             "patch_dim": d,
-            "start_logit_difference": common.rounded(max(p.start_difference for p in pairs), 2),
+            "start_logit_difference": common.rounded(pairs["start_difference"], 2),
         }
         for name, values, mean in (
             ("same_winner", (winner_dense == winner_limit).mean(-1), plain),
@@ -214,6 +233,16 @@ def measure(smoke: bool) -> dict[str, Any]:
         "rate_interval": common.percentiles(power_law(dimensions, np.stack(redrawn, -1))),
         "expected_rate": -0.5,
     }
+
+
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rate."""
+    return [
+        common.verdict(
+            "exponent of d in the difference of final overlaps", document["expected_rate"], document["rate"],
+            document["rate_interval"], bearable=0.5,
+        )
+    ]  # fmt: skip
 
 
 def draw(document: dict[str, Any]) -> Figure:

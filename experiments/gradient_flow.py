@@ -26,6 +26,11 @@ from multiview.config import Study, to_mapping
 from multiview.study import StudyResult, start_and_final_overlaps
 
 NAME = "gradient_flow"
+CLAIM = "The gradient flow needs five times fewer evaluations than descent, with the same winners and errors."
+SECONDS = 260
+REMARK = """Students miss it: 4.0 and 4.9 times fewer, and only 86 and 89 % of their (class, view) pairs are learned or
+not as by descent, though errors agree. Whether this is the tolerance or descent's own distance from the flow (steps
+times weight are 768 there) was not separated."""
 
 SIZE = {"replicates": 2, "seeds": 16}
 SMOKE = {
@@ -105,6 +110,12 @@ def learned_share(result: StudyResult) -> np.ndarray:
 def measure(smoke: bool) -> dict[str, Any]:
     """Gradient descent, the flow with its students, other tolerances, and descent with larger steps."""
     study = replace(load_preset("reference"), SMOKE if smoke else SIZE)
+    # One cell: every solver is compared, network by network, with the first.
+    return common.cell("all solvers", [to_mapping(study), smoke], lambda: all_solvers(study, smoke))
+
+
+def all_solvers(study: Study, smoke: bool) -> dict[str, Any]:
+    """One row for each solver."""
     descent, reference = examine(study, "gradient descent", None, not smoke)
     rows = [descent, examine(replace(study, FLOW), "gradient flow", reference, not smoke)[0]]
     for tolerance in TOLERANCES:
@@ -116,6 +127,24 @@ def measure(smoke: bool) -> dict[str, Any]:
     }
     rows.append(examine(replace(study, larger), f"gradient descent, step × {FEWER}", reference, False)[0])
     return {"study": to_mapping(study), "fewer": FEWER, "solvers": rows}
+
+
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Evaluations, winners and errors of the flow at its default tolerance; counts have no sampling interval."""
+    descent, flow, *_ = document["solvers"]
+    found = []
+    for name, row in flow["groups"].items():
+        fewer, same = row["times_fewer"], row["same_winner"]
+        kind, before = f"{name.replace('_', '-')} networks", descent["groups"][name]["evaluations"]
+        found += [
+            common.verdict(f"times fewer evaluations, {kind}", [document["fewer"], before], fewer, [fewer] * 2),
+            common.verdict(f"share of pairs with the same winner, {kind}", [0.99, 1.0], same, [same] * 2),
+            common.verdict(
+                f"test error in units of μ, {kind}", descent["groups"][name]["error_interval"], row["error"],
+                row["error_interval"],
+            ),
+        ]  # fmt: skip
+    return found
 
 
 def draw(document: dict[str, Any]) -> Figure:

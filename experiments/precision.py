@@ -18,6 +18,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from experiments import common
 from multiview import load_preset, predict, replace, run_study, streams
@@ -28,6 +29,8 @@ from multiview.config import Study, to_mapping
 from multiview.study import training_tasks
 
 NAME = "precision"
+CLAIM = "Single precision is enough: every verdict of the smoke study is the same in float32 and in float64."
+SECONDS = 100
 
 SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
 SMOKE = {
@@ -98,7 +101,10 @@ def measure(smoke: bool) -> dict[str, Any]:
     """Both comparisons."""
     study = replace(load_preset("smoke"), SMOKE if smoke else SIZE)
     predictions = predict(study, SMOKE_PREDICTION_STUDIES) if smoke else predict(study)
-    single, double = (claims_in(study, dtype, predictions) for dtype in ("float32", "float64"))
+    single, double = (
+        common.cell(dtype, study, lambda dtype=dtype: {"claims": claims_in(study, dtype, predictions)})["claims"]
+        for dtype in ("float32", "float64")
+    )
     rows = [
         {
             "id": a["id"],
@@ -117,8 +123,15 @@ def measure(smoke: bool) -> dict[str, Any]:
         "study": to_mapping(study),
         "claims": rows,
         "different_verdicts": [r["id"] for r in rows if not r["same_verdict"]],
-        "rounding_alone": rounding_alone(study),
+        "rounding_alone": common.cell("rounding alone", study, lambda: rounding_alone(study)),
     }
+
+
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The share of equal verdicts."""
+    same, of = sum(r["same_verdict"] for r in document["claims"]), len(document["claims"])
+    interval = binomtest(same, of).proportion_ci(method="exact")
+    return [common.verdict("share of verdicts that are the same in both precisions", 1.0, same / of, interval)]
 
 
 def draw(document: dict[str, Any]) -> Figure:

@@ -12,11 +12,13 @@ Run it with `python -m experiments.regime_grid`; it takes about three minutes on
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from experiments import common
 from multiview import regime, replace, run_study
@@ -27,6 +29,11 @@ from multiview.study import start_and_final_overlaps
 from multiview.theory import time_scales
 
 NAME = "regime_grid"
+CLAIM = "All conditions of `multiview regime` on single networks hold exactly where simulated networks show theorem 1."
+SECONDS = 270
+REMARK = """Not a clean test: the check was corrected twice after looking at settings of this grid (docs/experiments.md
+says how), so that none of them is held out for its last version. The ensemble's condition is wrong at μ = 0.3, where
+views that few networks know are too weak in the average; it sees only the views that none knows."""
 BAND = (0.35, 0.55)
 
 DENSE = {"data.representation": "dense", "data.num_train": 120}
@@ -127,7 +134,9 @@ def examine(name: str, changes: dict[str, Any], smoke: bool) -> dict[str, Any]:
 def measure(smoke: bool) -> dict[str, Any]:
     """All settings of the grid."""
     settings = [(n, c) for n, c in SETTINGS + HELD_OUT if not smoke or n in SMOKE]
-    return summary([examine(name, changes, smoke) for name, changes in settings])
+    return summary(
+        [common.cell(name, [changes, smoke], partial(examine, name, changes, smoke)) for name, changes in settings]
+    )
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,6 +156,21 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "missed": [r["setting"] for r in rows if r["check_says_theorem_1"] and not r["simulation_shows_theorem_1"]],
         "false_alarms": [r["setting"] for r in rows if r["simulation_shows_theorem_1"] and r["failing_conditions"]],
     }
+
+
+def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often check and simulation agree, on single networks and on ensembles."""
+    shown = sum(r["simulation_shows_theorem_1"] for r in document["settings"])
+    right = {
+        "settings in which the check of single networks is right": (document["agreements"], len(document["settings"])),
+        "settings that show theorem 1 in which the ensemble's condition is right": (
+            shown - len(document["ensemble_disagreements"]), shown,
+        ),
+    }  # fmt: skip
+    return [
+        common.verdict(f"share of {words}", 1.0, n / max(of, 1), binomtest(n, max(of, 1)).proportion_ci(method="exact"))
+        for words, (n, of) in right.items()
+    ]
 
 
 def draw(document: dict[str, Any]) -> Figure:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
-from multiview.commands import figures, lab, stores, sweeps
+from multiview.commands import experiments, figures, lab, stores, sweeps
 from multiview.commands.common import add_resource_flags, resources
 from multiview.commands.common import add_study_flags as _add_study_flags
 from multiview.commands.common import make_console as _console
@@ -350,6 +350,7 @@ def _parser() -> _Parser:
     lab.add_command(command)
     sweeps.add_commands(command)
     figures.add_commands(command)
+    experiments.add_commands(command)
     stores.add_commands(command)
     return parser
 
