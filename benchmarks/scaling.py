@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import machine, rows, timing
+from multiview import devices
 from multiview.plotting.verify import STYLE
 from multiview.store import write_file
 
@@ -90,16 +91,10 @@ def sweep(name: str, seconds: float, repeats: int, sizes: Sequence[int], limit: 
     return points
 
 
-def devices_used(trained: Any) -> int:
-    """Devices that hold a part of the trained networks."""
-    return len(trained.weights.sharding.device_set)
-
-
 def child(seeds: int) -> None:
-    """Runs in a process of its own with forced devices: prints the devices used and the milliseconds of a step."""
+    """Runs in a process of its own with forced devices: prints the devices dealt to and the milliseconds of a step."""
     problem = rows.Problem(patch_dim=32)
-    row = rows.multiview_row(rows.make_world(problem), seeds, "limit")
-    print(json.dumps({"used": devices_used(row.train(1)), **point(problem, "limit", seeds, 0.5, 3)}))
+    print(json.dumps({"used": len(devices.training_devices()), **point(problem, "limit", seeds, 0.5, 3)}))
 
 
 def over_devices(counts: Sequence[int] = DEVICES, seeds: int = SEEDS) -> list[dict[str, Any]]:

@@ -27,11 +27,20 @@ def seconds_of(row: Row, num_steps: int) -> float:
 
 
 def lengths_for(row: Row, target_seconds: float) -> Lengths:
-    """Warm up (this compiles), then choose lengths whose difference takes about the target."""
+    """Warm up (this compiles), then choose lengths whose difference takes about the target.
+
+    It also takes twice what both lengths share, at least: making the starts of 64 networks outweighs a few steps, and
+    so would its noise.
+    """
     row(1)
-    estimates = [(seconds_of(row, 3) - seconds_of(row, 1)) / 2 for _ in range(3)]
-    per_step = max(statistics.median(estimates), 1e-5)
-    return Lengths(1, 1 + min(10_000, max(3, math.ceil(target_seconds / per_step))))
+    shared = statistics.median(seconds_of(row, 1) for _ in range(3))
+    target, steps = max(target_seconds, 2 * shared), 2
+    while steps < 10_000:
+        took = seconds_of(row, 1 + steps) - shared
+        if took >= target / 2:
+            return Lengths(1, 1 + max(3, math.ceil(steps * target / took)))
+        steps *= 2
+    return Lengths(1, 1 + steps)
 
 
 def ms_per_step(row: Row, lengths: Lengths) -> float:

@@ -22,7 +22,7 @@ from multiview.analysis.memorisation import largest_noise_overlaps
 from multiview.config import ConfigError, DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.gradient_flow import flow, start_flow
 from multiview.losses import cross_entropy
-from multiview.network import Parameters, feature_overlaps, init, logits
+from multiview.network import Parameters, feature_overlaps, fresh_logits, init, logits
 from multiview.representations import DenseVectors
 from multiview.training import Task, TrainingState, advance, make_optimizer
 
@@ -290,21 +290,18 @@ def memory_plan(study: Study, task: Task) -> str:
 
 @jax.jit
 def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig, train: TrainConfig) -> Array:
-    def one(w: Array, key: Array) -> Array:
-        # Test patches have fresh noise directions: overlaps N(0, σ₀²), never trained. `init` draws just those.
-        fresh = init(key, task.patches, w.shape[0], w.shape[1], network, w.dtype)
-        return logits(Parameters(w, fresh.noise), task.patches, network)
-
     with jax.default_matmul_precision(train.matrix_precision):
-        return jax.vmap(one)(weights, keys)
+        return jax.vmap(lambda w, key: fresh_logits(key, w, task.patches, network))(weights, keys)
 
 
 def block_logits(study: Study, weights: np.ndarray | Array, keys: Array, task: Task) -> np.ndarray:
-    """Logits of all networks on one chunk of test samples [S, n, k], in blocks like training."""
+    """Logits of all networks on one chunk of test samples [S, n, k], in blocks of fixed size like training."""
+    # A block is answered in milliseconds; rows store nothing for each neuron, so that more networks fit.
+    size = block_size(study.train) * (1 if isinstance(task.patches[0], DenseVectors) else 4)
 
     def one_block(indices: np.ndarray, real: int, device: jax.Device) -> Array:
         here = partial(jax.device_put, device=device)
         return _test_logits(here(weights[indices]), here(keys[indices]), here(task), study.network, study.train)
 
     in_flight = devices.blocks_in_flight(0, "")
-    return np.asarray(devices.over_blocks(len(weights), block_size(study.train), in_flight, one_block))
+    return np.asarray(devices.over_blocks(len(weights), size, in_flight, one_block))

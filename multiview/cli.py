@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
-from multiview.commands import experiments, sweeps
+from multiview.commands import experiments, stores, sweeps
 from multiview.commands.common import add_resource_flags, resources
 from multiview.commands.common import add_study_flags as _add_study_flags
 from multiview.commands.common import make_console as _console
@@ -351,6 +351,7 @@ def _parser() -> _Parser:
     presets.add_argument("name", nargs="?")
     sweeps.add_commands(command)
     experiments.add_commands(command)
+    stores.add_commands(command)
     return parser
 
 

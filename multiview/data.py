@@ -12,7 +12,7 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +76,6 @@ def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = j
     return jnp.linalg.qr(gaussian)[0].T
 
 
-@partial(jax.jit, static_argnames=("config", "num_samples", "kind", "dtype", "equal_classes"))
 def sample_dataset(
     key: Key[Array, ""],
     config: DataConfig,
@@ -104,9 +103,65 @@ def sample_dataset(
     Returns:
         The dataset, with equal weights 1/N.
     """
-    k, views, n = config.num_classes, config.num_views, num_samples
-    split = config.patches_per_feature
-    slots = config.num_patches // split
+    shape = _Shape(
+        num_samples, config.num_classes, config.num_views, config.num_patches, config.patches_per_feature, equal_classes
+    )
+    single_view = {"mixture": config.single_view_fraction, "multi_view": 0.0, "single_view": 1.0}[kind]
+    return _sample(key, _strengths(config, single_view), features, shape, config.patch_split, jnp.dtype(dtype))
+
+
+class _Shape(NamedTuple):
+    """What a compiled generator is made for."""
+
+    num_samples: int
+    num_classes: int
+    num_views: int
+    num_patches: int
+    patches_per_feature: int
+    equal_classes: bool
+
+
+class _Strengths(NamedTuple):
+    """What it is told: the numbers of the distribution that change no shape, so that sweeps compile once."""
+
+    single_view: Array  # probability of a single-view sample
+    joins: Array  # probability s/k of a foreign feature
+    label: Array  # Σz of a view of the label, by view: low, width [2]
+    view_factors: Array  # [L]
+    weak_view: Array
+    foreign: Array  # Σz of a foreign feature: low, high, in multi-view and single-view samples [2, 2]
+    feature_noise: Array | None  # γ, None where it is 0
+    noise_norms: Array  # of a feature's patch and of the background [2]
+
+
+def _strengths(config: DataConfig, single_view: float) -> _Strengths:
+    number = partial(jnp.asarray, dtype=jnp.float32)
+    low, high = config.label_strength
+    in_single_view = [config.single_view_foreign_strength * ratio for ratio in config.single_view_foreign_ratio]
+    return _Strengths(
+        single_view=number(single_view),
+        joins=number(config.feature_sparsity / config.num_classes),
+        label=number([low, high - low]),
+        view_factors=number(config.view_strengths or (1.0,) * config.num_views),
+        weak_view=number(config.weak_view_strength),
+        foreign=number([config.foreign_strength, in_single_view]),
+        feature_noise=number(config.feature_noise) if config.feature_noise > 0 else None,
+        noise_norms=number([config.noise_norm, config.background_noise_norm]),
+    )
+
+
+@partial(jax.jit, static_argnames=("shape", "patch_split", "dtype"))
+def _sample(
+    key: Key[Array, ""],
+    strengths: _Strengths,
+    features: Float[Array, "f d"] | None,
+    shape: _Shape,
+    patch_split: str,
+    dtype: Any,
+) -> MultiViewDataset:
+    """`sample_dataset` itself."""
+    n, k, views, num_patches, split, equal_classes = shape
+    slots = num_patches // split
     keys = dict(
         zip(
             ("label", "kind", "view", "join", "overflow", "own", "foreign", "share", "place", "alpha", "noise"),
@@ -118,33 +173,26 @@ def sample_dataset(
     uniform = partial(jax.random.uniform, dtype=jnp.float32)
     whole = partial(jax.random.randint, dtype=jnp.int32)
     labels = jnp.arange(n, dtype=jnp.int32) % k if equal_classes else whole(keys["label"], (n,), 0, k)
-    single = {
-        "mixture": uniform(keys["kind"], (n,)) < config.single_view_fraction,
-        "multi_view": jnp.zeros(n, bool),
-        "single_view": jnp.ones(n, bool),
-    }[kind]
+    single = uniform(keys["kind"], (n,)) < strengths.single_view
     chosen = whole(keys["view"], (n,), 0, views)
     is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]
 
     # Which foreign features join; those beyond the free patches are dropped at random.
-    joins = (uniform(keys["join"], (n, k, views)) < config.feature_sparsity / k) & ~is_label
+    joins = (uniform(keys["join"], (n, k, views)) < strengths.joins) & ~is_label
     order = jnp.where(joins, uniform(keys["overflow"], joins.shape), 2.0).reshape(n, -1)
     rank = jnp.argsort(jnp.argsort(order, axis=1), axis=1).reshape(joins.shape)
     kept = joins & (rank < slots - views)
     dropped = (joins & ~kept).sum((1, 2))
 
     # Total strength Σ_p z_p of each feature.
-    def between(name: str, low: Any, high: Any) -> Array:
-        return low + (high - low) * uniform(keys[name], (n, k, views))
-
-    factors = jnp.asarray(config.view_strengths or (1.0,) * views, jnp.float32)
-    own = between("own", *config.label_strength) * factors
+    low, width = strengths.label
+    own = (low + width * uniform(keys["own"], (n, k, views))) * strengths.view_factors
     missing = single[:, None, None] & (jnp.arange(views, dtype=jnp.int32) != chosen[:, None, None])
-    own = own * jnp.where(missing, config.weak_view_strength, 1.0)
-    gamma_low, gamma_high = (config.single_view_foreign_strength * r for r in config.single_view_foreign_ratio)
-    low = jnp.where(single, gamma_low, config.foreign_strength[0])[:, None, None]
-    high = jnp.where(single, gamma_high, config.foreign_strength[1])[:, None, None]
-    strength = jnp.where(is_label, own, jnp.where(kept, between("foreign", low, high), 0.0)).reshape(n, -1)
+    own = own * jnp.where(missing, strengths.weak_view, 1.0)
+    in_multi_view, in_single_view = strengths.foreign
+    low, high = (jnp.where(single, in_single_view[i], in_multi_view[i])[:, None, None] for i in (0, 1))
+    foreign = low + (high - low) * uniform(keys["foreign"], (n, k, views))
+    strength = jnp.where(is_label, own, jnp.where(kept, foreign, 0.0)).reshape(n, -1)
     present = (is_label | kept).reshape(n, -1)
 
     # Features to slots of C_p patches, slots to random positions.
@@ -152,23 +200,25 @@ def sample_dataset(
     if feature.shape[1] < slots:
         feature = jnp.pad(feature, ((0, 0), (0, slots - feature.shape[1])))
     filled = jnp.arange(slots) < present.sum(1)[:, None]
-    if config.patch_split == "random":
+    if patch_split == "random":
         shares = jax.random.dirichlet(keys["share"], jnp.ones(split, jnp.float32), (n, slots), jnp.float32)
     else:
         shares = jnp.full((n, slots, split), 1.0 / split, jnp.float32)
     coefficients = jnp.where(filled, jnp.take_along_axis(strength, feature, 1), 0.0)[..., None] * shares
     index = jnp.where(filled, feature, -1)[..., None] * jnp.ones(split, int)
-    background = config.num_patches - slots * split
+    background = num_patches - slots * split
     coefficients = jnp.pad(coefficients.reshape(n, -1), ((0, 0), (0, background)))
     index = jnp.pad(index.reshape(n, -1), ((0, 0), (0, background)), constant_values=-1)
     place = jnp.argsort(uniform(keys["place"], index.shape), axis=1)
     coefficients = jnp.take_along_axis(coefficients, place, 1).astype(dtype)
     index = jnp.take_along_axis(index, place, 1).astype(jnp.int32)
 
-    norms = jnp.where(index >= 0, config.noise_norm, config.background_noise_norm).astype(dtype)
+    of_feature, of_background = strengths.noise_norms
+    norms = jnp.where(index >= 0, of_feature, of_background).astype(dtype)
     alpha = None
-    if config.feature_noise > 0:
-        alpha = config.feature_noise * uniform(keys["alpha"], (*index.shape, config.num_features)).astype(dtype)
+    if strengths.feature_noise is not None:
+        alpha = uniform(keys["alpha"], (*index.shape, k * views)).astype(dtype)
+        alpha = strengths.feature_noise.astype(dtype) * alpha
     patches = None
     if features is not None:
         vectors = jnp.concatenate([features, jnp.zeros_like(features[:1])])[index]  # index −1 is the zero row
@@ -176,7 +226,7 @@ def sample_dataset(
         if alpha is not None:
             patches = patches + alpha @ features
         gaussian = jax.random.normal(keys["noise"], patches.shape, jnp.float32).astype(dtype)
-        patches = patches + (norms / np.sqrt(config.patch_dim))[..., None] * gaussian
+        patches = patches + (norms / np.sqrt(features.shape[1]))[..., None] * gaussian
     return MultiViewDataset(
         labels=labels,
         is_single_view=single,

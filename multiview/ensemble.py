@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -32,3 +32,19 @@ ENSEMBLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ensemble": average_logits,
     "ensemble_probabilities": average_probabilities,
 }
+
+
+def by_group(outputs: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Outputs of groups of networks that were asked together, and of the ensembles of the group "single".
+
+    Args:
+        outputs: logits [S, N, k] of all networks, group after group.
+        sizes: how many networks each group has.
+
+    Returns:
+        Logits of each group [S, N, k]; an ensemble is a group of one.
+    """
+    parts = np.split(outputs, np.cumsum(list(sizes.values()))[:-1])
+    groups = dict(zip(sizes, parts, strict=True))
+    ensembles = {n: combine(groups["single"])[None] for n, combine in ENSEMBLES.items()} if "single" in groups else {}
+    return groups | ensembles

@@ -16,7 +16,7 @@ from multiview.analysis.errors import ErrorCounts
 from multiview.batching import block_logits
 from multiview.config import Study
 from multiview.data import Kind, held_out_set
-from multiview.ensemble import ENSEMBLES
+from multiview.ensemble import ENSEMBLES, by_group
 from multiview.representations import represent
 from multiview.training import Task
 
@@ -53,37 +53,34 @@ def evaluate(
         By name, the numbers of wrong multi-view and single-view samples [S]; and the dark knowledge of the
         ensemble (share of pairs ordered right, from its logits on multi-view samples).
     """
-    sizes: dict[Kind, int] = {
+    samples: dict[Kind, int] = {
         "multi_view": study.data.num_test_multi_view,
         "single_view": study.data.num_test_single_view,
     }
+    sizes = {name: len(weights) for name, weights in groups.items()}
+    everyone = np.concatenate(list(groups.values()))
+    indices = np.concatenate([np.arange(size) for size in sizes.values()])
     names = [*groups, *(ENSEMBLES if "single" in groups else ())]
     wrong: dict[str, list[Any]] = {name: [0, 0] for name in names}
     dark = []
-    for index, kind in enumerate(sizes):
-        for chunk, task in enumerate(held_out_chunks(study, replicate, kind, sizes[kind], features)):
+    for index, kind in enumerate(samples):
+        for chunk, task in enumerate(held_out_chunks(study, replicate, kind, samples[kind], features)):
             labels = np.asarray(task.data.labels)
-            for name, weights in groups.items():
-                keys = _noise_keys(
-                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(weights)
-                )
-                outputs = block_logits(study, weights, keys, task)
-                wrong[name][index] = wrong[name][index] + (outputs.argmax(-1) != labels).sum(-1)
-                if name == "single":
-                    for ensemble, combine in ENSEMBLES.items():
-                        together = combine(outputs)
-                        wrong[ensemble][index] = wrong[ensemble][index] + (together.argmax(-1) != labels).sum()[None]
-                        if ensemble == "ensemble" and kind == "multi_view" and chunk < 4:
-                            present = classes_present(task.data, study.data.num_classes, study.data.num_views)
-                            dark.append(ordered_share(together, present, labels))
+            keys = _noise_keys(streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), indices)
+            outputs = by_group(block_logits(study, everyone, keys, task), sizes)
+            for name, answers in outputs.items():
+                wrong[name][index] = wrong[name][index] + (answers.argmax(-1) != labels).sum(-1)
+            if "ensemble" in outputs and kind == "multi_view" and chunk < 4:
+                present = classes_present(task.data, study.data.num_classes, study.data.num_views)
+                dark.append(ordered_share(outputs["ensemble"][0], present, labels))
     return {n: (w[0], w[1]) for n, w in wrong.items()}, float(np.nanmean(dark)) if np.isfinite(dark).any() else float(
         "nan"
     )
 
 
-def _noise_keys(base: Array, count: int) -> Array:
-    """One noise key for each network, from its index, so that adding networks changes nothing."""
-    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(count))
+def _noise_keys(base: Array, indices: np.ndarray) -> Array:
+    """One noise key for each network, from its index in its group, so that adding networks changes nothing."""
+    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.asarray(indices))
 
 
 def error_counts(per_replicate: list[tuple[np.ndarray, np.ndarray]], study: Study) -> ErrorCounts:

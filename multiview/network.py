@@ -123,6 +123,40 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
     return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
 
 
+def fresh_logits(
+    key: Key[Array, ""], weights: Float[Array, "d k m"], patches: Patches, network: NetworkConfig
+) -> Float[Array, "n k"]:
+    """Logits of samples that were never trained on, in the limit with fresh noise overlaps N(0, σ₀²).
+
+    They are drawn neuron by neuron where they are used and never stored, which is also faster than memory.
+
+    Args:
+        key: the network's own typed key for this noise.
+        weights: of the network.
+        patches: of the samples.
+        network: gives q, ϱ, m and σ₀.
+
+    Returns:
+        F, shape [N, k].
+    """
+    features, k, _ = weights.shape
+    threshold = jnp.asarray(network.relu_threshold, weights.dtype)
+    outputs = []
+    for part, part_key in zip(patches, jax.random.split(key, len(patches)), strict=True):
+        if isinstance(part, NoisyRows):
+            shape = (k, *part.noise_norm.shape)
+
+            def noise_of(neuron: Any, key: Array = part_key, shape: tuple[int, ...] = shape) -> Array:
+                drawn = jax.random.normal(jax.random.fold_in(key, neuron), shape, jnp.float32)
+                return network.init_std * drawn.astype(weights.dtype)
+
+            outputs.append(_noisy_sum(network.relu_power, threshold, weights, noise_of, part))
+        else:
+            noise = init(part_key, (part,), features, k, network, weights.dtype).noise
+            outputs.append(logits(Parameters(weights, noise), (part,), network))
+    return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
+
+
 # --- Rows with noise: every neuron sees every patch differently. ---
 
 
@@ -176,15 +210,21 @@ def _row_sums(
     return _in_order(total)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _noisy_logits(power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows) -> Array:
+def _noisy_sum(
+    power: float, threshold: Array, weights: Array, noise_of: Callable[[Any], Array], rows: NoisyRows
+) -> Array:
     overlaps = _overlaps_of_rows(weights, rows.feature)
 
     def of_neuron(r: Any) -> Array:
-        pre = overlaps[r][:, None] * rows.coefficient + rows.noise_norm * noise[r]
+        pre = overlaps[r][:, None] * rows.coefficient + rows.noise_norm * noise_of(r)
         return smoothed_relu(pre, power, threshold)
 
     return _sum_over_patches(_sum_over_neurons(len(overlaps), of_neuron), rows.slot)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _noisy_logits(power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows) -> Array:
+    return _noisy_sum(power, threshold, weights, lambda r: noise[r], rows)
 
 
 def _noisy_forward(

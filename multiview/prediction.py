@@ -21,7 +21,7 @@ from multiview.analysis.errors import combine
 from multiview.analysis.features import learned_views
 from multiview.config import NetworkConfig, Study
 from multiview.data import Kind, MultiViewDataset, held_out_set
-from multiview.ensemble import ENSEMBLES
+from multiview.ensemble import by_group
 from multiview.network import smoothed_relu
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
@@ -75,8 +75,12 @@ def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig
     values = smoothed_relu(
         data.coefficients * of_feature[:, data.patch_feature], network.relu_power, network.relu_threshold
     )
-    classes = jax.nn.one_hot(data.patch_feature // views, k, dtype=values.dtype)  # −1 // L is no class
-    return jnp.einsum("snp,npk->snk", values, classes)
+    # Sum over the patches of each class: one segment for each class of each sample, and one for the background.
+    samples = data.num_samples
+    of_class = jnp.where(data.patch_feature < 0, k, data.patch_feature // views)
+    segment = (of_class + (k + 1) * jnp.arange(samples)[:, None]).reshape(-1)
+    sums = jax.ops.segment_sum(values.reshape(seeds, -1).T, segment, (k + 1) * samples)
+    return sums.reshape(samples, k + 1, seeds)[:, :k].transpose(2, 0, 1)
 
 
 def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Prediction]:
@@ -124,13 +128,12 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
             taught = np.where((student[0] > 0) & teacher, np.maximum(student[1], from_network), student[1])
             groups[self_distilled_name(generation)] = taught
             teacher = learned_views(taught)
+        everyone = jnp.asarray(np.concatenate(list(groups.values())), jnp.float32)
+        sizes = {n: len(group) for n, group in groups.items()}
         errors: dict[str, list[float]] = {}
         for kind, samples in zip(KINDS, test_sets[index % NUM_TEST_SETS], strict=True):
             labels = np.asarray(samples.labels)
-            outputs = {
-                n: np.asarray(ideal_logits(jnp.asarray(o, jnp.float32), samples, network)) for n, o in groups.items()
-            }
-            outputs |= {n: combine_logits(outputs["single"])[None] for n, combine_logits in ENSEMBLES.items()}
+            outputs = by_group(np.asarray(ideal_logits(everyone, samples, network)), sizes)
             for name, values_of in outputs.items():
                 errors.setdefault(name, []).append(float((values_of.argmax(-1) != labels).mean()))
             if kind == "multi_view":

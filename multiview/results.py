@@ -18,8 +18,8 @@ from multiview.analysis.lottery import lottery
 from multiview.claims import Claim
 from multiview.config import to_mapping
 from multiview.prediction import self_distilled_name
-from multiview.store import Variable
 from multiview.study import Group, StudyResult
+from multiview.sweep_store import Variable
 
 _UNITS = {
     "train_error": "share of weight",

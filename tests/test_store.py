@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import xarray as xr
 from multiview import streams
 from multiview.batching import block_logits, start_keys
 from multiview.claims import check_claims
+from multiview.cli import main
 from multiview.config import ConfigError, from_mapping, to_mapping
 from multiview.evaluation import held_out_chunks
+from multiview.export import export_network
 from multiview.prediction import Prediction
 from multiview.results import to_datatree
-from multiview.store import export_network, new_path, open_results, writable_folder, write_file, write_store
+from multiview.store import damaged_variables, new_path, open_results, writable_folder, write_file, write_store
 
 PREDICTIONS = {
     name: Prediction(0.5, 0.0, 1.0)
@@ -158,3 +161,19 @@ def test_what_is_no_store_is_refused(tmp_path, what):
         xr.DataTree.from_dict({"/": xr.Dataset({"a": ("x", [1, 2])})}).to_zarr(path, consolidated=False)
     with pytest.raises(ConfigError, match="store = "):
         open_results(path)
+
+
+def test_check_names_a_deleted_chunk_and_a_changed_byte(store, tmp_path, capsys):
+    copy = tmp_path / "run.zarr"
+    shutil.copytree(store, copy)
+    assert damaged_variables(copy) == {}
+    assert main(["check", str(copy)]) == 0
+    next(p for p in (copy / "single" / "finite" / "c").rglob("*") if p.is_file()).unlink()
+    chunk = next(p for p in (copy / "single" / "weights" / "c").rglob("*") if p.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(bytes(content))
+    assert damaged_variables(copy) == {"single/finite": "1 of 1 chunks missing", "single/weights": "damaged"}
+    capsys.readouterr()
+    assert main(["check", str(copy)]) == 1
+    assert "single/weights: damaged" in capsys.readouterr().out

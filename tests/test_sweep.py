@@ -20,13 +20,13 @@ import multiview
 import multiview.sweep
 from multiview.analysis.errors import error_interval, hierarchical_bootstrap
 from multiview.cli import main
-from multiview.commands.sweeps import preset_toml
+from multiview.commands.stores import preset_toml
 from multiview.config import ConfigError, Study, all_fields, from_mapping, load_preset, load_toml, preset_names, replace
-from multiview.store import DONE, FAILED, SweepStore
 from multiview.study import run_study, training_tasks
 from multiview.sweep import group_key, make_design, make_plan
 from multiview.sweep.design import labels, parse_values
 from multiview.sweep.plan import ROW_MULTIPLE
+from multiview.sweep_store import DONE, FAILED, SweepStore
 from multiview.tables import summarise
 
 EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300

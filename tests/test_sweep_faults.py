@@ -18,8 +18,8 @@ from sweeping import BLOCKS, OVER, Server, contents, events, kill, small, wait_f
 
 import multiview.sweep
 from multiview.config import ConfigError
-from multiview.store import SweepStore
 from multiview.sweep.lock import release_lock, take_lock
+from multiview.sweep_store import SweepStore
 
 pytestmark = pytest.mark.slow
 LONG = bool(os.environ.get("MULTIVIEW_LONG_TESTS"))

@@ -127,9 +127,8 @@ def _slots(study: Study, samples: float) -> float:
 
 
 def activations(study: Study, students: bool) -> float:
-    """Predicted pre-activations of one replicate, with dense products counted by their multiplications."""
-    data, network = study.data, study.network
-    neurons = data.num_classes * network.neurons_per_class
+    """Predicted activations of one replicate, with dense products counted by their multiplications."""
+    data = study.data
     steps = study.seeds * study.train.num_steps
     tested = study.seeds
     if students:
@@ -137,10 +136,23 @@ def activations(study: Study, students: bool) -> float:
         own = study.distill.num_steps + study.self_distill.num_steps * study.self_distill.generations
         steps += study.students * (onset + own)
         tested += study.students * (1 + study.self_distill.generations)
-    tests = tested * (data.num_test_multi_view + data.num_test_single_view)
-    each = max(1.0, data.patch_dim / 8) if data.representation == "dense" else 1.0
-    passed = steps * _slots(study, data.num_train) + TEST_SHARE * _slots(study, tests)
-    return neurons * each * passed
+    each, noisy = _each_patch(study)
+    if data.representation != "limit_single_view_noise":
+        trained, test = data.num_train * noisy, (data.num_test_multi_view + data.num_test_single_view) * noisy
+    else:
+        trained = (data.num_train - data.num_single_view_train) * each + data.num_single_view_train * noisy
+        test = data.num_test_multi_view * each + data.num_test_single_view * noisy
+    return _slots(study, steps * trained + TEST_SHARE * tested * test)
+
+
+def _each_patch(study: Study) -> tuple[float, float]:
+    """Activations of one patch, without noise and with it: without noise, features of other classes are summed in
+    closed form (`network`), and only its own class's neurons are evaluated."""
+    data, m = study.data, study.network.neurons_per_class
+    if data.representation == "dense":
+        return (data.num_classes * m * max(1.0, data.patch_dim / 8),) * 2
+    quiet = m + 2.0 * data.num_classes
+    return quiet, quiet if data.noise_norm == 0 else float(data.num_classes * m)
 
 
 def memory(study: Study) -> float:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multiview.config import ConfigError, Study, all_fields, get, load_preset, to_mapping
-from multiview.store import DONE, FAILED, MISSING, SweepStore, is_sweep, writable_folder
+from multiview.store import is_sweep, writable_folder
 from multiview.sweep.block import as_text
 from multiview.sweep.design import as_word, labels, make_design
 from multiview.sweep.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
 from multiview.sweep.lock import release_lock, take_lock
 from multiview.sweep.plan import Plan, make_plan
+from multiview.sweep_store import DONE, FAILED, MISSING, SweepStore
 
 Report = Callable[[dict[str, Any]], None]  # one event; the same that go into the event log
 
