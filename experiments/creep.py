@@ -1,9 +1,9 @@
 """How many classes end with both views, against the threshold ϱ of the activation?
 
 The loser is not left alone when the winner is learned: while labels make the winner grow to W, neuron by neuron
-dΛ'/dΛ = (S'/S)(Λ'/ϱ)^(q-1), so a small ϱ, beside which W is large, lets the loser creep up (docs/theory.md, section 6).
-`theory.ideal_overlaps` adds the pushes of late classes, of single-view samples and of finite steps; it is evaluated at each
-network's own start and training set, and nothing is fitted.
+dΛ'/dΛ = (S'/S)(Λ'/ϱ)^(q-1), so a small ϱ, beside which W is large, lets the loser creep up (docs/theory.md, section
+6). `theory.ideal_overlaps` adds the pushes of late classes, of single-view samples and of finite steps; it is
+evaluated at each network's own start and training set, and nothing is fitted.
 
 Run it with `python -m experiments.creep`.
 """
@@ -24,10 +24,11 @@ from multiview.config import Study
 from multiview.theory import ideal_overlaps, time_scales
 
 NAME = "creep"
-CLAIM = "The smaller ϱ, the more losers creep up and end as a second view of their class; the closed form says how many."
+CLAIM = "The smaller ϱ, the more losers creep up to a second view of their class; the closed form says how many."
 SECONDS = 40
-REMARK = """The closed form has the right sign and both ends, and is too low by up to 0.15 in between. It follows one neuron
-of the winner and one of the loser; that several neurons may share either was not separated from its other simplifications."""
+REMARK = """The closed form has the right sign and both ends, and is too low by up to 0.15 in between. It follows one
+neuron of the winner and one of the loser; that several neurons may share either was not separated from its other
+simplifications."""
 
 THRESHOLDS = (0.25, 0.4, 0.6, 0.8, 1.0, 1.4)
 SETTING = common.SMALL | {"replicates": 3, "network.init_std": 0.003, "data.noise_norm": 1.0}
@@ -65,7 +66,7 @@ def measure(smoke: bool) -> dict[str, Any]:
     value, interval = networks.with_interval(shares, exponent)
     law = networks.slope(x, np.log(np.maximum([r["law"] for r in rows], 1e-3)))
     return {"rows": rows, "time": TIME, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
-            "law_exponent": common.rounded(law)}  # fmt: skip
+            "law_exponent": common.rounded(law)}
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             )
             for r in document["rows"]
         ),
-    ]  # fmt: skip
+    ]
 
 
 def draw(document: dict[str, Any]) -> Figure:

@@ -1,7 +1,7 @@
 """How does the time to learn a view depend on the size of the start?
 
-Tensor power iteration (docs/theory.md, section 5) says when a class's winner, from its own start Λ(0), reaches ϱ:
-t* = (Λ(0)^-(q-2) − ϱ^-(q-2)) / (a (q-2)). With Λ(0) proportional to σ₀ the time goes as σ₀^-(q-2). Every class of every
+Tensor power iteration (docs/theory.md, section 5) says when a class's winner, from its own start Λ(0), reaches ϱ: t*
+= (Λ(0)^-(q-2) − ϱ^-(q-2)) / (a (q-2)). With Λ(0) proportional to σ₀ the time goes as σ₀^-(q-2). Every class of every
 network is compared with the closed form at its own start and its own strength in the training set.
 
 Run it with `python -m experiments.learning_time`.
@@ -24,10 +24,11 @@ from multiview.theory import growth_rate, step_size_lag, tensor_power_time, time
 NAME = "learning_time"
 CLAIM = "The time to learn a view goes as σ₀^-(q-2), and each class learns when tensor power iteration says."
 SECONDS = 60
-REMARK = """The limit of small starts and the flow are both missed by a little, for a reason that is known: descent lags behind
-the flow, and relatively more where learning is quick. With `theory.step_size_lag` added the trend is gone: from the smallest
-to the largest start classes then take 1.01 of the closed form at q = 3 and 0.965 at q = 4. What these last per cent are was
-not separated; the closed form leaves out that traces in samples of classes learned earlier change the gradient."""
+REMARK = """The limit of small starts and the flow are both missed by a little, for a reason that is known: descent
+lags behind the flow, and relatively more where learning is quick. With `theory.step_size_lag` added the trend is
+gone: from the smallest to the largest start classes then take 1.01 of the closed form at q = 3 and 0.965 at q = 4.
+What these last per cent are was not separated; the closed form leaves out that traces in samples of classes learned
+earlier change the gradient."""
 
 STARTS = {3.0: (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016), 4.0: (0.015, 0.02, 0.03, 0.045, 0.06)}
 SETTING = common.SMALL | {"seeds": 8, "replicates": 2, "train.learning_rate": 8.0}
@@ -89,7 +90,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         fits.append({
             "power": power, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
             "law": common.rounded(law), "law_with_steps": common.rounded(with_steps), "asymptote": -(power - 2),
-        })  # fmt: skip
+        })
         rows += [{n: v for n, v in r.items() if not n.endswith("by_class")} for r in of_power]
     return {"rows": rows, "fits": fits}
 
@@ -127,9 +128,9 @@ def draw(document: dict[str, Any]) -> Figure:
             value = np.array([r[name] for r in rows])
             ends = np.array([r[f"{name}_interval"] for r in rows]).T
             ax.errorbar(starts, value, np.clip([value - ends[0], ends[1] - value], 0, None), fmt="os"[color], capsize=3,
-                        color=f"C{color}", label=f"q = {f['power']:g}, simulated, 95 %")  # fmt: skip
+                        color=f"C{color}", label=f"q = {f['power']:g}, simulated, 95 %")
         left.plot(starts, [r["law"] for r in rows], "--", color=f"C{color}",
-                  label=f"closed form; fit {f['exponent']:.2f} ({low:.2f} to {high:.2f})")  # fmt: skip
+                  label=f"closed form; fit {f['exponent']:.2f} ({low:.2f} to {high:.2f})")
         right.plot(starts, [r["ratio_with_steps"] for r in rows], ":", color=f"C{color}", label=f"q = {f['power']:g}, with the lag of steps")
     right.axhline(1, color="0.3", linestyle="--", linewidth=1)
     left.set(

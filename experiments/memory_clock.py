@@ -1,9 +1,9 @@
 """How long does it take to memorise a sample whose view was not learned, against the norm of its noise?
 
 Docs/theory.md, section 6: the weak-view patch of a single-view sample, lifted by the winner, lets the noise of that
-patch grow; `theory.memory_time` solves (L − 1) ν²/n ∫ act'(ρ z W(t)) dt = log k, so the clock goes as 1/ν², up to the slow
-growth of the winner W. Here each training sample of a losing view is timed by itself, from when its class was learned until
-it is classified right for good.
+patch grow; `theory.memory_time` solves (L − 1) ν²/n ∫ act'(ρ z W(t)) dt = log k, so the clock goes as 1/ν², up to the
+slow growth of the winner W. Here each training sample of a losing view is timed by itself, from when its class was
+learned until it is classified right for good.
 
 Run it with `python -m experiments.memory_clock`.
 """
@@ -34,10 +34,10 @@ NAME = "memory_clock"
 CLAIM = "A single-view sample of a lost view is memorised after a time that goes as 1/ν², as the closed form says."
 SECONDS = 60
 REMARK = """`theory.memory_time` is too long by a factor of 1.8 at ν = 0.4 and 2.9 at ν = 2. The reason is found: it
-takes the slope at the pre-activation that the winner gives, but what is memorised adds to that pre-activation and so raises its
-own slope. With this feedback (dotted; derived after a look at the first two curves, and with nothing fitted) the times agree to
-3 % up to ν = 0.75; beyond, simulated samples are still faster, by up to 18 %, probably as a sample needs less than log k where its
-strongest rival is weak. The plain exponent −2 is nearer than either."""
+takes the slope at the pre-activation that the winner gives, but what is memorised adds to that pre-activation and so
+raises its own slope. With this feedback (dotted; derived after a look at the first two curves, and with nothing
+fitted) the times agree to 3 % up to ν = 0.75; beyond, simulated samples are still faster, by up to 18 %, probably as
+a sample needs less than log k where its strongest rival is weak. The plain exponent −2 is nearer than either."""
 
 NORMS = (0.4, 0.55, 0.75, 1.0, 1.4, 2.0)
 SETTING = common.SMALL | {"data.num_single_view_train": 24, "data.num_train": 84}
@@ -65,7 +65,7 @@ def train(study: Study, record_at: np.ndarray) -> dict[str, Any]:
     dims = {
         "right": (*networks.NETWORK, "time", "sample"), "overlap": (*networks.NETWORK, "time", "class", "view"),
         **dict.fromkeys(("labels", "chosen_view", "is_single_view"), ("replicate", "sample")),
-    }  # fmt: skip
+    }
     return {n: xr.DataArray(np.stack([f[n] for f in found]), dims=d) for n, d in dims.items()} | {"steps": record_at}
 
 
@@ -118,7 +118,7 @@ def examine(norm: float, smoke: bool) -> dict[str, Any]:
         "law_with_feedback": common.rounded(time_with_feedback(study)),
         "middle_half": common.rounded(np.nanquantile(times, [0.25, 0.75])),
         "times": np.where(np.isnan(times), -1, np.round(times)).astype(int).tolist(),
-    }  # fmt: skip
+    }
 
 
 def exponent(times: np.ndarray, norms: np.ndarray) -> float:
@@ -136,7 +136,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         networks.slope(np.log(norms), np.log([r[n] for r in rows])) for n in ("law", "law_with_feedback")
     )
     return {"rows": rows, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
-            "law_exponent": common.rounded(law), "feedback_exponent": common.rounded(feedback)}  # fmt: skip
+            "law_exponent": common.rounded(law), "feedback_exponent": common.rounded(feedback)}
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -161,11 +161,11 @@ def draw(document: dict[str, Any]) -> Figure:
     norms = np.array([r["norm"] for r in rows])
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
     ax.fill_between(norms, *np.array([r["middle_half"] for r in rows]).T, color="C0", alpha=0.15, linewidth=0,
-                    label="middle half of the samples")  # fmt: skip
+                    label="middle half of the samples")
     common.against(ax, norms, rows, "time", label="simulated, median, 95 %")
     ax.plot(norms, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form, nothing fitted")
     ax.plot(norms, [r["law_with_feedback"] for r in rows], "^:", color="C2", markersize=4,
-            label="noise raising its own slope, derived afterwards")  # fmt: skip
+            label="noise raising its own slope, derived afterwards")
     low, high = document["exponent_interval"]
     ax.set(yscale="log", xlabel="norm ν of the noise", ylabel="time from learning the class, η·steps")
     ax.set_title(f"Memorisation: exponent {document['exponent']:.2f} ({low:.2f} to {high:.2f})")

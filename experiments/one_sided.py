@@ -1,10 +1,10 @@
 """When does the one-sided push of the paper teach a view?
 
-The truncated push on class j acts on every patch of a sample. A trace of view (j, ℓ) is pushed in the samples of all k − 1
-other classes, by z_foreign^q, and the label's own view in one class's, by z_label^q: so the wanted overlap should outrun
-the foreign one where (k − 1) E[z_foreign^q] > E[z_label^q] (docs/theory.md, section 7). Here the strength of traces is
-varied across that line, in self-distillation: which views that the teacher knows and the student lost are learned, and how
-large do foreign overlaps get?
+The truncated push on class j acts on every patch of a sample. A trace of view (j, ℓ) is pushed in the samples of all
+k − 1 other classes, by z_foreign^q, and the label's own view in one class's, by z_label^q: so the wanted overlap
+should outrun the foreign one where (k − 1) E[z_foreign^q] > E[z_label^q] (docs/theory.md, section 7). Here the
+strength of traces is varied across that line, in self-distillation: which views that the teacher knows and the
+student lost are learned, and how large do foreign overlaps get?
 
 Run it with `python -m experiments.one_sided`.
 """
@@ -33,10 +33,11 @@ from multiview.theory import foreign_moment, label_moment
 NAME = "one_sided"
 CLAIM = "The one-sided push teaches a view and spares foreign overlaps where (k − 1) z_foreign^q exceeds z_label^q."
 SECONDS = 90
-REMARK = """The line is not what decides here. Foreign overlaps stop where a trace reaches the cap of the truncated logits, at
-(cap + (1 − 1/q) ϱ)/z_foreign, on either side of the line: they do not run away, because the cap is low (1.2), as in the
-presets. The same cap stops the taught view, and with stronger traces it stops lower: below half of the winner it does not count as
-learned, which is why the share falls with the strength of the traces. The closed form speaks about growth without a cap."""
+REMARK = """The line is not what decides here. Foreign overlaps stop where a trace reaches the cap of the truncated
+logits, at (cap + (1 − 1/q) ϱ)/z_foreign, on either side of the line: they do not run away, because the cap is low
+(1.2), as in the presets. The same cap stops the taught view, and with stronger traces it stops lower: below half of
+the winner it does not count as learned, which is why the share falls with the strength of the traces. The closed form
+speaks about growth without a cap."""
 
 TRACES = (0.25, 0.35, 0.42, 0.48, 0.54, 0.6)
 # The preset `smoke` with fewer classes: the line lies at traces of 0.54 then, and both sides can be reached.
@@ -45,12 +46,12 @@ SETTING = {
     "data.feature_sparsity": 3.0, "data.num_train": 96, "data.num_single_view_train": 16,
     "data.single_view_fraction": 0.05, "train.learning_rate": 9.6, "train.num_steps": 800, "train.num_records": 2,
     "self_distill.onset_step": 700, "self_distill.num_steps": 800,
-}  # fmt: skip
+}
 SMOKE = networks.TINY | {"train.num_steps": 300, "self_distill.onset_step": 200, "self_distill.num_steps": 100}
 
 
 def run(study: Study) -> dict[str, Any]:
-    """Overlaps of teachers, and of students before and after, [R, S, k, L]; foreign overlaps [R, S]; training errors."""
+    """Overlaps of teachers, and of students before and after [R, S, k, L]; their foreign overlaps [R, S]."""
     rows = []
     for replicate, task in enumerate(training_tasks(study)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
@@ -65,7 +66,7 @@ def run(study: Study) -> dict[str, Any]:
             "after": students.records["largest_overlap"][:, -1],
             "foreign": students.records["largest_foreign_overlap"][:, -1],
             "train_wrong": students.records["train_wrong"][:, -1],
-        })  # fmt: skip
+        })
     stacked = {n: np.stack([r[n] for r in rows]) for n in rows[0]}
     return {n: xr.DataArray(a, dims=("replicate", "student", "class", "view")[: a.ndim]) for n, a in stacked.items()}
 
@@ -83,17 +84,17 @@ def examine(trace: float, smoke: bool) -> dict[str, Any]:
     power = study.network.relu_power
     ratio = (study.data.num_classes - 1) * foreign_moment(study.data, power) / label_moment(study.data, power)
     row: dict[str, Any] = {"trace": trace, "ratio": common.rounded(ratio), "lost_pairs": int(lost.sum()),
-                           "train_error_0": float((found["train_wrong"].values == 0).mean())}  # fmt: skip
+                           "train_error_0": float((found["train_wrong"].values == 0).mean())}
     for name, values, mean in (
         ("taught", taught, np.nanmean), ("reached", reached, np.nanmean), ("foreign", foreign, np.median), ("outruns", outruns, np.nanmedian),
         ("missed", 1 - learned_views(after).mean((-2, -1)), np.mean),
-    ):  # fmt: skip
+    ):
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, mean))
     return row | {"by_student": common.rounded(np.nan_to_num(outruns, nan=0.0))}
 
 
 def crossing(outruns: np.ndarray, ratios: np.ndarray) -> float:
-    """Ratio from which on the view is ahead of foreign overlaps, by straight lines in the logarithm, from [R, S, points]."""
+    """Ratio from which on the view is ahead, by straight lines in the logarithm, from [R, S, points]."""
     value = np.median(outruns, axis=(0, 1))
     behind = np.nonzero(value > 0)[0]
     if not len(behind) or behind[-1] == len(ratios) - 1:
@@ -133,10 +134,10 @@ def draw(document: dict[str, Any]) -> Figure:
     ratio = np.array([r["ratio"] for r in rows])
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout=common.AIRY)
     for ax, name, label in ((axes[0], "taught", "share of the teacher's other views learned"),
-                            (axes[1], "outruns", "log(largest foreign overlap / overlap of the view)")):  # fmt: skip
+                            (axes[1], "outruns", "log(largest foreign overlap / overlap of the view)")):
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
         ax.errorbar(ratio, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="o", capsize=4, color="C0",
-                    label="simulated, 95 %")  # fmt: skip
+                    label="simulated, 95 %")
         ax.axvline(1, color="C1", linestyle="--", label="closed form: from here on")
         ax.set(xscale="log", xlabel="(k − 1) E[z_foreign^q] / E[z_label^q]", ylabel=label)
         ax.legend(fontsize=8)

@@ -1,8 +1,9 @@
 """How many neurons does a student need?
 
-A student cannot grow what it does not have: of a class's m neurons none has a positive start overlap with a given view with
-probability 2^-m, and such a view it never learns (docs/theory.md, section 6). So the share of views that students of a good
-teacher miss should fall as 2^-m. The teacher is the same ensemble of 16 networks of 12 neurons for all students.
+A student cannot grow what it does not have: of a class's m neurons none has a positive start overlap with a given
+view with probability 2^-m, and such a view it never learns (docs/theory.md, section 6). So the share of views that
+students of a good teacher miss should fall as 2^-m. The teacher is the same ensemble of 16 networks of 12 neurons for
+all students.
 
 Run it with `python -m experiments.student_neurons`.
 """
@@ -32,9 +33,10 @@ from multiview.study import training_tasks
 NAME = "student_neurons"
 CLAIM = "Students of a good teacher miss a share 2^-m of the views, those that none of their m neurons starts with."
 SECONDS = 150
-REMARK = """The law is about what a student can never learn, and that is not what limits these students: nearly all views have a
-neuron that starts with them from m = 8 on, and yet a quarter is not learned in the 1,500 steps of distillation. More neurons help
-because the best of them starts further up; the error still falls from m = 8 to 16. Longer distillation was not tried."""
+REMARK = """The law is about what a student can never learn, and that is not what limits these students: nearly all
+views have a neuron that starts with them from m = 8 on, and yet a quarter is not learned in the 1,500 steps of
+distillation. More neurons help because the best of them starts further up; the error still falls from m = 8 to 16.
+Longer distillation was not tried."""
 
 NEURONS = (2, 4, 8, 16)
 
@@ -90,7 +92,7 @@ def measure(smoke: bool) -> dict[str, Any]:
 
     value, interval = networks.with_interval(missed, base)
     return {"study": common.to_mapping(study), "rows": rows, "base": common.rounded(value),
-            "base_interval": common.rounded(interval)}  # fmt: skip
+            "base_interval": common.rounded(interval)}
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -103,7 +105,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
                            r["missed_interval"])
             for r in document["rows"]
         ),
-    ]  # fmt: skip
+    ]
 
 
 def draw(document: dict[str, Any]) -> Figure:
@@ -114,7 +116,7 @@ def draw(document: dict[str, Any]) -> Figure:
     for color, (name, label) in enumerate((("missed", "views missed"), ("error", "error on single-view data"))):
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
         ax.errorbar(m + 0.08 * color, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color],
-                    capsize=4, color=f"C{color}", label=f"{label}, 95 %")  # fmt: skip
+                    capsize=4, color=f"C{color}", label=f"{label}, 95 %")
     ax.plot(m, [r["without"] for r in rows], "^:", color="0.5", label="views without a positive start, counted")
     ax.plot(m, [r["law"] for r in rows], "--", color="0.3", label="$2^{-m}$")
     ax.set(xlabel="student's neurons per class m", ylabel="share", xticks=m)

@@ -1,8 +1,8 @@
 """How good is a student beside its teacher?
 
-A student of the ensemble (two-sided distillation, docs/theory.md, section 4) learns the views that its teacher knows, and
-has nothing to learn the others from: it matches its teacher, so a larger ensemble is the way down (section 6). Here the same
-students, from the same own phase, get ensembles of K = 1 … 16 networks as teachers.
+A student of the ensemble (two-sided distillation, docs/theory.md, section 4) learns the views that its teacher knows,
+and has nothing to learn the others from: it matches its teacher, so a larger ensemble is the way down (section 6).
+Here the same students, from the same own phase, get ensembles of K = 1 … 16 networks as teachers.
 
 Run it with `python -m experiments.teachers`.
 """
@@ -31,10 +31,10 @@ from multiview.study import training_tasks
 NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."
 SECONDS = 120
-REMARK = """Students do not match their teacher at either end. A student of one network is better than it: its own lottery
-adds views that the teacher lacks and that two-sided distillation of this length does not take away. Students of large ensembles
-stay at 0.13, far above their teacher, and differ more between training sets than between teachers. What holds them there
-(length of distillation, neurons, or the memorised samples) was not separated."""
+REMARK = """Students do not match their teacher at either end. A student of one network is better than it: its own
+lottery adds views that the teacher lacks and that two-sided distillation of this length does not take away. Students
+of large ensembles stay at 0.13, far above their teacher, and differ more between training sets than between teachers.
+What holds them there (length of distillation, neurons, or the memorised samples) was not separated."""
 
 SIZES = (1, 2, 4, 8, 16)
 # The preset `smoke`, with the classes, samples and step of the small world.
@@ -43,7 +43,7 @@ SETTING = {
     "data.feature_sparsity": 3.0, "data.num_train": 72, "data.num_single_view_train": 12,
     "data.single_view_fraction": 0.05, "train.learning_rate": 7.0, "train.num_steps": 800, "train.num_records": 2,
     "train.block_size": 4, "distill.onset_step": 700, "distill.num_steps": 1500, "data.num_test_single_view": 1000,
-}  # fmt: skip
+}
 SMOKE = networks.TINY | {"train.num_steps": 300, "distill.onset_step": 200, "distill.num_steps": 100}
 
 
@@ -80,7 +80,7 @@ def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
             found[name].append(np.stack(values, -1))
         common.say(f"training set {replicate + 1} of {study.replicates}")
     return {n: xr.DataArray(np.stack(v), dims=("replicate", "network", "size")[: 1 + np.ndim(v[0])] if n != "teacher"
-                            else ("replicate", "size")) for n, v in found.items()}  # fmt: skip
+                            else ("replicate", "size")) for n, v in found.items()}
 
 
 def measure(smoke: bool) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         for name, values in (
             ("teacher", teacher[..., i]), ("student", found["student"].values[..., i]),
             ("learned", found["learned"].values[..., i]), ("difference", pairs[..., i, 1] - pairs[..., i, 0]),
-        ):  # fmt: skip
+        ):
             row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
         rows.append(row)
 
@@ -120,7 +120,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
                            r["difference_interval"], bearable=0.15)
             for r in document["rows"]
         ),
-    ]  # fmt: skip
+    ]
 
 
 def draw(document: dict[str, Any]) -> Figure:

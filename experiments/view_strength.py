@@ -1,8 +1,9 @@
 """Which view wins if one is stronger than the other?
 
 The theory's lottery (docs/theory.md, section 5): view ℓ wins if Λ_ℓ(0) S_ℓ^(1/(q-2)) is larger. With S'/S = f^q for a
-view that is f times as strong, and Λ(0) the largest of m normal numbers, the stronger view wins with a probability that is
-one integral, with nothing fitted. The exponent of f in Λ' f^p against Λ, p = q/(q-2), is then fitted to the shares.
+view that is f times as strong, and Λ(0) the largest of m normal numbers, the stronger view wins with a probability
+that is one integral, with nothing fitted. The exponent of f in Λ' f^p against Λ, p = q/(q-2), is then fitted to the
+shares.
 
 Run it with `python -m experiments.view_strength`.
 """
@@ -26,8 +27,8 @@ from multiview.theory import time_scales
 NAME = "view_strength"
 CLAIM = "A view that is f times as strong wins as if its start were f^(q/(q-2)) times as large."
 SECONDS = 60
-REMARK = """The lottery holds at every strength. The interval of the exponent at q = 3 is too wide to call: classes of one
-training set share its strengths, and four training sets are few."""
+REMARK = """The lottery holds at every strength. The interval of the exponent at q = 3 is too wide to call: classes of
+one training set share its strengths, and four training sets are few."""
 
 FACTORS = (1.0, 1.02, 1.05, 1.1, 1.2, 1.35)
 STARTS = {3.0: 0.002, 4.0: 0.02}
@@ -83,7 +84,7 @@ def measure(smoke: bool) -> dict[str, Any]:
             won, lambda w, f=factors: fitted_exponent(w.mean((0, 1, 2)), f, neurons)
         )
         fits.append({"power": power, "p": common.rounded(p), "p_interval": common.rounded(interval),
-                     "law": power / (power - 2)})  # fmt: skip
+                     "law": power / (power - 2)})
         rows += [p[0] for p in pairs]
     return {"rows": rows, "fits": fits}
 
@@ -108,10 +109,10 @@ def draw(document: dict[str, Any]) -> Figure:
         ratio = np.array([r["factor"] ** r["power"] for r in rows])
         value, ends = np.array([r["share"] for r in rows]), np.array([r["share_interval"] for r in rows]).T
         ax.errorbar(ratio, value, np.clip([value - ends[0], ends[1] - value], 0, None), fmt="o", capsize=3, color="C0",
-                    label="simulated, 95 %")  # fmt: skip
+                    label="simulated, 95 %")
         ax.plot(ratio, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="lottery, nothing fitted")
         ax.plot(ratio, [r["named_right"] for r in rows], "^:", color="0.5", markersize=4,
-                label="winners that the start names")  # fmt: skip
+                label="winners that the start names")
         low, high = f["p_interval"]
         ax.set_title(f"q = {f['power']:g}: exponent {f['p']:.2f} ({low:.2f} to {high:.2f}), predicted {f['law']:g}")
         ax.set(xlabel="S'/S", ylim=(0.4, 1.02))

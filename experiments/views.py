@@ -25,10 +25,11 @@ from multiview.theory import ensemble_error, idealised_single_error
 NAME = "views"
 CLAIM = "A single network learns one of L views a class, so its error in units of μ is 1 − 1/L of the fatal samples."
 SECONDS = 90
-REMARK = """Networks miss fewer views than 1 − 1/L, because the start is finite: some losers are not far behind and creep up.
-With a start four times smaller the exponent moves from 0.85 to 0.89, towards 1 as the theory asks, and errors with it. At
-L = 1 the error is not about views: in 29 % of the networks a class is not learned within the training time, when all eight of
-its neurons start below 0.54 σ₀; with more views more neurons compete, and it does not happen."""
+REMARK = """Networks miss fewer views than 1 − 1/L, because the start is finite: some losers are not far behind and
+creep up. With a start four times smaller the exponent moves from 0.85 to 0.89, towards 1 as the theory asks, and
+errors with it. At L = 1 the error is not about views: in 29 % of the networks a class is not learned within the
+training time, when all eight of its neurons start below 0.54 σ₀; with more views more neurons compete, and it does
+not happen."""
 
 VIEWS = (1, 2, 3, 4)
 STARTS = (0.002, 0.0005)  # the law is about small starts; training lasts in proportion to 1/σ₀, as the time to learn
@@ -108,7 +109,7 @@ def draw(document: dict[str, Any]) -> Figure:
             low, high = f["a_interval"]
             fit = f": learned $L^{{-a}}$, a = {f['a']:.2f} ({low:.2f} to {high:.2f})" if name == "missed" else ""
             ax.errorbar(views, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color],
-                        color=f"C{color}", capsize=4, label=f"simulated, σ₀ = {f['start']:g}{fit}")  # fmt: skip
+                        color=f"C{color}", capsize=4, label=f"simulated, σ₀ = {f['start']:g}{fit}")
         ax.plot(views, [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
         ax.set(xlabel="views per class L", ylabel=label, xticks=views)
         ax.legend(fontsize=8)

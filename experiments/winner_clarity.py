@@ -1,8 +1,8 @@
 """How clearly does one view win, against the power q of the activation?
 
 Above q = 2 the view that is ahead runs away (docs/theory.md, section 5): when it has reached ϱ, the loser stands at
-Λ'(t*)^-(q-2) = Λ'(0)^-(q-2) − (S'/S)(Λ(0)^-(q-2) − ϱ^-(q-2)). At q = 2 equal views keep their ratio, below it they draw
-level. Every class of every network is compared with `theory.tensor_power_loser` at its own start.
+Λ'(t*)^-(q-2) = Λ'(0)^-(q-2) − (S'/S)(Λ(0)^-(q-2) − ϱ^-(q-2)). At q = 2 equal views keep their ratio, below it they
+draw level. Every class of every network is compared with `theory.tensor_power_loser` at its own start.
 
 Run it with `python -m experiments.winner_clarity`.
 """
@@ -27,10 +27,11 @@ CLAIM = (
     "Only above q = 2 does one view win clearly: the loser stands where tensor power iteration says, class by class."
 )
 SECONDS = 80
-REMARK = """The closed form is right over two and a half orders of magnitude, and off by up to 5 % in the median: steps are
-a hundredth of the time to learn, and the winner lags behind more than the loser. Clear winners are another matter: just above
-q = 2 the loser stands at a fifth of ϱ when the winner is learned and creeps on from there, so that at q = 2.5 less than half
-of the classes end with one view. The range of 0.7 to 1 is the regime check's own (at most 0.3 with both views)."""
+REMARK = """The closed form is right over two and a half orders of magnitude, and off by up to 5 % in the median:
+steps are a hundredth of the time to learn, and the winner lags behind more than the loser. Clear winners are another
+matter: just above q = 2 the loser stands at a fifth of ϱ when the winner is learned and creeps on from there, so that
+at q = 2.5 less than half of the classes end with one view. The range of 0.7 to 1 is the regime check's own (at most
+0.3 with both views)."""
 
 POWERS = (1.5, 2.0, 2.5, 3.0, 4.0)
 SETTING = common.SMALL | {"network.init_std": 0.01}
@@ -78,7 +79,7 @@ def examine(power: float, smoke: bool) -> dict[str, Any]:
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, mean))
     good = np.isfinite(measured)
     row |= {"law": common.rounded(np.median(law[good] / threshold)), "by_class": common.rounded(measured[good], 4),
-            "law_by_class": common.rounded(law[good], 4)}  # fmt: skip
+            "law_by_class": common.rounded(law[good], 4)}
     return row | {"measured": measured, "closed_form": law}
 
 
@@ -106,7 +107,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             r["ratio_interval"],
         )
         for r in document["rows"]
-    ]  # fmt: skip
+    ]
     for r in document["rows"]:
         expected = [0.7, 1.0] if r["power"] > 2 else [0.0, 0.3]
         words = f"share of classes with a clear winner at q = {r['power']:g}, after {LONG} times the time to learn"
