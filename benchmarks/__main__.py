@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--scaling", action="store_true", help="time against seeds, N, P, k, m, d, devices; figure")
     what.add_argument("--device-report", action="store_true", help="rows and whole studies at the size of a GPU")
     what.add_argument("--publish", nargs="*", choices=publish.PARTS, metavar="PART",
-                      help="measure rows, startup, scaling (or those named) into docs/figures")  # fmt: skip
+                      help="measure rows, startup, many_seeds, scaling (or those named) into docs/figures")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="d = 1024 alone and fewer repeats (about two minutes)")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     parsed = parser.parse_args(arguments)

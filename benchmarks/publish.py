@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 
-from benchmarks import report, rows, scaling, startup
+from benchmarks import many_seeds, report, rows, scaling, startup
 from multiview import load_preset, replace, run_study
 from multiview.store import write_file
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
-PARTS = ("rows", "startup", "scaling")
+PARTS = ("rows", "startup", "many_seeds", "scaling")
 
 
 def table(document: dict[str, Any]) -> str:
@@ -40,6 +40,13 @@ def table(document: dict[str, Any]) -> str:
             f"Start: `multiview --help` takes {s['help_seconds']} s (target {startup.HELP_TARGET} s). "
             f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and its first "
             f"line of progress after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s).",
+        ]
+    for many in document.get("many_seeds", ()):
+        lines += [
+            "",
+            f"{many['seeds']:,} seeds × {many['steps']} steps in the limit, starts and compilation included: "
+            f"{many['seconds']:g} s, {many['ms_per_seed_step']:g} ms per seed and step, peak memory of the process "
+            f"{many['peak_megabytes']} MB (before training {many['peak_megabytes_before']} MB).",
         ]
     for study in document.get("studies", ()):
         lines += ["", f"{study['name']}: {study['seconds']} s, {study['ms_per_seed_step']} ms per seed and step."]
@@ -71,7 +78,12 @@ def publish(quick: bool, parts: Sequence[str] = (), folder: Path = report.FIGURE
             report.show(measured)
             document |= measured
         else:
-            document[part] = startup.measure(3 if quick else 5) if part == "startup" else scaling.measure(quick)
+            measures = {
+                "startup": lambda: startup.measure(3 if quick else 5),
+                "many_seeds": lambda: many_seeds.measure(quick),
+                "scaling": lambda: scaling.measure(quick),
+            }
+            document[part] = measures[part]()
         report.write_json(path, document)
     write_pages(folder)
     return document

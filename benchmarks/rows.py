@@ -144,14 +144,22 @@ class MultiviewRow(NamedTuple):
     task: Task
     seeds: int
 
-    def train(self, num_steps: int, resume: Any = None) -> Trained:
+    def train(self, num_steps: int, resume: Any = None, keep_state: bool = True) -> Trained:
         """Train, recording once at the end."""
         keys = None if resume is not None else start_keys(self.study, streams.START, 0, range(self.seeds))
-        return train_networks(self.study, self.task, keys, num_steps=num_steps, resume=resume, record_at=[num_steps])
+        return train_networks(
+            self.study,
+            self.task,
+            keys,
+            num_steps=num_steps,
+            resume=resume,
+            record_at=[num_steps],
+            keep_state=keep_state,
+        )
 
     def __call__(self, num_steps: int) -> Any:
         """Weights, or feature overlaps in the limit, after so many steps."""
-        return jax.block_until_ready(self.train(num_steps).weights)
+        return jax.block_until_ready(self.train(num_steps, keep_state=False).weights)
 
 
 def multiview_row(world: World, seeds: int, representation: str) -> MultiviewRow:

@@ -13,9 +13,10 @@ from multiview.sweep.design import Design
 # Rows of patches are padded to a multiple of this, so that points whose drawn data differ share shapes. It costs a few
 # per cent of the rows and changes no number (tests/test_sweep.py holds that).
 ROW_MULTIPLE = 16
-# Pre-activations that a step passes per second, forward and back, with two cores: 1.8·10⁹ measured for `smoke`. Only
-# the first estimate rests on it; a sweep that runs measures its own speed.
-ACTIVATIONS_PER_SECOND = 1.8e9
+# Activations that steps pass per second, forward and back, with two cores. Measured: 1.1·10⁹ for `smoke`, 0.9 for
+# `reference`, 1.8 for `dense`, 0.4 for 400 samples with noise. Only the first estimate rests on it; a sweep that runs
+# measures its own speed.
+ACTIVATIONS_PER_SECOND = 1e9
 TEST_SHARE = 0.4  # a test is a forward pass, about 0.4 of a step
 PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
 # Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
@@ -39,7 +40,7 @@ class Plan:
         students: whether students are trained too.
         groups: points that share a compiled program, in the order in which they run.
         replicates: replicates of each point.
-        cost: predicted pre-activations of one replicate of each point.
+        cost: predicted activations of one replicate of each point.
         largest: largest value over the points of each field that is a size.
         double: whether any point computes in double precision.
         bytes: predicted memory of one worker process.
