@@ -36,7 +36,10 @@ CLASSES = (5, 10, 20)
 SCALINGS = {"σ₀ fixed": 0.0, "σ₀ ~ 1/k": 1.0}  # q = 3, so σ₀^(q-2) ~ 1/k is the second
 START, STRENGTH = 0.006, 4.0  # σ₀ at k = 5; s
 SETTING = common.SMALL | {
-    "data.num_patches": 17, "data.feature_sparsity": STRENGTH, "network.neurons_per_class": 8, "data.single_view_fraction": 0.03
+    "data.num_patches": 17,
+    "data.feature_sparsity": STRENGTH,
+    "network.neurons_per_class": 8,
+    "data.single_view_fraction": 0.03,
 }
 SMOKE = networks.TINY
 
@@ -44,8 +47,11 @@ SMOKE = networks.TINY
 def study_of(classes: int, scaling: float, smoke: bool) -> Study:
     """k classes, ten multi-view and two single-view training samples each; a step that grows with k."""
     changes = {
-        "data.num_classes": classes, "data.num_train": 12 * classes, "data.num_single_view_train": 2 * classes,
-        "network.init_std": START * (CLASSES[0] / classes) ** scaling, "train.learning_rate": 2.4 * classes,
+        "data.num_classes": classes,
+        "data.num_train": 12 * classes,
+        "data.num_single_view_train": 2 * classes,
+        "network.init_std": START * (CLASSES[0] / classes) ** scaling,
+        "train.learning_rate": 2.4 * classes,
     }
     study = replace(Study(), SETTING | changes | (SMOKE if smoke else {}))
     time = 2.5 * time_scales(study).view + 2 * memory_time(study)  # the stopping rule
@@ -59,8 +65,11 @@ def examine(classes: int, name: str, smoke: bool) -> dict[str, Any]:
     overlap, mu = found["overlap"].values, study.data.single_view_fraction
     law_both = 1 - winners(ideal_overlaps(overlap[:, :, 0], found["moments"].values[:, None], study))[1].mean()
     row: dict[str, Any] = {
-        "classes": classes, "scaling": name, "start": common.rounded(study.network.init_std),
-        "steps": study.train.num_steps, "law_both": common.rounded(law_both),
+        "classes": classes,
+        "scaling": name,
+        "start": common.rounded(study.network.init_std),
+        "steps": study.train.num_steps,
+        "law_both": common.rounded(law_both),
         "law": common.rounded((1 - law_both) * ensemble_error(study, 1)),
         "train_error_0": float((found["train_wrong"].values[..., -1] == 0).mean()),
     }
@@ -87,8 +96,14 @@ def measure(smoke: bool) -> dict[str, Any]:
                 shares, lambda v, x=x: networks.slope(x, np.log(np.maximum(v.mean((0, 1)), 1e-3)))
             )
             law = networks.slope(x, np.log(np.maximum([r["law_both"] for r in of_scaling], 1e-3)))
-            fits.append({"scaling": name, "exponent": common.rounded(fit[0]), "law": common.rounded(law),
-                         "exponent_interval": common.rounded(fit[1])})
+            fits.append(
+                {
+                    "scaling": name,
+                    "exponent": common.rounded(fit[0]),
+                    "law": common.rounded(law),
+                    "exponent_interval": common.rounded(fit[1]),
+                }
+            )
         rows += of_scaling
     return {"rows": rows, "fits": fits}
 
@@ -96,8 +111,13 @@ def measure(smoke: bool) -> dict[str, Any]:
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Exponents, errors against the closed form, and the paper's figure at the largest size."""
     found = [
-        common.verdict(f"exponent of k in the share of classes with both views, {f['scaling']}", f["law"], f["exponent"],
-                       f["exponent_interval"], bearable=0.6)
+        common.verdict(
+            f"exponent of k in the share of classes with both views, {f['scaling']}",
+            f["law"],
+            f["exponent"],
+            f["exponent_interval"],
+            bearable=0.6,
+        )
         for f in document["fits"]
     ]
     for r in document["rows"]:
@@ -116,8 +136,15 @@ def draw(document: dict[str, Any]) -> Figure:
         k = np.array([r["classes"] for r in rows])
         for ax, name, law in ((axes[0], "e_single_view", "law"), (axes[1], "both", "law_both")):
             value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
-            ax.errorbar(k, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color], capsize=4,
-                        color=f"C{color}", label=f"simulated, {scaling}")
+            ax.errorbar(
+                k,
+                value,
+                np.clip([value - ends[0], ends[1] - value], 0, None),
+                marker="os"[color],
+                capsize=4,
+                color=f"C{color}",
+                label=f"simulated, {scaling}",
+            )
             ax.plot(k, [r[law] for r in rows], "--", color=f"C{color}", label=f"closed form, {scaling}")
     axes[0].axhspan(0.49, 0.51, color="0.8", linewidth=0, label="the paper, k → ∞")
     axes[0].set(ylabel="error on single-view data $e_s$", title="Error")

@@ -51,8 +51,13 @@ there."""
 CORRELATIONS = (-0.2, 0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.08, 0.1, 0.2, 0.3, 0.5)
 # Dense vectors without noise: d need not be large then, and memory, which c does not touch, is left out.
 SETTING = common.SMALL | {
-    "data.representation": "dense", "data.patch_dim": 12, "data.noise_norm": 0.0, "data.num_train": 120,
-    "network.neurons_per_class": 8, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000,
+    "data.representation": "dense",
+    "data.patch_dim": 12,
+    "data.noise_norm": 0.0,
+    "data.num_train": 120,
+    "network.neurons_per_class": 8,
+    "data.num_test_multi_view": 1000,
+    "data.num_test_single_view": 1000,
 }
 SMOKE = networks.TINY
 
@@ -76,8 +81,10 @@ def train(study: Study, correlation: float) -> dict[str, Any]:
         steps = study.train.num_steps
         trained = train_networks(study, task, keys, num_steps=steps, features=vectors, record_at=[0, steps])
         wrong, _ = evaluate(study, replicate, {"single": trained.weights}, features=vectors)
-        errors = {f"e_{kind}": np.asarray(counts) / number
-                  for kind, counts, number in zip(("multi", "single"), wrong["single"], numbers, strict=True)}
+        errors = {
+            f"e_{kind}": np.asarray(counts) / number
+            for kind, counts, number in zip(("multi", "single"), wrong["single"], numbers, strict=True)
+        }
         found.append({"overlap": trained.records["largest_overlap"][:, -1]} | errors)
     stacked = {n: np.stack([f[n] for f in found]) for n in found[0]}
     return {n: xr.DataArray(a, dims=(*networks.NETWORK, "class", "view")[: a.ndim]) for n, a in stacked.items()}
@@ -126,8 +133,11 @@ def examine(correlation: float, smoke: bool) -> dict[str, Any]:
     found = common.cell(f"c = {correlation:g}", [to_mapping(study), correlation], lambda: train(study, correlation))
     learned = learned_views(found["overlap"].values)
     ordered = np.sort(found["overlap"].values, -1)
-    row: dict[str, Any] = {"correlation": correlation, "law": common.rounded(closed_form(correlation, study, creep=False)),
-                           "law_with_creep": common.rounded(closed_form(correlation, study, creep=True))}
+    row: dict[str, Any] = {
+        "correlation": correlation,
+        "law": common.rounded(closed_form(correlation, study, creep=False)),
+        "law_with_creep": common.rounded(closed_form(correlation, study, creep=True)),
+    }
     for name, values in (
         ("e_single_view", found["e_single"].values),
         ("e_multi_view", found["e_multi"].values),
@@ -163,21 +173,39 @@ def measure(smoke: bool) -> dict[str, Any]:
     rows = [examine(float(c), smoke) for c in correlations]
     errors = np.stack([r.pop("by_network") for r in rows], -1)
     value, interval = networks.with_interval(errors, lambda e: half_way(e, correlations))
-    return {"rows": rows, "threshold": common.rounded(value), "threshold_interval": common.rounded(interval),
-            "threshold_law": common.rounded(threshold(replace(Study(), SETTING), creep=False)),
-            "threshold_with_creep": common.rounded(threshold(replace(Study(), SETTING), creep=True))}
+    return {
+        "rows": rows,
+        "threshold": common.rounded(value),
+        "threshold_interval": common.rounded(interval),
+        "threshold_law": common.rounded(threshold(replace(Study(), SETTING), creep=False)),
+        "threshold_with_creep": common.rounded(threshold(replace(Study(), SETTING), creep=True)),
+    }
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Where the error falls, and the error on either side."""
     return [
-        common.verdict("correlation at which the error has halved", document["threshold_law"], document["threshold"],
-                       document["threshold_interval"], bearable=0.1),
-        common.verdict("the same, with the creep of the second view (derived afterwards)", document["threshold_with_creep"],
-                       document["threshold"], document["threshold_interval"], bearable=0.1),
+        common.verdict(
+            "correlation at which the error has halved",
+            document["threshold_law"],
+            document["threshold"],
+            document["threshold_interval"],
+            bearable=0.1,
+        ),
+        common.verdict(
+            "the same, with the creep of the second view (derived afterwards)",
+            document["threshold_with_creep"],
+            document["threshold"],
+            document["threshold_interval"],
+            bearable=0.1,
+        ),
         *(
-            common.verdict(f"error on single-view data at c = {r['correlation']:g}", r["law"], r["e_single_view"],
-                           r["e_single_view_interval"])
+            common.verdict(
+                f"error on single-view data at c = {r['correlation']:g}",
+                r["law"],
+                r["e_single_view"],
+                r["e_single_view_interval"],
+            )
             for r in (document["rows"][0], document["rows"][-1])
         ),
     ]
@@ -188,17 +216,33 @@ def draw(document: dict[str, Any]) -> Figure:
     rows = document["rows"]
     c = np.array([r["correlation"] for r in rows])
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
-    for color, (name, label) in enumerate((("e_single_view", "error on single-view data"),
-                                           ("loser_in_winners", "loser's overlap / winner's"))):
+    for color, (name, label) in enumerate(
+        (("e_single_view", "error on single-view data"), ("loser_in_winners", "loser's overlap / winner's"))
+    ):
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
-        ax.errorbar(c, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color], capsize=3,
-                    color=f"C{color}", label=f"{label}, 95 %")
+        ax.errorbar(
+            c,
+            value,
+            np.clip([value - ends[0], ends[1] - value], 0, None),
+            marker="os"[color],
+            capsize=3,
+            color=f"C{color}",
+            label=f"{label}, 95 %",
+        )
     ax.plot(c, [r["law"] for r in rows], "--", color="C0", label="error, closed form", drawstyle="steps-mid")
-    ax.plot(c, [r["law_with_creep"] for r in rows], ":", color="C2", drawstyle="steps-mid",
-            label="with the creep of the second view, derived afterwards")
+    ax.plot(
+        c,
+        [r["law_with_creep"] for r in rows],
+        ":",
+        color="C2",
+        drawstyle="steps-mid",
+        label="with the creep of the second view, derived afterwards",
+    )
     low, high = document["threshold_interval"]
-    ax.set_title(f"Halved at c = {document['threshold']:.2f} ({low:.2f} to {high:.2f}), "
-                 f"predicted {document['threshold_law']:.2f}, with creep {document['threshold_with_creep']:.3f}")
+    ax.set_title(
+        f"Halved at c = {document['threshold']:.2f} ({low:.2f} to {high:.2f}), "
+        f"predicted {document['threshold_law']:.2f}, with creep {document['threshold_with_creep']:.3f}"
+    )
     ax.set(xlabel="correlation c of the two views of a class", ylabel="share")
     ax.legend(fontsize=8, loc="center right")
     return figure

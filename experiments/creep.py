@@ -65,21 +65,31 @@ def measure(smoke: bool) -> dict[str, Any]:
 
     value, interval = networks.with_interval(shares, exponent)
     law = networks.slope(x, np.log(np.maximum([r["law"] for r in rows], 1e-3)))
-    return {"rows": rows, "time": TIME, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
-            "law_exponent": common.rounded(law)}
+    return {
+        "rows": rows,
+        "time": TIME,
+        "exponent": common.rounded(value),
+        "exponent_interval": common.rounded(interval),
+        "law_exponent": common.rounded(law),
+    }
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The exponent, and the difference of simulation and closed form at each ϱ."""
     return [
         common.verdict(
-            "exponent of ϱ in the share of classes with both views, against the closed form's", document["law_exponent"],
-            document["exponent"], document["exponent_interval"],
+            "exponent of ϱ in the share of classes with both views, against the closed form's",
+            document["law_exponent"],
+            document["exponent"],
+            document["exponent_interval"],
         ),
         *(
             common.verdict(
-                f"share of classes with both views at ϱ = {r['threshold']:g}, simulated minus closed form", 0.0,
-                r["difference"], r["difference_interval"], bearable=0.2,
+                f"share of classes with both views at ϱ = {r['threshold']:g}, simulated minus closed form",
+                0.0,
+                r["difference"],
+                r["difference_interval"],
+                bearable=0.2,
             )
             for r in document["rows"]
         ),
@@ -92,7 +102,9 @@ def draw(document: dict[str, Any]) -> Figure:
     thresholds = np.array([r["threshold"] for r in rows])
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
     common.against(ax, thresholds, rows, "both", label="simulated, 95 %")
-    ax.plot(thresholds, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form at the same starts")
+    ax.plot(
+        thresholds, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form at the same starts"
+    )
     ax.set(xlabel="threshold ϱ", ylabel="share of classes with both views", ylim=(0, None))
     low, high = document["exponent_interval"]
     ax.set_title(f"Creep of the loser: exponent {document['exponent']:.2f} ({low:.2f} to {high:.2f})")

@@ -38,12 +38,21 @@ GENERATIONS = 3
 LENGTHS = (500, 1500)  # steps of distillation: the preset's, and three times as many, added after the first run
 # The preset `smoke`: it keeps the regime in which the one-sided push teaches, (k − 1) z_foreign^q > z_label^q.
 SETTING = {
-    "seeds": 6, "students": 6, "replicates": 2, "self_distill.generations": GENERATIONS, "train.num_records": 2,
-    "distill.num_steps": 0, "data.num_test_multi_view": 1000,
+    "seeds": 6,
+    "students": 6,
+    "replicates": 2,
+    "self_distill.generations": GENERATIONS,
+    "train.num_records": 2,
+    "distill.num_steps": 0,
+    "data.num_test_multi_view": 1000,
 }
 SMOKE = networks.TINY | {
-    "data.feature_sparsity": 3.0, "self_distill.generations": 1, "train.num_steps": 200, "distill.onset_step": 200,
-    "self_distill.onset_step": 200, "self_distill.num_steps": 100,
+    "data.feature_sparsity": 3.0,
+    "self_distill.generations": 1,
+    "train.num_steps": 200,
+    "distill.onset_step": 200,
+    "self_distill.onset_step": 200,
+    "self_distill.num_steps": 100,
 }
 
 
@@ -55,9 +64,12 @@ def run(study: Study) -> dict[str, Any]:
     for g, name in enumerate(names):
         group = result.groups[name]
         missed = 1 - learned_views(group.records["largest_overlap"][:, :, -1]).mean((-2, -1))
-        values = {"missed": missed, "e_single_view": group.errors.single_view / group.errors.num_single_view,
-                  "e_multi_view": group.errors.multi_view / group.errors.num_multi_view,
-                  "train_wrong": group.train_wrong}
+        values = {
+            "missed": missed,
+            "e_single_view": group.errors.single_view / group.errors.num_single_view,
+            "e_multi_view": group.errors.multi_view / group.errors.num_multi_view,
+            "train_wrong": group.train_wrong,
+        }
         found |= {f"{n}_{g}": xr.DataArray(v, dims=("replicate", f"network_{g}")) for n, v in values.items()}
     return found
 
@@ -69,8 +81,11 @@ def examine(study: Study) -> dict[str, Any]:
     count = study.self_distill.generations + 1
     rows = []
     for g in range(count):
-        row: dict[str, Any] = {"generation": g, "law": idealised_single_error(study.data.num_views, g),
-                               "train_error_0": float((found[f"train_wrong_{g}"].values == 0).mean())}
+        row: dict[str, Any] = {
+            "generation": g,
+            "law": idealised_single_error(study.data.num_views, g),
+            "train_error_0": float((found[f"train_wrong_{g}"].values == 0).mean()),
+        }
         for name in ("missed", "e_single_view", "e_multi_view"):
             values = found[f"{name}_{g}"].values
             row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
@@ -81,8 +96,13 @@ def examine(study: Study) -> dict[str, Any]:
         return float(np.exp(networks.slope(np.arange(count), np.log(np.maximum(values.mean((0, 1)), 1e-3)))))
 
     value, interval = networks.with_interval(missed, base)
-    return {"steps": steps, "rows": rows, "base": common.rounded(value),
-            "base_interval": common.rounded(interval), "law_base": 1 - 1 / study.data.num_views}
+    return {
+        "steps": steps,
+        "rows": rows,
+        "base": common.rounded(value),
+        "base_interval": common.rounded(interval),
+        "law_base": 1 - 1 / study.data.num_views,
+    }
 
 
 def measure(smoke: bool) -> dict[str, Any]:
@@ -99,8 +119,13 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     for c in document["curves"]:
         after = f"with {c['steps']} steps of distillation"
         found.append(
-            common.verdict(f"factor of views missed from one generation to the next, {after}", c["law_base"], c["base"],
-                           c["base_interval"], bearable=0.25)
+            common.verdict(
+                f"factor of views missed from one generation to the next, {after}",
+                c["law_base"],
+                c["base"],
+                c["base_interval"],
+                bearable=0.25,
+            )
         )
         for r in c["rows"][1:]:
             words = f"share of views missed by generation {r['generation']}, {after}"
@@ -120,8 +145,15 @@ def draw(document: dict[str, Any]) -> Figure:
             g = np.array([r["generation"] for r in rows])
             value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
             fit = f", factor {c['base']:.2f} ({low:.2f} to {high:.2f})" if name == "missed" else ""
-            ax.errorbar(g + 0.05 * color, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color],
-                        color=f"C{color}", capsize=4, label=f"{c['steps']} steps{fit}")
+            ax.errorbar(
+                g + 0.05 * color,
+                value,
+                np.clip([value - ends[0], ends[1] - value], 0, None),
+                marker="os"[color],
+                color=f"C{color}",
+                capsize=4,
+                label=f"{c['steps']} steps{fit}",
+            )
         ax.plot(g, [r["law"] for r in rows], "--", color="0.3", label="$(1 - 1/L)^{g+1}$")
         ax.set(xlabel="generation g (0: single networks)", ylim=(0, None), xticks=g, title=title)
         ax.legend(fontsize=8)

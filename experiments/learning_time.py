@@ -87,10 +87,16 @@ def measure(smoke: bool) -> dict[str, Any]:
             exponent(np.stack([r[n] for r in of_power], -1), np.array(starts))
             for n in ("law_by_class", "law_with_steps_by_class")
         )
-        fits.append({
-            "power": power, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
-            "law": common.rounded(law), "law_with_steps": common.rounded(with_steps), "asymptote": -(power - 2),
-        })
+        fits.append(
+            {
+                "power": power,
+                "exponent": common.rounded(value),
+                "exponent_interval": common.rounded(interval),
+                "law": common.rounded(law),
+                "law_with_steps": common.rounded(with_steps),
+                "asymptote": -(power - 2),
+            }
+        )
         rows += [{n: v for n, v in r.items() if not n.endswith("by_class")} for r in of_power]
     return {"rows": rows, "fits": fits}
 
@@ -127,11 +133,29 @@ def draw(document: dict[str, Any]) -> Figure:
         for ax, name in ((left, "time"), (right, "ratio")):
             value = np.array([r[name] for r in rows])
             ends = np.array([r[f"{name}_interval"] for r in rows]).T
-            ax.errorbar(starts, value, np.clip([value - ends[0], ends[1] - value], 0, None), fmt="os"[color], capsize=3,
-                        color=f"C{color}", label=f"q = {f['power']:g}, simulated, 95 %")
-        left.plot(starts, [r["law"] for r in rows], "--", color=f"C{color}",
-                  label=f"closed form; fit {f['exponent']:.2f} ({low:.2f} to {high:.2f})")
-        right.plot(starts, [r["ratio_with_steps"] for r in rows], ":", color=f"C{color}", label=f"q = {f['power']:g}, with the lag of steps")
+            ax.errorbar(
+                starts,
+                value,
+                np.clip([value - ends[0], ends[1] - value], 0, None),
+                fmt="os"[color],
+                capsize=3,
+                color=f"C{color}",
+                label=f"q = {f['power']:g}, simulated, 95 %",
+            )
+        left.plot(
+            starts,
+            [r["law"] for r in rows],
+            "--",
+            color=f"C{color}",
+            label=f"closed form; fit {f['exponent']:.2f} ({low:.2f} to {high:.2f})",
+        )
+        right.plot(
+            starts,
+            [r["ratio_with_steps"] for r in rows],
+            ":",
+            color=f"C{color}",
+            label=f"q = {f['power']:g}, with the lag of steps",
+        )
     right.axhline(1, color="0.3", linestyle="--", linewidth=1)
     left.set(
         xscale="log", yscale="log", xlabel="start σ₀", ylabel="median time of a class, η·steps", title="Time to learn"

@@ -63,7 +63,8 @@ def train(study: Study, record_at: np.ndarray) -> dict[str, Any]:
         truth = {n: np.asarray(getattr(task.data, n)) for n in ("labels", "chosen_view", "is_single_view")}
         found.append(trained.records | truth)
     dims = {
-        "right": (*networks.NETWORK, "time", "sample"), "overlap": (*networks.NETWORK, "time", "class", "view"),
+        "right": (*networks.NETWORK, "time", "sample"),
+        "overlap": (*networks.NETWORK, "time", "class", "view"),
         **dict.fromkeys(("labels", "chosen_view", "is_single_view"), ("replicate", "sample")),
     }
     return {n: xr.DataArray(np.stack([f[n] for f in found]), dims=d) for n, d in dims.items()} | {"steps": record_at}
@@ -113,8 +114,11 @@ def examine(norm: float, smoke: bool) -> dict[str, Any]:
     times = rate * times_to_memorise(found, study.network.relu_threshold)
     value, interval = networks.with_interval(times, np.nanmedian)
     return {
-        "norm": norm, "time": common.rounded(value), "time_interval": common.rounded(interval),
-        "samples": int(np.isfinite(times).sum()), "law": common.rounded(memory_time(study)),
+        "norm": norm,
+        "time": common.rounded(value),
+        "time_interval": common.rounded(interval),
+        "samples": int(np.isfinite(times).sum()),
+        "law": common.rounded(memory_time(study)),
         "law_with_feedback": common.rounded(time_with_feedback(study)),
         "middle_half": common.rounded(np.nanquantile(times, [0.25, 0.75])),
         "times": np.where(np.isnan(times), -1, np.round(times)).astype(int).tolist(),
@@ -132,11 +136,14 @@ def measure(smoke: bool) -> dict[str, Any]:
     rows = [examine(float(norm), smoke) for norm in norms]
     times = np.stack([r.pop("times") for r in rows], -1).astype(float)
     value, interval = networks.with_interval(np.where(times < 0, np.nan, times), lambda v: exponent(v, norms))
-    law, feedback = (
-        networks.slope(np.log(norms), np.log([r[n] for r in rows])) for n in ("law", "law_with_feedback")
-    )
-    return {"rows": rows, "exponent": common.rounded(value), "exponent_interval": common.rounded(interval),
-            "law_exponent": common.rounded(law), "feedback_exponent": common.rounded(feedback)}
+    law, feedback = (networks.slope(np.log(norms), np.log([r[n] for r in rows])) for n in ("law", "law_with_feedback"))
+    return {
+        "rows": rows,
+        "exponent": common.rounded(value),
+        "exponent_interval": common.rounded(interval),
+        "law_exponent": common.rounded(law),
+        "feedback_exponent": common.rounded(feedback),
+    }
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -145,7 +152,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         common.verdict("exponent of ν, plain clock", -2.0, *numbers),
         common.verdict("exponent of ν, closed form with the growing winner", document["law_exponent"], *numbers),
-        common.verdict("exponent of ν, noise raising its own slope (derived afterwards)", document["feedback_exponent"], *numbers),
+        common.verdict(
+            "exponent of ν, noise raising its own slope (derived afterwards)", document["feedback_exponent"], *numbers
+        ),
         *(
             common.verdict(
                 f"median time to memorise a lost sample, ν = {r['norm']:g}", r["law"], r["time"], r["time_interval"]
@@ -160,12 +169,24 @@ def draw(document: dict[str, Any]) -> Figure:
     rows = document["rows"]
     norms = np.array([r["norm"] for r in rows])
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
-    ax.fill_between(norms, *np.array([r["middle_half"] for r in rows]).T, color="C0", alpha=0.15, linewidth=0,
-                    label="middle half of the samples")
+    ax.fill_between(
+        norms,
+        *np.array([r["middle_half"] for r in rows]).T,
+        color="C0",
+        alpha=0.15,
+        linewidth=0,
+        label="middle half of the samples",
+    )
     common.against(ax, norms, rows, "time", label="simulated, median, 95 %")
     ax.plot(norms, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form, nothing fitted")
-    ax.plot(norms, [r["law_with_feedback"] for r in rows], "^:", color="C2", markersize=4,
-            label="noise raising its own slope, derived afterwards")
+    ax.plot(
+        norms,
+        [r["law_with_feedback"] for r in rows],
+        "^:",
+        color="C2",
+        markersize=4,
+        label="noise raising its own slope, derived afterwards",
+    )
     low, high = document["exponent_interval"]
     ax.set(yscale="log", xlabel="norm ν of the noise", ylabel="time from learning the class, η·steps")
     ax.set_title(f"Memorisation: exponent {document['exponent']:.2f} ({low:.2f} to {high:.2f})")

@@ -42,10 +42,20 @@ speaks about growth without a cap."""
 TRACES = (0.25, 0.35, 0.42, 0.48, 0.54, 0.6)
 # The preset `smoke` with fewer classes: the line lies at traces of 0.54 then, and both sides can be reached.
 SETTING = {
-    "seeds": 6, "students": 6, "replicates": 2, "data.num_classes": 8, "data.num_patches": 13,
-    "data.feature_sparsity": 3.0, "data.num_train": 96, "data.num_single_view_train": 16,
-    "data.single_view_fraction": 0.05, "train.learning_rate": 9.6, "train.num_steps": 800, "train.num_records": 2,
-    "self_distill.onset_step": 700, "self_distill.num_steps": 800,
+    "seeds": 6,
+    "students": 6,
+    "replicates": 2,
+    "data.num_classes": 8,
+    "data.num_patches": 13,
+    "data.feature_sparsity": 3.0,
+    "data.num_train": 96,
+    "data.num_single_view_train": 16,
+    "data.single_view_fraction": 0.05,
+    "train.learning_rate": 9.6,
+    "train.num_steps": 800,
+    "train.num_records": 2,
+    "self_distill.onset_step": 700,
+    "self_distill.num_steps": 800,
 }
 SMOKE = networks.TINY | {"train.num_steps": 300, "self_distill.onset_step": 200, "self_distill.num_steps": 100}
 
@@ -60,13 +70,15 @@ def run(study: Study) -> dict[str, Any]:
         teacher = own_teachers(single.train_logits, study.students, study.self_distill)
         before = own.records["largest_overlap"][:, -1]
         students = distil(study, task, jax.tree.map(jnp.array, own), teacher, study.self_distill)
-        rows.append({
-            "teacher": single.records["largest_overlap"][: study.students, -1],
-            "before": before,
-            "after": students.records["largest_overlap"][:, -1],
-            "foreign": students.records["largest_foreign_overlap"][:, -1],
-            "train_wrong": students.records["train_wrong"][:, -1],
-        })
+        rows.append(
+            {
+                "teacher": single.records["largest_overlap"][: study.students, -1],
+                "before": before,
+                "after": students.records["largest_overlap"][:, -1],
+                "foreign": students.records["largest_foreign_overlap"][:, -1],
+                "train_wrong": students.records["train_wrong"][:, -1],
+            }
+        )
     stacked = {n: np.stack([r[n] for r in rows]) for n in rows[0]}
     return {n: xr.DataArray(a, dims=("replicate", "student", "class", "view")[: a.ndim]) for n, a in stacked.items()}
 
@@ -83,10 +95,17 @@ def examine(trace: float, smoke: bool) -> dict[str, Any]:
     outruns = np.log(foreign / np.nanmedian(np.where(lost, after, np.nan), axis=(2, 3)))  # [R, S]
     power = study.network.relu_power
     ratio = (study.data.num_classes - 1) * foreign_moment(study.data, power) / label_moment(study.data, power)
-    row: dict[str, Any] = {"trace": trace, "ratio": common.rounded(ratio), "lost_pairs": int(lost.sum()),
-                           "train_error_0": float((found["train_wrong"].values == 0).mean())}
+    row: dict[str, Any] = {
+        "trace": trace,
+        "ratio": common.rounded(ratio),
+        "lost_pairs": int(lost.sum()),
+        "train_error_0": float((found["train_wrong"].values == 0).mean()),
+    }
     for name, values, mean in (
-        ("taught", taught, np.nanmean), ("reached", reached, np.nanmean), ("foreign", foreign, np.median), ("outruns", outruns, np.nanmedian),
+        ("taught", taught, np.nanmean),
+        ("reached", reached, np.nanmean),
+        ("foreign", foreign, np.median),
+        ("outruns", outruns, np.nanmedian),
         ("missed", 1 - learned_views(after).mean((-2, -1)), np.mean),
     ):
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, mean))
@@ -109,7 +128,9 @@ def measure(smoke: bool) -> dict[str, Any]:
     ratios = np.array([r["ratio"] for r in rows])
     outruns = np.stack([r.pop("by_student") for r in rows], -1)
     value, interval = networks.with_interval(outruns, lambda v: crossing(v, ratios))
-    known = {"crossing": common.rounded(value), "crossing_interval": common.rounded(interval)} if np.isfinite(value) else {}
+    known = (
+        {"crossing": common.rounded(value), "crossing_interval": common.rounded(interval)} if np.isfinite(value) else {}
+    )
     return {"rows": rows, "crossing": None, "crossing_interval": None} | known
 
 
@@ -133,11 +154,20 @@ def draw(document: dict[str, Any]) -> Figure:
     rows = document["rows"]
     ratio = np.array([r["ratio"] for r in rows])
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout=common.AIRY)
-    for ax, name, label in ((axes[0], "taught", "share of the teacher's other views learned"),
-                            (axes[1], "outruns", "log(largest foreign overlap / overlap of the view)")):
+    for ax, name, label in (
+        (axes[0], "taught", "share of the teacher's other views learned"),
+        (axes[1], "outruns", "log(largest foreign overlap / overlap of the view)"),
+    ):
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
-        ax.errorbar(ratio, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="o", capsize=4, color="C0",
-                    label="simulated, 95 %")
+        ax.errorbar(
+            ratio,
+            value,
+            np.clip([value - ends[0], ends[1] - value], 0, None),
+            marker="o",
+            capsize=4,
+            color="C0",
+            label="simulated, 95 %",
+        )
         ax.axvline(1, color="C1", linestyle="--", label="closed form: from here on")
         ax.set(xscale="log", xlabel="(k − 1) E[z_foreign^q] / E[z_label^q]", ylabel=label)
         ax.legend(fontsize=8)

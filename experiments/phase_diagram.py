@@ -35,7 +35,10 @@ whose error has fallen just below the band."""
 STARTS = (0.0003, 0.0008, 0.002, 0.005, 0.012, 0.03, 0.08)
 NORMS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0)
 SETTING = common.SMALL | {
-    "replicates": 1, "train.num_steps": 800, "data.num_test_multi_view": 300, "data.num_test_single_view": 300,
+    "replicates": 1,
+    "train.num_steps": 800,
+    "data.num_test_multi_view": 300,
+    "data.num_test_single_view": 300,
     "network.neurons_per_class": 8,
 }
 SMOKE = networks.TINY | {"train.num_steps": 400}
@@ -54,8 +57,13 @@ def examine(start: float, norm: float, smoke: bool) -> dict[str, Any]:
     failing = [n for n, c in conditions.items() if not c.holds]
     shows = trained == 1 and BAND[0] <= error <= BAND[1]
     return {
-        "start": start, "norm": norm, "error": common.rounded(error), "train_error_0": trained,
-        "shows_theorem_1": shows, "failing": failing, "agree": shows == (not failing),
+        "start": start,
+        "norm": norm,
+        "error": common.rounded(error),
+        "train_error_0": trained,
+        "shows_theorem_1": shows,
+        "failing": failing,
+        "agree": shows == (not failing),
         "lines": {n: common.rounded(conditions[n].left / max(conditions[n].right, 1e-30)) for n in LINES},
         "clocks": {n: common.rounded(getattr(time_scales(study), n)) for n in ("view", "memorise", "training")},
     }
@@ -75,7 +83,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     inside = [p for p in points if not p["failing"]]
     shown = sum(p["shows_theorem_1"] for p in inside)
     return [
-        common.verdict(f"share of points where {words}", 1.0, n / max(of, 1), binomtest(n, of).proportion_ci(method="exact"))
+        common.verdict(
+            f"share of points where {words}", 1.0, n / max(of, 1), binomtest(n, of).proportion_ci(method="exact")
+        )
         for words, n, of in (
             ("check and simulation agree", agree, len(points)),
             ("theorem 1 is seen, of those where all conditions hold", shown, len(inside)),
@@ -109,7 +119,9 @@ def draw(document: dict[str, Any]) -> Figure:
     ax.set_xticks(x, [f"{v:g}" for v in starts])
     ax.set_yticks(y, [f"{v:g}" for v in norms])
     agree = sum(p["agree"] for p in points)
-    ax.set(xlabel="start σ₀", ylabel="norm of the noise ν", title=f"Check and simulation agree in {agree} of {len(points)}")
+    ax.set(
+        xlabel="start σ₀", ylabel="norm of the noise ν", title=f"Check and simulation agree in {agree} of {len(points)}"
+    )
     ax.grid(False)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -88,7 +88,8 @@ def section(experiment: Experiment, document: dict[str, Any]) -> str:
     """One experiment."""
     versions = ", ".join(f"{name} {word}" for name, word in document["versions"].items())
     seconds = (
-        f"{document['processor_seconds']:.0f} s of processor time" if "processor_seconds" in document
+        f"{document['processor_seconds']:.0f} s of processor time"
+        if "processor_seconds" in document
         else f"{document['seconds']:.0f} s"
     )
     parts = [

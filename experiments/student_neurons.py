@@ -91,18 +91,31 @@ def measure(smoke: bool) -> dict[str, Any]:
         return float(np.exp(networks.slope(neurons, np.log(np.maximum(values.mean((0, 1)), floor)))))
 
     value, interval = networks.with_interval(missed, base)
-    return {"study": common.to_mapping(study), "rows": rows, "base": common.rounded(value),
-            "base_interval": common.rounded(interval)}
+    return {
+        "study": common.to_mapping(study),
+        "rows": rows,
+        "base": common.rounded(value),
+        "base_interval": common.rounded(interval),
+    }
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The factor a neuron, and the shares."""
     return [
-        common.verdict("factor of views missed for each further neuron", 0.5, document["base"], document["base_interval"],
-                       bearable=0.3),
+        common.verdict(
+            "factor of views missed for each further neuron",
+            0.5,
+            document["base"],
+            document["base_interval"],
+            bearable=0.3,
+        ),
         *(
-            common.verdict(f"share of views missed by students of m = {r['neurons']} neurons", r["law"], r["missed"],
-                           r["missed_interval"])
+            common.verdict(
+                f"share of views missed by students of m = {r['neurons']} neurons",
+                r["law"],
+                r["missed"],
+                r["missed_interval"],
+            )
             for r in document["rows"]
         ),
     ]
@@ -115,8 +128,15 @@ def draw(document: dict[str, Any]) -> Figure:
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
     for color, (name, label) in enumerate((("missed", "views missed"), ("error", "error on single-view data"))):
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
-        ax.errorbar(m + 0.08 * color, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color],
-                    capsize=4, color=f"C{color}", label=f"{label}, 95 %")
+        ax.errorbar(
+            m + 0.08 * color,
+            value,
+            np.clip([value - ends[0], ends[1] - value], 0, None),
+            marker="os"[color],
+            capsize=4,
+            color=f"C{color}",
+            label=f"{label}, 95 %",
+        )
     ax.plot(m, [r["without"] for r in rows], "^:", color="0.5", label="views without a positive start, counted")
     ax.plot(m, [r["law"] for r in rows], "--", color="0.3", label="$2^{-m}$")
     ax.set(xlabel="student's neurons per class m", ylabel="share", xticks=m)

@@ -39,10 +39,22 @@ What holds them there (length of distillation, neurons, or the memorised samples
 SIZES = (1, 2, 4, 8, 16)
 # The preset `smoke`, with the classes, samples and step of the small world.
 SETTING = {
-    "seeds": 16, "students": 4, "replicates": 3, "data.num_classes": 6, "data.num_patches": 11,
-    "data.feature_sparsity": 3.0, "data.num_train": 72, "data.num_single_view_train": 12,
-    "data.single_view_fraction": 0.05, "train.learning_rate": 7.0, "train.num_steps": 800, "train.num_records": 2,
-    "train.block_size": 4, "distill.onset_step": 700, "distill.num_steps": 1500, "data.num_test_single_view": 1000,
+    "seeds": 16,
+    "students": 4,
+    "replicates": 3,
+    "data.num_classes": 6,
+    "data.num_patches": 11,
+    "data.feature_sparsity": 3.0,
+    "data.num_train": 72,
+    "data.num_single_view_train": 12,
+    "data.single_view_fraction": 0.05,
+    "train.learning_rate": 7.0,
+    "train.num_steps": 800,
+    "train.num_records": 2,
+    "train.block_size": 4,
+    "distill.onset_step": 700,
+    "distill.num_steps": 1500,
+    "data.num_test_single_view": 1000,
 }
 SMOKE = networks.TINY | {"train.num_steps": 300, "distill.onset_step": 200, "distill.num_steps": 100}
 
@@ -79,8 +91,13 @@ def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
         for name, values in rows.items():
             found[name].append(np.stack(values, -1))
         common.say(f"training set {replicate + 1} of {study.replicates}")
-    return {n: xr.DataArray(np.stack(v), dims=("replicate", "network", "size")[: 1 + np.ndim(v[0])] if n != "teacher"
-                            else ("replicate", "size")) for n, v in found.items()}
+    return {
+        n: xr.DataArray(
+            np.stack(v),
+            dims=("replicate", "network", "size")[: 1 + np.ndim(v[0])] if n != "teacher" else ("replicate", "size"),
+        )
+        for n, v in found.items()
+    }
 
 
 def measure(smoke: bool) -> dict[str, Any]:
@@ -94,8 +111,10 @@ def measure(smoke: bool) -> dict[str, Any]:
     for i, size in enumerate(sizes):
         row: dict[str, Any] = {"size": size, "train_error_0": float((found["train_wrong"].values[..., i] == 0).mean())}
         for name, values in (
-            ("teacher", teacher[..., i]), ("student", found["student"].values[..., i]),
-            ("learned", found["learned"].values[..., i]), ("difference", pairs[..., i, 1] - pairs[..., i, 0]),
+            ("teacher", teacher[..., i]),
+            ("student", found["student"].values[..., i]),
+            ("learned", found["learned"].values[..., i]),
+            ("difference", pairs[..., i, 1] - pairs[..., i, 0]),
         ):
             row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
         rows.append(row)
@@ -103,7 +122,9 @@ def measure(smoke: bool) -> dict[str, Any]:
     def line(values: np.ndarray) -> np.ndarray:
         return np.polyfit(values[..., 0].mean((0, 1)), values[..., 1].mean((0, 1)), 1)
 
-    fits = {name: networks.with_interval(pairs, lambda v, i=i: line(v)[i]) for i, name in enumerate(("slope", "offset"))}
+    fits = {
+        name: networks.with_interval(pairs, lambda v, i=i: line(v)[i]) for i, name in enumerate(("slope", "offset"))
+    }
     numbers = {k: common.rounded(v) for n, f in fits.items() for k, v in ((n, f[0]), (f"{n}_interval", f[1]))}
     return {"study": common.to_mapping(study), "rows": rows} | numbers
 
@@ -111,13 +132,27 @@ def measure(smoke: bool) -> dict[str, Any]:
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Slope and offset, and each teacher."""
     return [
-        common.verdict("slope of the students' error against their teacher's", 1.0, document["slope"],
-                       document["slope_interval"], bearable=0.5),
-        common.verdict("students' error where the teacher's is 0 (offset of the line)", 0.0, document["offset"],
-                       document["offset_interval"]),
+        common.verdict(
+            "slope of the students' error against their teacher's",
+            1.0,
+            document["slope"],
+            document["slope_interval"],
+            bearable=0.5,
+        ),
+        common.verdict(
+            "students' error where the teacher's is 0 (offset of the line)",
+            0.0,
+            document["offset"],
+            document["offset_interval"],
+        ),
         *(
-            common.verdict(f"students' error minus their teacher's, K = {r['size']}", 0.0, r["difference"],
-                           r["difference_interval"], bearable=0.15)
+            common.verdict(
+                f"students' error minus their teacher's, K = {r['size']}",
+                0.0,
+                r["difference"],
+                r["difference_interval"],
+                bearable=0.15,
+            )
             for r in document["rows"]
         ),
     ]

@@ -80,11 +80,10 @@ def measure(smoke: bool) -> dict[str, Any]:
         factors = np.array(FACTORS[::2] if smoke else FACTORS)
         pairs = [examine(power, float(f), smoke) for f in factors]
         won = np.stack([p[1] for p in pairs], -1)
-        p, interval = networks.with_interval(
-            won, lambda w, f=factors: fitted_exponent(w.mean((0, 1, 2)), f, neurons)
+        p, interval = networks.with_interval(won, lambda w, f=factors: fitted_exponent(w.mean((0, 1, 2)), f, neurons))
+        fits.append(
+            {"power": power, "p": common.rounded(p), "p_interval": common.rounded(interval), "law": power / (power - 2)}
         )
-        fits.append({"power": power, "p": common.rounded(p), "p_interval": common.rounded(interval),
-                     "law": power / (power - 2)})
         rows += [p[0] for p in pairs]
     return {"rows": rows, "fits": fits}
 
@@ -92,7 +91,9 @@ def measure(smoke: bool) -> dict[str, Any]:
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Exponents, and shares."""
     found = [
-        common.verdict(f"exponent of the strength at q = {f['power']:g}", f["law"], f["p"], f["p_interval"], bearable=2.0)
+        common.verdict(
+            f"exponent of the strength at q = {f['power']:g}", f["law"], f["p"], f["p_interval"], bearable=2.0
+        )
         for f in document["fits"]
     ]
     for r in document["rows"]:
@@ -108,11 +109,24 @@ def draw(document: dict[str, Any]) -> Figure:
         rows = [r for r in document["rows"] if r["power"] == f["power"]]
         ratio = np.array([r["factor"] ** r["power"] for r in rows])
         value, ends = np.array([r["share"] for r in rows]), np.array([r["share_interval"] for r in rows]).T
-        ax.errorbar(ratio, value, np.clip([value - ends[0], ends[1] - value], 0, None), fmt="o", capsize=3, color="C0",
-                    label="simulated, 95 %")
+        ax.errorbar(
+            ratio,
+            value,
+            np.clip([value - ends[0], ends[1] - value], 0, None),
+            fmt="o",
+            capsize=3,
+            color="C0",
+            label="simulated, 95 %",
+        )
         ax.plot(ratio, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="lottery, nothing fitted")
-        ax.plot(ratio, [r["named_right"] for r in rows], "^:", color="0.5", markersize=4,
-                label="winners that the start names")
+        ax.plot(
+            ratio,
+            [r["named_right"] for r in rows],
+            "^:",
+            color="0.5",
+            markersize=4,
+            label="winners that the start names",
+        )
         low, high = f["p_interval"]
         ax.set_title(f"q = {f['power']:g}: exponent {f['p']:.2f} ({low:.2f} to {high:.2f}), predicted {f['law']:g}")
         ax.set(xlabel="S'/S", ylim=(0.4, 1.02))

@@ -108,8 +108,15 @@ def draw(document: dict[str, Any]) -> Figure:
             ends = np.array([r[f"{name}_interval"] for r in rows]).T
             low, high = f["a_interval"]
             fit = f": learned $L^{{-a}}$, a = {f['a']:.2f} ({low:.2f} to {high:.2f})" if name == "missed" else ""
-            ax.errorbar(views, value, np.clip([value - ends[0], ends[1] - value], 0, None), marker="os"[color],
-                        color=f"C{color}", capsize=4, label=f"simulated, σ₀ = {f['start']:g}{fit}")
+            ax.errorbar(
+                views,
+                value,
+                np.clip([value - ends[0], ends[1] - value], 0, None),
+                marker="os"[color],
+                color=f"C{color}",
+                capsize=4,
+                label=f"simulated, σ₀ = {f['start']:g}{fit}",
+            )
         ax.plot(views, [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
         ax.set(xlabel="views per class L", ylabel=label, xticks=views)
         ax.legend(fontsize=8)

@@ -78,8 +78,11 @@ def examine(power: float, smoke: bool) -> dict[str, Any]:
     ):
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, mean))
     good = np.isfinite(measured)
-    row |= {"law": common.rounded(np.median(law[good] / threshold)), "by_class": common.rounded(measured[good], 4),
-            "law_by_class": common.rounded(law[good], 4)}
+    row |= {
+        "law": common.rounded(np.median(law[good] / threshold)),
+        "by_class": common.rounded(measured[good], 4),
+        "law_by_class": common.rounded(law[good], 4),
+    }
     return row | {"measured": measured, "closed_form": law}
 
 
@@ -99,11 +102,15 @@ def measure(smoke: bool) -> dict[str, Any]:
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The loser in units of its closed form; at q = 4 nearly all winners are clear."""
     found = [
-        common.verdict("slope of log loser against log closed form, all q", 1.0, document["slope"], document["slope_interval"])
+        common.verdict(
+            "slope of log loser against log closed form, all q", 1.0, document["slope"], document["slope_interval"]
+        )
     ]
     found += [
         common.verdict(
-            f"loser when the winner is learned, in units of its closed form, q = {r['power']:g} (median)", 1.0, r["ratio"],
+            f"loser when the winner is learned, in units of its closed form, q = {r['power']:g} (median)",
+            1.0,
+            r["ratio"],
             r["ratio_interval"],
         )
         for r in document["rows"]

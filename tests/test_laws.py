@@ -109,7 +109,9 @@ def test_correlated_views_are_not_missed(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["views", "classes", "generations", "teachers", "student_neurons", "one_sided", "phase_diagram"])
+@pytest.mark.parametrize(
+    "name", ["views", "classes", "generations", "teachers", "student_neurons", "one_sided", "phase_diagram"]
+)
 def test_every_other_law_runs(run, name):
     """Rows or points, each with its closed form beside it."""
     document = run(name)
