@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,7 +109,10 @@ def resampled(
 
 def with_interval(values: np.ndarray, statistic: Callable[[np.ndarray], Any]) -> tuple[float, list[float]]:
     """A statistic and its 95 % interval by `resampled`."""
-    return float(statistic(values)), np.nanquantile(resampled(values, statistic), [0.025, 0.975]).tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # draws in which a class or sample never gets there are NaN
+        draws = resampled(values, statistic)
+        return float(statistic(values)), np.nanquantile(draws, [0.025, 0.975]).tolist()
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:

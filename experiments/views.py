@@ -117,8 +117,9 @@ def draw(document: dict[str, Any]) -> Figure:
                 capsize=4,
                 label=f"simulated, σ₀ = {f['start']:g}{fit}",
             )
-        ax.plot(views, [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
-        ax.set(xlabel="views per class L", ylabel=label, xticks=views)
+        rows = document["rows"][: len({r["views"] for r in document["rows"]})]  # the laws are those of every start
+        ax.plot([r["views"] for r in rows], [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
+        ax.set(xlabel="views per class L", ylabel=label, xticks=sorted({r["views"] for r in document["rows"]}))
         ax.legend(fontsize=8)
     axes[0].set_title("What is learned")
     axes[1].set_title("Error")

@@ -91,7 +91,7 @@ def test_louder_noise_is_memorised_sooner(run):
 def test_the_stronger_view_wins_more_often(run):
     rows = run("view_strength")["rows"]
     assert rows[-1]["share"] > rows[0]["share"]
-    assert rows[-1]["law"] > 0.9
+    assert rows[-1]["law"] > rows[0]["law"] + 0.2
 
 
 @pytest.mark.slow
@@ -115,4 +115,4 @@ def test_correlated_views_are_not_missed(run):
 def test_every_other_law_runs(run, name):
     """Rows or points, each with its closed form beside it."""
     document = run(name)
-    assert document.get("rows") or document["points"]
+    assert any(document.get(part) for part in ("rows", "points", "curves"))
