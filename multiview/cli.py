@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
-from multiview.commands import experiments, stores, sweeps
+from multiview.commands import experiments, figures, lab, stores, sweeps
 from multiview.commands.common import add_resource_flags, resources
 from multiview.commands.common import add_study_flags as _add_study_flags
 from multiview.commands.common import make_console as _console
@@ -159,7 +159,7 @@ def _run_verify(
     from multiview.prediction import predict
     from multiview.results import to_datatree
     from multiview.store import write_file
-    from multiview.theory import regime, time_scales
+    from multiview.theory import regime
     from multiview.verification import verify
 
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
@@ -189,9 +189,7 @@ def _run_verify(
     if "largest_overlap" in result.groups["single"].records:
         from multiview.plotting.verify import verify_figure
 
-        clock, rate = time_scales(study), study.train.learning_rate
-        marks = {"view learned": clock.view / rate, "memorised": clock.memorise / rate}
-        write_file(picture, lambda path: verify_figure(to_datatree(result, claims), path, marks))
+        write_file(picture, lambda path: verify_figure(to_datatree(result, claims), path))
         console.print(f"Picture: {picture}")
     if arguments.json:
         text = json.dumps(verification.to_mapping(), indent=1, ensure_ascii=False)
@@ -349,8 +347,10 @@ def _parser() -> _Parser:
     explore.add_argument("--print-path", action="store_true", help="print where the page is, and open nothing")
     presets = command("presets", _presets, "list the presets, or print one as TOML")
     presets.add_argument("name", nargs="?")
+    lab.add_command(command)
     sweeps.add_commands(command)
     experiments.add_commands(command)
+    figures.add_commands(command)
     stores.add_commands(command)
     return parser
 

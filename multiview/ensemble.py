@@ -48,3 +48,24 @@ def by_group(outputs: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndar
     groups = dict(zip(sizes, parts, strict=True))
     ensembles = {n: combine(groups["single"])[None] for n, combine in ENSEMBLES.items()} if "single" in groups else {}
     return groups | ensembles
+
+
+def ensemble_sizes(count: int) -> list[int]:
+    """Sizes of the smaller ensembles that are tested: powers of two below the number of networks, and that number."""
+    return [*(2**p for p in range(count.bit_length()) if 2**p < count), count]
+
+
+def disjoint_ensembles(logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Logits of the ensembles of K networks each that can be made without using any twice.
+
+    Args:
+        logits: of the single networks [S, N, k].
+
+    Returns:
+        By name, `ensemble_of_K` for each of `ensemble_sizes`, logits [S // K, N, k].
+    """
+    count, *shape = logits.shape
+    return {
+        f"ensemble_of_{size}": logits[: count // size * size].reshape(count // size, size, *shape).mean(1)
+        for size in ensemble_sizes(count)
+    }

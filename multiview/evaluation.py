@@ -16,7 +16,7 @@ from multiview.analysis.errors import ErrorCounts
 from multiview.batching import block_logits
 from multiview.config import Study
 from multiview.data import Kind, held_out_set
-from multiview.ensemble import ENSEMBLES, by_group
+from multiview.ensemble import by_group, disjoint_ensembles
 from multiview.representations import represent
 from multiview.training import Task
 
@@ -50,8 +50,9 @@ def evaluate(
         features: feature vectors of the world in the dense representation.
 
     Returns:
-        By name, the numbers of wrong multi-view and single-view samples [S]; and the dark knowledge of the
-        ensemble (share of pairs ordered right, from its logits on multi-view samples).
+        By name, the numbers of wrong multi-view and single-view samples [S], with `ensemble_of_K` for the disjoint
+        ensembles of K networks [S // K]; and the dark knowledge of the ensemble (share of pairs ordered right, from
+        its logits on multi-view samples).
     """
     samples: dict[Kind, int] = {
         "multi_view": study.data.num_test_multi_view,
@@ -60,16 +61,18 @@ def evaluate(
     sizes = {name: len(weights) for name, weights in groups.items()}
     everyone = np.concatenate(list(groups.values()))
     indices = np.concatenate([np.arange(size) for size in sizes.values()])
-    names = [*groups, *(ENSEMBLES if "single" in groups else ())]
-    wrong: dict[str, list[Any]] = {name: [0, 0] for name in names}
+    wrong: dict[str, list[Any]] = {}
     dark = []
     for index, kind in enumerate(samples):
         for chunk, task in enumerate(held_out_chunks(study, replicate, kind, samples[kind], features)):
             labels = np.asarray(task.data.labels)
             keys = _noise_keys(streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), indices)
             outputs = by_group(block_logits(study, everyone, keys, task), sizes)
+            if "single" in outputs:
+                outputs |= disjoint_ensembles(outputs["single"])
             for name, answers in outputs.items():
-                wrong[name][index] = wrong[name][index] + (answers.argmax(-1) != labels).sum(-1)
+                counted = wrong.setdefault(name, [0, 0])
+                counted[index] = counted[index] + (answers.argmax(-1) != labels).sum(-1)
             if "ensemble" in outputs and kind == "multi_view" and chunk < 4:
                 present = classes_present(task.data, study.data.num_classes, study.data.num_views)
                 dark.append(ordered_share(outputs["ensemble"][0], present, labels))

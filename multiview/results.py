@@ -16,11 +16,14 @@ from multiview.analysis.errors import ErrorCounts, combine
 from multiview.analysis.features import learned_views, winners
 from multiview.analysis.lottery import lottery
 from multiview.claims import Claim
-from multiview.config import to_mapping
+from multiview.config import from_mapping, to_mapping
+from multiview.ensemble import ENSEMBLES, ensemble_sizes
 from multiview.prediction import self_distilled_name
 from multiview.study import Group, StudyResult
 from multiview.sweep_store import Variable
 
+_ENSEMBLES = tuple(ENSEMBLES)
+_KINDS = ("multi_view", "single_view")
 _UNITS = {
     "train_error": "share of weight",
     "train_wrong": "samples",
@@ -89,6 +92,60 @@ def _group_dataset(group: Group, networks: bool) -> xr.Dataset:
     return data
 
 
+def _by_size(result: StudyResult) -> dict[str, Any]:
+    """Test errors of disjoint ensembles of K networks; there are fewer of larger ones, so the rest is NaN."""
+    sizes = ensemble_sizes(result.study.seeds)
+    found: dict[str, Any] = {"ensemble_size": ("size", np.array(sizes))}
+    for kind in _KINDS:
+        wrong = np.full((result.study.replicates, len(sizes), result.study.seeds), np.nan)
+        for index, size in enumerate(sizes):
+            counts = getattr(result.ensembles[f"ensemble_of_{size}"], kind)
+            wrong[:, index, : counts.shape[1]] = counts
+        found[f"ensemble_size_test_wrong_{kind}"] = (("replicate", "size", "ensemble"), wrong)
+    return found
+
+
+def from_datatree(tree: xr.DataTree) -> StudyResult:
+    """The result that a stored study was made from, as far as claims go: without what only training needs.
+
+    Args:
+        tree: of `to_datatree` or `open_results`.
+
+    Raises:
+        ConfigError: its configuration is not one of this multiview.
+    """
+    study = from_mapping(json.loads(tree.attrs["config"]))
+    data, root = study.data, tree.to_dataset()
+
+    def counts(multi: Any, single: Any) -> ErrorCounts:
+        of_multi, of_single = (np.asarray(a).reshape(study.replicates, -1).astype(int) for a in (multi, single))
+        return ErrorCounts(of_multi, of_single, data.num_test_multi_view, data.num_test_single_view)
+
+    groups = {}
+    for name, node in tree.children.items():
+        part = node.to_dataset()
+        records = {n: part[n].values for n in map(str, part.data_vars) if "time" in part[n].dims}
+        groups[name] = Group(
+            weights=part["weights"].values if "weights" in part else np.empty(0),
+            train_wrong=records["train_wrong"][:, :, -1],
+            train_error=records["train_error"][:, :, -1],
+            finite=part["finite"].values,
+            times=part["step"].values,
+            records=records,
+            errors=counts(part["test_wrong_multi_view"], part["test_wrong_single_view"]),
+        )
+    return StudyResult(
+        study=study,
+        groups=groups,
+        ensembles={n: counts(*(root[f"{n}_test_wrong_{kind}"] for kind in _KINDS)) for n in _ENSEMBLES},
+        moments=root["view_moments"].values,
+        dark_knowledge=root["dark_knowledge"].values,
+        dropped_features=int(tree.attrs["dropped_features"]),
+        features=root["features"].values if "features" in root else None,
+        seconds=float(tree.attrs["seconds"]),
+    )
+
+
 def to_datatree(result: StudyResult, claims: list[Claim] | None = None, networks: bool = False) -> xr.DataTree:
     """Label everything that a study measured.
 
@@ -107,10 +164,11 @@ def to_datatree(result: StudyResult, claims: list[Claim] | None = None, networks
             "dark_knowledge": (("replicate",), result.dark_knowledge),
         }
         | {
-            f"{name}_test_wrong_{kind}": (("replicate",), getattr(counts, kind)[:, 0])
-            for name, counts in result.ensembles.items()
-            for kind in ("multi_view", "single_view")
+            f"{name}_test_wrong_{kind}": (("replicate",), getattr(result.ensembles[name], kind)[:, 0])
+            for name in _ENSEMBLES
+            for kind in _KINDS
         }
+        | _by_size(result)
     )
     if result.features is not None:
         root["features"] = (("feature", "dimension"), result.features)
@@ -118,6 +176,7 @@ def to_datatree(result: StudyResult, claims: list[Claim] | None = None, networks
         "config": json.dumps(to_mapping(result.study)),
         "run_id": result.study.run_id,
         "versions": json.dumps(versions()),
+        "git_commit": git_commit(),
         "device": device_name(),
         "seconds": result.seconds,
         "dropped_features": result.dropped_features,
@@ -152,7 +211,6 @@ _PER_NETWORK = {
     "lottery_clear": Variable((), "int32", "classes", "classes with one winner"),
     "final_overlap": Variable(("class", "view"), "float64", "overlap", "largest overlap Λ at the end"),
 }
-_ENSEMBLES = ("ensemble", "ensemble_probabilities")
 _ERRORS = ("test_error", "e_multi_view", "e_single_view", "test_wrong_multi_view", "test_wrong_single_view")
 
 
@@ -208,8 +266,8 @@ def sweep_values(result: StudyResult) -> dict[str, np.ndarray]:
             "test_wrong_single_view": single,
         }
 
-    for name, counts in result.ensembles.items():
-        found |= {f"{name}_{key}": values[0] for key, values in errors(counts).items()}
+    for name in _ENSEMBLES:
+        found |= {f"{name}_{key}": values[0] for key, values in errors(result.ensembles[name]).items()}
     for name, group in result.groups.items():
         prefix = "" if name == "single" else f"{name}_"
         values = errors(group.errors) | {

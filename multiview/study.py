@@ -56,7 +56,7 @@ class StudyResult(NamedTuple):
     Attributes:
         study: its configuration.
         groups: networks by kind: single, distilled, self_distilled, self_distilled_2, …
-        ensembles: test errors of the ensembles by name, arrays [R, 1].
+        ensembles: test errors of the ensembles by name, arrays [R, 1]; `ensemble_of_K`, K networks each, [R, S // K].
         moments: S_{i,ℓ} of each training set [R, k, L].
         dark_knowledge: share of pairs ordered right, one for each replicate [R].
         dropped_features: foreign features that found no patch, in the training sets.

@@ -74,6 +74,22 @@ def tiny_result(tiny):
 
 
 @pytest.fixture(scope="session")
+def study_store(tiny_result, tmp_path_factory) -> Path:
+    """The tiny study's store, with its networks."""
+    from stores import store_study
+
+    return store_study(tiny_result, tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def sweep_store(tmp_path_factory) -> Path:
+    """The store of a tiny sweep."""
+    from stores import store_sweep
+
+    return store_sweep(tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="session")
 def tiny_noisy(tiny):
     """The tiny study in the exact limit, with noise on every patch."""
     from multiview.config import replace

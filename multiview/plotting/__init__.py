@@ -1,1 +1,1 @@
-"""Figures from stored results: functions f(results, ax) → ax."""
+"""Figures from stored results: functions f(results, ax) → ax, one kind of figure a file."""

@@ -1,0 +1,36 @@
+"""Shared by the tests of figures and reports: one stored study and one stored sweep, both tiny."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sweeping import small
+
+import multiview.sweep
+from multiview.results import to_datatree
+from multiview.store import write_store
+
+OVER = {"train.num_steps": [20, 30, 40], "data.weak_view_strength": [0.05, 0.3]}
+
+
+def store_study(result: Any, folder: Path) -> Path:
+    """A study's store with its networks."""
+    path = folder / "study.zarr"
+    write_store(path, to_datatree(result, networks=True))
+    return path
+
+
+def store_sweep(folder: Path) -> Path:
+    """A sweep's store: a grid of 3 × 2 points, two replicates each."""
+    path = folder / "grid.zarr"
+    multiview.sweep.run(small(), OVER, path)
+    return path
+
+
+def rewritten(path: Path, old: str, new: str) -> None:
+    """Change the text of a store's attributes, as a foreign hand might."""
+    file = path / "zarr.json"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")

@@ -1,0 +1,486 @@
+"""Figures hold the store's numbers: what each kind draws is compared with the data, not with pixels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+from matplotlib.colors import to_rgb
+from PIL import Image
+from stores import rewritten
+from sweeping import small
+
+import multiview.sweep
+from multiview.analysis.features import learned_views
+from multiview.analysis.lottery import lottery
+from multiview.claims import check_claims
+from multiview.cli import main
+from multiview.config import ConfigError, replace
+from multiview.network import smoothed_relu
+from multiview.plotting import animation, kinds, style
+from multiview.plotting import lottery as lottery_figure
+from multiview.plotting.dark_knowledge import activation, trace_answers
+from multiview.plotting.dynamics import plot_dynamics
+from multiview.plotting.ensemble import errors_by_size, plot_ensemble
+from multiview.plotting.errors import measured_errors, paper_figure, plot_errors
+from multiview.plotting.lottery import plot_lottery
+from multiview.plotting.memorisation import fitted_step, plot_memorisation
+from multiview.plotting.mosaic import plot_mosaic
+from multiview.plotting.sweeps import plot_phase, plot_sweep
+from multiview.prediction import Prediction
+from multiview.results import from_datatree, to_datatree
+from multiview.store import open_results
+from multiview.tables import summarise
+from multiview.theory import ensemble_error, time_scales
+
+STUDY_KINDS = [name for name, kind in kinds.KINDS.items() if kind.store == "study"]
+
+
+@pytest.fixture(scope="module")
+def results(study_store) -> xr.DataTree:
+    return open_results(study_store).load()
+
+
+@pytest.fixture(scope="module")
+def sweep(sweep_store) -> xr.Dataset:
+    return open_results(sweep_store).load()
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+def line(ax, label):
+    (found,) = [item for item in ax.lines if item.get_label() == label]
+    return found
+
+
+# Studies.
+
+
+def test_dynamics_draws_every_overlap_of_winner_and_loser_and_the_clocks(results, tiny, ax):
+    assert plot_dynamics(results, ax) is ax
+    overlap = results["single"]["largest_overlap"].transpose("replicate", "seed", "class", "time", "view").values
+    pairs = overlap.reshape(-1, *overlap.shape[-2:])
+    step = results["single"]["step"].values
+    drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)}
+    assert drawn["_winning view"].shape == (2 * 5 * 4, len(step), 2)
+    np.testing.assert_allclose(drawn["_winning view"][:, 1:, 0], np.broadcast_to(step[1:], (40, len(step) - 1)))
+    for i, pair in enumerate(pairs):
+        winner = pair[-1].argmax()
+        np.testing.assert_allclose(drawn["_winning view"][i, :, 1], np.maximum(pair[:, winner], 1e-6), rtol=1e-6)
+        np.testing.assert_allclose(drawn["_losing view"][i, :, 1], np.maximum(pair[:, 1 - winner], 1e-6), rtol=1e-6)
+    medians = np.median(drawn["_losing view"][..., 1], 0)
+    np.testing.assert_allclose(line(ax, "losing view (median)").get_ydata(), medians)
+    view = time_scales(tiny).view / tiny.train.learning_rate
+    assert line(ax, "theory: views learned").get_xdata()[0] == pytest.approx(view)
+
+
+def test_mosaic_is_who_learned_what(results, ax):
+    plot_mosaic(results, ax, replicate=1)
+    meshes = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    for mesh, name in zip(meshes, ("single", "distilled", "self_distilled"), strict=True):
+        final = results[name]["largest_overlap"].values[1, :, -1]
+        learned = learned_views(final).reshape(len(final), -1)
+        np.testing.assert_array_equal(np.asarray(mesh.get_array()) > 0, learned)
+        np.testing.assert_array_equal(np.asarray(mesh.get_array())[:, 1::2], 2 * learned[:, 1::2])
+    assert ax.get_xlim() == (0, 4 * 2)
+
+
+def test_a_network_that_is_not_finite_is_left_out(results, ax):
+    broken = results.copy(deep=True)
+    broken["single"]["finite"][0, 1] = False
+    broken["single"]["largest_overlap"][0, 1] = np.nan
+    plot_mosaic(broken, ax)
+    first = next(c for c in ax.collections if isinstance(c, QuadMesh))
+    assert np.ma.getmaskarray(first.get_array())[1].all()
+    assert not np.ma.getmaskarray(first.get_array())[0].any()
+    plot_dynamics(broken, ax)
+    segments = next(c for c in ax.collections if c.get_label() == "_winning view").get_segments()
+    assert len(segments) == 36
+    assert np.isfinite(np.array(segments)).all()
+
+
+def test_lottery_counts_what_the_measure_counts(results, tiny, ax):
+    plot_lottery(results, ax)
+    overlap = results["single"]["largest_overlap"].values
+    moments = results["view_moments"].values
+    q, m = tiny.network.relu_power, tiny.network.neurons_per_class
+    counted = [lottery(o[:, 0], o[:, -1], s, q, m) for o, s in zip(overlap, moments, strict=True)]
+    marks = [c for c in ax.collections if isinstance(c, PathCollection)]
+    right, between, wrong = (len(c.get_offsets()) for c in marks)
+    assert right == sum(c.right.sum() for c in counted)
+    assert right + wrong == sum(c.clear.sum() for c in counted)
+    assert right + between + wrong == 2 * 5 * 4
+    # One pair by hand.
+    score = overlap[0, 0, 0, 2] * moments[0, 2] ** (1 / (q - 2))
+    favourite = score.argmax()
+    found = lottery_figure.leads(results)
+    assert found.start[2] == pytest.approx(score[favourite] / score[1 - favourite])
+    final = overlap[0, 0, -1, 2]
+    assert found.end[2] == pytest.approx(np.clip(final[favourite] / max(final[1 - favourite], 1e-300), 1e-4, 1e4))
+
+
+def test_errors_are_means_intervals_and_the_papers_figures(results, tiny, tiny_result, ax):
+    plot_errors(results, ax)
+    found = {m.name: m for m in measured_errors(results)}
+    assert list(found) == ["single", "ensemble", "distilled", "self_distilled"]
+    mu = tiny.data.single_view_fraction
+    counted = {name: group.errors for name, group in tiny_result.groups.items()}
+    for name, counts in (counted | {"ensemble": tiny_result.ensembles["ensemble"]}).items():
+        assert found[name].mean == pytest.approx(counts.in_units_of_mu(mu).mean())
+        assert found[name].interval[0] <= found[name].mean <= found[name].interval[1]
+    drawn = [bars.lines[0].get_ydata()[0] for bars in ax.containers]
+    assert drawn == pytest.approx([m.mean for m in found.values()])
+    dashed = [item.get_ydata()[0] for item in ax.lines if item.get_linestyle() == "--"]
+    assert dashed == [0.5, 0.001, 0.001, 0.26]
+    assert paper_figure("self_distilled_2", 2) == pytest.approx(1 / 8)
+    assert paper_figure("single", 3) == pytest.approx(2 / 3)
+
+
+def test_errors_show_the_prediction_of_a_store_that_carries_claims(tiny_result, ax):
+    names = ("single", "ensemble", "ensemble_probabilities", "distilled", "self_distilled", "dark_knowledge")
+    claims = check_claims(tiny_result, {name: Prediction(0.3, 0.2, 0.4) for name in names})
+    plot_errors(to_datatree(tiny_result, claims), ax)
+    bands = [c.get_paths()[0].get_extents().intervaly for c in ax.collections if c.get_alpha() == 0.45]
+    assert len(bands) == 4
+    np.testing.assert_allclose(bands[0], [0.2, 0.4])
+
+
+def test_ensemble_sizes_end_at_single_networks_and_at_the_whole_ensemble(results, tiny, ax):
+    found = errors_by_size(results)
+    assert list(found) == [1, 2, 4, 5]
+    errors = {m.name: m for m in measured_errors(results)}
+    np.testing.assert_allclose(found[1][0], errors["single"].networks)
+    np.testing.assert_allclose(found[5][0], errors["ensemble"].networks)
+    assert found[2][0].shape == (2, 2)
+    plot_ensemble(results, ax)
+    (bars,) = ax.containers
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), [e.mean() for e, _ in found.values()])
+    law = line(ax, "law of the lottery")
+    np.testing.assert_allclose(law.get_ydata(), [ensemble_error(tiny, k) for k in law.get_xdata()])
+
+
+def test_memorisation_is_the_recorded_noise_overlap(results, ax):
+    plot_memorisation(results, ax)
+    data = results["single"]["noise_overlap_single_view"].values
+    expected = np.median(np.maximum(data.reshape(-1, data.shape[-1]), 1e-6), 0)
+    np.testing.assert_allclose(line(ax, "single-view samples (median)").get_ydata(), expected, rtol=1e-6)
+    wrong = results["single"]["train_wrong"].values
+    steps = np.maximum(results["single"]["step"].values, 0.5)
+    first = [steps[np.flatnonzero(w == 0)[0]] if (w == 0).any() else np.inf for w in wrong.reshape(-1, wrong.shape[-1])]
+    assert fitted_step(results) == np.median(first)
+
+
+def test_dark_knowledge_is_what_a_trace_patch_adds_to_the_logit(results, tiny, ax):
+    grid = np.linspace(-1, 4, 50)
+    expected = smoothed_relu(grid.astype(np.float32), tiny.network.relu_power, tiny.network.relu_threshold)
+    np.testing.assert_allclose(activation(grid, tiny.network), expected, rtol=1e-5, atol=1e-6)
+    answers = trace_answers(results, "single", replicate=1)
+    weights = results["single"]["weights"].values[1]  # networks, features, classes, neurons
+    trace = sum(tiny.data.foreign_strength) / 2
+    for network, class_, view in ((0, 0, 0), (3, 2, 1), (4, 3, 0)):
+        pre = trace * weights[network, 2 * class_ + view, class_]
+        assert answers[network, class_, view] == pytest.approx(activation(pre, tiny.network).sum())
+    kinds.function_of(kinds.KINDS["dark-knowledge"])(results, ax, replicate=1)
+    single, ensemble = [c for c in ax.collections if isinstance(c, QuadMesh)][:2]
+    np.testing.assert_allclose(single.get_array(), answers.reshape(5, -1))
+    np.testing.assert_allclose(ensemble.get_array(), answers.mean(0).reshape(1, -1))
+
+
+def test_a_stored_study_gives_the_claims_of_the_result(results, tiny_result):
+    names = ("single", "ensemble", "ensemble_probabilities", "distilled", "self_distilled", "dark_knowledge")
+    predictions = {name: Prediction(0.3, 0.2, 0.4) for name in names}
+    assert check_claims(from_datatree(results), predictions) == check_claims(tiny_result, predictions)
+
+
+# Sweeps.
+
+
+def test_sweep_curves_and_bands_are_the_tables(sweep, ax):
+    plot_sweep(sweep, ax, by=("num_steps",))
+    table = summarise(sweep, ("test_error", "ensemble_test_error"), ("num_steps",))
+    for index, label in enumerate(("single networks", "ensemble")):
+        drawn = line(ax, label)
+        assert drawn.get_xdata().tolist() == [20, 30, 40]
+        np.testing.assert_allclose(drawn.get_ydata(), [row.values[index][0] for row in table.rows])
+        extents = ax.collections[index].get_paths()[0].get_extents().intervaly
+        ends = [row.values[index] for row in table.rows]
+        np.testing.assert_allclose(extents, [min(e[1] for e in ends), max(e[2] for e in ends)])
+    assert "weak_view_strength" in "".join(t.get_text() for t in ax.texts)  # said to be averaged over
+
+
+def test_a_second_axis_of_a_sweep_gives_a_line_for_each_value(sweep, ax):
+    plot_sweep(sweep, ax, measures=("learned_views",), by=("num_steps", "weak_view_strength"))
+    table = summarise(sweep, ("learned_views",), ("num_steps", "weak_view_strength"))
+    for value in (0.05, 0.3):
+        rows = [row for row in table.rows if row.keys[1] == value]
+        drawn = line(ax, f"weak_view_strength = {value}")
+        np.testing.assert_allclose(drawn.get_ydata(), [row.values[0][0] for row in rows])
+    assert ax.get_ylabel() == "learned views (views)"
+
+
+def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, ax):
+    holes = sweep.copy(deep=True)
+    holes["done"][1, 1] = 0
+    plot_phase(holes, ax, measures=("final_train_error",))
+    (mesh,) = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    shown = np.ma.filled(mesh.get_array(), np.nan)
+    table = summarise(holes, ("final_train_error",), ("num_steps", "weak_view_strength"))
+    for row in table.rows:
+        at = [0.05, 0.3].index(row.keys[1]), [20, 30, 40].index(row.keys[0])
+        np.testing.assert_allclose(shown[at], row.values[0][0])
+    assert np.isnan(shown[1, 1])
+    assert [item.get_xydata().tolist() for item in ax.lines if item.get_marker() == "x"] == [[[1.5, 1.5]]]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["20", "30", "40"]
+
+
+def test_random_points_are_drawn_where_they_lie(tmp_path, ax):
+    path = tmp_path / "points.zarr"
+    over = {"network.init_std": "0.01:0.05:log", "data.noise_norm": "0.2:1"}
+    multiview.sweep.run(replace(small(), {"replicates": 1}), over, path, random=4)
+    points = open_results(path)
+    plot_phase(points, ax)
+    (marks,) = [c for c in ax.collections if isinstance(c, PathCollection)]
+    drawn = sorted(map(tuple, np.asarray(marks.get_offsets()).tolist()))
+    stored = sorted(zip(points["init_std"].values.tolist(), points["noise_norm"].values.tolist(), strict=True))
+    np.testing.assert_allclose(drawn, stored)
+
+
+# Style and files.
+
+
+def test_nothing_is_told_apart_by_colour_alone():
+    looks = [(str(s["marker"]), str(s["linestyle"])) for s in style.SERIES]
+    assert len(set(looks)) == len(looks)
+    assert style.WINNER["linestyle"] != style.LOSER["linestyle"]
+    lightness = [np.dot(color[:3], (0.299, 0.587, 0.114)) for color in style.SHADES(np.linspace(0, 1, 32))]
+    assert (np.diff(lightness) < 0).all()
+    grey = [np.dot(to_rgb(c), (0.299, 0.587, 0.114)) for c in (*style.VIEW_COLORS[:2], style.EMPTY)]
+    assert min(np.diff(sorted(grey))) > 0.15
+
+
+def test_text_from_a_store_stays_text():
+    assert style.plain("a$\\frac$") == "a\\$\\frac\\$"
+    assert style.plain("two\nlines") == "two lines"
+    assert len(style.plain("x" * 500)) == 60
+
+
+@pytest.mark.parametrize("width", style.SIZES)
+def test_every_kind_is_written_and_fits_its_place(study_store, sweep_store, empty, capsys, width):
+    for name, kind in kinds.KINDS.items():
+        if width == "slide" and name not in ("mosaic", "errors", "phase"):
+            continue
+        store = study_store if kind.store == "study" else sweep_store
+        assert main(["plot", str(store), "--kind", name, "--width", width]) == 0
+        assert capsys.readouterr().out == f"Figure: {store.name.removesuffix('.zarr')}-{name}.png\n"
+        with Image.open(empty / f"{store.name.removesuffix('.zarr')}-{name}.png") as image:
+            assert image.width == pytest.approx(300 * style.SIZES[width].width, abs=2)
+            assert image.height <= 300 * style.SIZES[width].height + 2
+
+
+def test_the_ending_names_the_format_and_the_same_store_gives_the_same_bytes(study_store, empty):
+    for ending, begins in ((".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")):
+        for name in ("a", "b"):
+            assert main(["plot", str(study_store), "--kind=errors", f"--out={name}{ending}"]) == 0
+        first, second = ((empty / f"{name}{ending}").read_bytes() for name in ("a", "b"))
+        assert first.startswith(begins)
+        assert first == second
+    assert b"<image" not in (empty / "a.svg").read_bytes()
+
+
+# Films.
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    monkeypatch.setattr(animation, "FRAMES", 8)
+    monkeypatch.setattr(animation, "REST", 2)
+
+
+def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, empty, capsys, brief):
+    steps, shades = animation.growth(results, replicate=1)
+    final = results["single"]["largest_overlap"].values[1].reshape(5, -1, 8)
+    scale = final[:, -1].max(-1, keepdims=True)
+    np.testing.assert_allclose(shades[0], final[:, 0] / scale, rtol=1e-6)
+    np.testing.assert_allclose(shades[-1], final[:, -1] / scale, rtol=1e-6)
+    assert (steps[0], steps[-1]) == (0.5, 60)
+    assert main(["animate", str(study_store)]) == 0
+    assert capsys.readouterr().out == "Film: study-views.gif\n"
+    with Image.open(empty / "study-views.gif") as film:
+        assert film.format == "GIF"
+        assert film.n_frames >= 5  # equal frames are merged
+    assert (empty / "study-views.gif").stat().st_size < 2e6
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_film_as_mp4(study_store, empty, brief):
+    assert main(["animate", str(study_store), "--out=a.mp4"]) == 0
+    assert b"ftyp" in (empty / "a.mp4").read_bytes()[:16]
+
+
+# Bad input.
+
+
+def refused(words, capsys, *named):
+    folder = Path.cwd()
+    before = sorted(folder.rglob("*"))
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    (complaint,) = captured.err.splitlines()
+    assert complaint.startswith("multiview: error: ")
+    assert captured.out == ""
+    for word in named:
+        assert word in complaint, complaint
+    assert sorted(folder.rglob("*")) == before
+    return complaint
+
+
+COMMANDS = (["plot", "--kind=errors"], ["report"], ["animate"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys):
+    Path("empty.zarr").mkdir()
+    xr.DataTree.from_dict({"/": xr.Dataset({"a": ("x", [1, 2])})}).to_zarr("foreign.zarr", consolidated=False)
+    for name, said in (
+        ("none.zarr", "is not there"),
+        ("empty.zarr", "zarr.json"),
+        ("foreign.zarr", "no store of multiview"),
+    ):
+        refused([command[0], name, *command[1:]], capsys, f"store = '{name}'", said)
+    shutil.copytree(study_store, "bare.zarr")
+    for part in ("single", "distilled", "self_distilled"):
+        shutil.rmtree(f"bare.zarr/{part}")
+    refused([command[0], "bare.zarr", *command[1:]], capsys, "bare.zarr", "multiview train")
+    for text in ("hello", "[1]", '{\\"data\\": 3}', '{\\"nonsense\\": 3}'):
+        shutil.rmtree("odd.zarr", ignore_errors=True)
+        shutil.copytree(study_store, "odd.zarr")
+        file = Path("odd.zarr/zarr.json")
+        attributes = json.loads(file.read_text())
+        attributes["attributes"]["config"] = json.loads(f'"{text}"')
+        file.write_text(json.dumps(attributes))
+        refused([command[0], "odd.zarr", *command[1:]], capsys)
+
+
+@pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
+def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
+    from multiview.sweep_store import SweepStore
+
+    shutil.copytree(sweep_store, "part.zarr")
+    SweepStore("part.zarr", writable=True).forget([(0, 0, 1), (2, 1, 0)])
+    words = [command[0], "part.zarr", *command[1:]]
+    refused(words, capsys, "part.zarr", "unfinished", "2 of 12 blocks", "--partial")
+    assert main([*words, "--partial"]) == 0
+    capsys.readouterr()
+    SweepStore("part.zarr", writable=True).forget(list(np.ndindex(3, 2, 2)))
+    if command[0] == "plot":
+        refused([*words, "--partial"], capsys, "no block of this sweep is done")
+
+
+def test_a_kind_without_data_says_what_to_run(study_store, sweep_store, empty, capsys):
+    for name in STUDY_KINDS:
+        refused(["plot", str(sweep_store), "--kind", name], capsys, f"--kind {name}", "multiview train")
+    for name in ("sweep", "phase"):
+        refused(["plot", str(study_store), "--kind", name], capsys, f"--kind {name}", "multiview sweep --over")
+    refused(["animate", str(sweep_store)], capsys, "multiview train")
+    shutil.copytree(study_store, "less.zarr")
+    shutil.rmtree("less.zarr/single/weights")
+    refused(["plot", "less.zarr", "--kind=dark-knowledge"], capsys, "single/weights", "multiview train")
+    shutil.rmtree("less.zarr/ensemble_size_test_wrong_multi_view")
+    refused(["plot", "less.zarr", "--kind=ensemble"], capsys, "ensemble size", "multiview train")
+    shutil.rmtree("less.zarr/single/largest_overlap")
+    refused(["plot", "less.zarr", "--kind=dynamics"], capsys, "single/largest_overlap", "multiview train")
+    refused(["animate", "less.zarr"], capsys, "single/largest_overlap", "multiview train")
+    assert main(["report", "less.zarr"]) == 0  # says what is missing
+    text = Path("less-report.html").read_text(encoding="utf-8")
+    assert "dynamics: the store lacks single/largest_overlap" in text
+
+
+def test_a_study_without_a_unit_of_error_or_without_noise_says_so(results):
+    for field, value, kind in (("single_view_fraction", 0.0, "errors"), ("single_view_fraction", 0.0, "ensemble")):
+        bare = results.copy()
+        config = json.loads(bare.attrs["config"])
+        config["data"][field] = value
+        bare.attrs = bare.attrs | {"config": json.dumps(config)}
+        with pytest.raises(ConfigError, match=r"data\.single_view_fraction is 0"):
+            kinds.make_figure(bare, kind)
+    silent = results.copy(deep=True)
+    silent["single"]["noise_overlap_single_view"][:] = 0
+    with pytest.raises(ConfigError, match=r"run multiview train --data\.noise-norm"):
+        kinds.make_figure(silent, "memorisation")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--kind=mosaik"], ("'mosaik'", "did you mean mosaic?")),
+        (["--kind=errors", "--out=a.bmp"], ("a.bmp", ".pdf, .png, .svg")),
+        (["--kind=errors", "--replicate=1"], ("--replicate is not for --kind errors",)),
+        (["--kind=mosaic", "--replicate=2"], ("--replicate = 2", "0 … 1")),
+        (["--kind=mosaic", "--replicate=x"], ("--replicate = 'x'",)),
+        (["--kind=mosaic", "--by=seed"], ("--by is not for --kind mosaic",)),
+        (["--kind=errors", "--width=wall"], ("wall",)),
+        (["--kind=errors", "--out=/proc/none/a.png"], ("cannot be written",)),
+        ([], ("--kind",)),
+    ],
+    ids=str,
+)
+def test_bad_words_for_a_study(study_store, empty, capsys, words, named):
+    refused(["plot", str(study_store), *words], capsys, *named)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--kind=sweep", "--measure=nothing"], ("'nothing'", "test_error")),
+        (["--kind=sweep", "--by=nothing"], ("'nothing'", "num_steps, weak_view_strength")),
+        (["--kind=phase", "--by=num_steps"], ("'num_steps'", "2 axes")),
+        (["--kind=phase", "--measure=test_error,learned_views"], ("one measure",)),
+        (["--kind=sweep", "--by=num_steps,weak_view_strength,seed"], ("'seed'",)),
+    ],
+    ids=str,
+)
+def test_bad_words_for_a_sweep(sweep_store, empty, capsys, words, named):
+    refused(["plot", str(sweep_store), *words], capsys, *named)
+
+
+def test_films_and_reports_have_endings_too(study_store, empty, capsys, monkeypatch):
+    refused(["animate", str(study_store), "--out=a.avi"], capsys, "a.avi", ".gif, .mp4")
+    monkeypatch.setattr(animation.animation.FFMpegWriter, "isAvailable", lambda: False)
+    refused(["animate", str(study_store), "--out=a.mp4"], capsys, "ffmpeg", ".gif")
+    refused(["animate", str(study_store), "--replicate=9"], capsys, "--replicate = 9")
+    refused(["report", str(study_store), "--out=a.txt"], capsys, "a.txt", ".html")
+
+
+def test_a_figure_that_fails_leaves_what_was_there(study_store, empty, monkeypatch):
+    Path("a.png").write_bytes(b"before")
+
+    def fail(*_, **__):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(style.Figure, "savefig", fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        main(["plot", str(study_store), "--kind=errors", "--out=a.png"])
+    assert Path("a.png").read_bytes() == b"before"
+    assert [p.name for p in empty.iterdir()] == ["a.png"]
+
+
+def test_a_damaged_array_is_one_line(study_store, empty, capsys):
+    shutil.copytree(study_store, "bad.zarr")
+    chunks = [p for p in Path("bad.zarr/single/largest_overlap/c").rglob("*") if p.is_file()]
+    for chunk in chunks:
+        chunk.write_bytes(b"no numbers")
+    refused(["plot", "bad.zarr", "--kind=dynamics"], capsys, "largest_overlap", "multiview check")
+    rewritten(Path("bad.zarr"), '"claims": "[]"', '"claims": "nothing"')
+    assert main(["plot", "bad.zarr", "--kind=errors"]) == 0
