@@ -4,7 +4,7 @@ An experiment is a module with a docstring whose first line is its question, and
 
     NAME      its file name,
     CLAIM     what should come out, one sentence,
-    SECONDS   what its default size takes on one core,
+    SECONDS   what its default size takes on one core when nothing is compiled yet,
     measure   smoke → plain numbers, ready for JSON; its parts are made by `cell`,
     verdicts  those numbers → what `verdict` makes of each claim,
     draw      those numbers → the figure,
@@ -48,7 +48,7 @@ from multiview.store import open_results, writable_folder, write_file, write_sto
 DEFAULT_FOLDER = "multiview-results/experiments"
 BOOTSTRAP_SAMPLES = 2000
 _cells: Path | None = None  # where `run` keeps finished cells; nowhere, if `measure` is called by itself
-_kept_seconds = 0.0  # that cells of earlier runs took
+_kept_seconds = 0.0  # of processor time that cells of earlier runs took
 AIRY = ConstrainedLayoutEngine(w_pad=0.12)  # room between neighbouring panels and their labels
 
 # A small world in the direction of the presets: few samples stand for many, narrow label strengths, strong traces.
@@ -95,7 +95,7 @@ def cell(label: str, settings: Any, compute: Callable[[], Mapping[str, Any]]) ->
         compute: gives arrays, best as `xr.DataArray` with named dimensions, and plain values ready for JSON.
 
     Returns:
-        What was computed now or before; arrays as `xr.DataArray`. Also `seconds`, what computing it took.
+        What was computed now or before; arrays as `xr.DataArray`. Also `seconds` of processor time that it took.
     """
     global _kept_seconds
     config = json.dumps(to_mapping(settings) if isinstance(settings, Study) else settings, sort_keys=True)
@@ -106,9 +106,9 @@ def cell(label: str, settings: Any, compute: Callable[[], Mapping[str, Any]]) ->
         _kept_seconds += json.loads(data.attrs["values"])["seconds"]
         say(f"{label}: kept from before")
     else:
-        begin = time.perf_counter()
+        begin = time.process_time()
         computed = dict(compute())
-        seconds = round(time.perf_counter() - begin, 2)
+        seconds = round(time.process_time() - begin, 2)
         arrays = {n: v for n, v in computed.items() if isinstance(v, np.ndarray | xr.DataArray)}
         plain = json.dumps({n: v for n, v in computed.items() if n not in arrays} | {"seconds": seconds})
         named = {n: v if isinstance(v, xr.DataArray) else ([f"{n}_{d}" for d in range(v.ndim)], v)
@@ -117,7 +117,7 @@ def cell(label: str, settings: Any, compute: Callable[[], Mapping[str, Any]]) ->
         if path is not None:
             write_store(path, xr.DataTree(data))
         say(f"{label}: {seconds:.1f} s")
-    return {str(n): v.load() for n, v in data.data_vars.items()} | json.loads(data.attrs["values"])
+    return {str(n): xr.DataArray(v.load()) for n, v in data.variables.items()} | json.loads(data.attrs["values"])
 
 
 def verdict(
@@ -193,7 +193,7 @@ def run(
     folder = writable_folder(out)
     if fresh:
         shutil.rmtree(folder / name, ignore_errors=True)
-    begin = time.perf_counter()
+    begin, begin_processor = time.perf_counter(), time.process_time()
     _cells, _kept_seconds = folder / name, 0.0
     try:
         result = measure(smoke)
@@ -204,7 +204,8 @@ def run(
         "claim": claim,
         "size": "smoke" if smoke else "default",
         "date": datetime.date.today().isoformat(),
-        "seconds": round(time.perf_counter() - begin + _kept_seconds, 1),
+        "seconds": round(time.perf_counter() - begin, 1),
+        "processor_seconds": round(time.process_time() - begin_processor + _kept_seconds, 1),
         "device": device_name(),
         "versions": versions(),
         "verdicts": [],

@@ -87,13 +87,18 @@ def table(rows: list[tuple[str, dict[str, Any]]], linked: bool) -> str:
 def section(experiment: Experiment, document: dict[str, Any]) -> str:
     """One experiment."""
     versions = ", ".join(f"{name} {word}" for name, word in document["versions"].items())
+    seconds = (
+        f"{document['processor_seconds']:.0f} s of processor time"
+        if "processor_seconds" in document
+        else f"{document['seconds']:.0f} s"
+    )
     parts = [
         f"### {experiment.name}\n",
         f"*{experiment.question}* {experiment.claim}\n",
         table([(experiment.name, v) for v in document["verdicts"]], linked=False),
         f"{experiment.remark}\n" if experiment.remark else "",
         f"![{experiment.question}](figures/{experiment.name}.png)\n",
-        f"`python -m experiments.{experiment.name}`: {document['date']}, {document['seconds']:.0f} s, {versions}.\n",
+        f"`python -m experiments.{experiment.name}`: {document['date']}, {seconds}, {versions}.\n",
     ]
     return "\n".join(p for p in parts if p)
 
