@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import multiview
@@ -21,12 +23,25 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",  # copies MathJax into the pages, which else load it from elsewhere
 ]
-exclude_patterns = ["_build", "figures"]  # figures/benchmark.md is included by performance.md
+exclude_patterns = ["_build", "figures", "course/slides"]  # figures/benchmark.md is included by performance.md
 
-# MyST: $…$ mathematics, definition lists, links to headings. Notebooks are shown as they are stored.
-myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+# MyST: $…$ mathematics, definition lists, boxes, links to headings.
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+
+# The lessons of the course are executed, and an error in a cell is an error of the build. Their kernels import the
+# package that this file imports, and keep compiled programs where the command line keeps them.
+nb_execution_mode = "auto"
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a question
+nb_code_prompt_hide = "Hide the {type}"
+os.environ["PYTHONPATH"] = str(Path(multiview.__file__).resolve().parents[1])
+_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiview"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 # Docstrings: Google style; `name` is code; NamedTuple attributes are described once, by the class.
 default_role = "code"

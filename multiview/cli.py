@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from multiview import __version__
-from multiview.commands import figures, stores, sweeps
+from multiview.commands import figures, lab, stores, sweeps
 from multiview.commands.common import add_resource_flags, resources
 from multiview.commands.common import add_study_flags as _add_study_flags
 from multiview.commands.common import make_console as _console
@@ -347,6 +347,7 @@ def _parser() -> _Parser:
     explore.add_argument("--print-path", action="store_true", help="print where the page is, and open nothing")
     presets = command("presets", _presets, "list the presets, or print one as TOML")
     presets.add_argument("name", nargs="?")
+    lab.add_command(command)
     sweeps.add_commands(command)
     figures.add_commands(command)
     stores.add_commands(command)

@@ -297,3 +297,12 @@ def test_a_missing_page_is_one_line(monkeypatch, capsys, tmp_path):
     assert err.startswith("multiview: error: ")
     assert err.count("\n") == 1
     assert "gone.html" in err
+
+
+def test_every_address_in_the_documentation_is_a_moment_of_the_page(run_javascript):
+    """Lecturers link to them; a value that the page does not allow would fall back to its default."""
+    pages = sorted((Path(__file__).parents[1] / "docs").rglob("*.md"))
+    addresses = {a for p in pages for a in re.findall(r"#(?:screen|do|seed)=[\w=&.]+", p.read_text(encoding="utf-8"))}
+    assert len(addresses) > 10
+    body = "return input.addresses.flatMap((hash) => Address.parse(hash, input.defaults).problems);"
+    assert run_javascript(body, {"addresses": sorted(addresses), "defaults": DEFAULTS}, ADDRESS) == []

@@ -1,0 +1,59 @@
+"""The command that opens the laboratory, a marimo notebook."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from multiview.commands.common import whole
+from multiview.config import ConfigError
+
+NOTEBOOK = Path(__file__).parents[1] / "lab.py"
+HOST = "127.0.0.1"
+
+
+def _free_port(word: str) -> int:
+    port = whole("--port", word, 1)
+    if port > 65535:
+        raise ConfigError(f"--port = {port} is not allowed: it must be a whole number from 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError:
+            raise ConfigError(f"--port = {port} is not allowed to this user; take one above 1023") from None
+        except OSError:
+            raise ConfigError(f"--port = {port} is in use; stop what listens there, or take another port") from None
+    return port
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    port = _free_port(arguments.port)
+    out = None
+    if arguments.export:
+        from multiview.store import new_path
+
+        out = new_path(arguments.export, "--export")
+    if importlib.util.find_spec("marimo") is None:
+        raise ConfigError("lab needs marimo, which is not installed: pip install 'multiview-theory[lab]'")
+    marimo = [sys.executable, "-m", "marimo", "--quiet"]
+    if out:
+        return subprocess.run([*marimo, "export", "html", str(NOTEBOOK), "--output", str(out)], check=False).returncode
+    print(f"Laboratory: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
+    headless = ["--headless"] if arguments.no_browser else []
+    # In place of this process, so that a signal to it ends the server.
+    os.execv(sys.executable, [*marimo, "run", str(NOTEBOOK), "--host", HOST, "--port", str(port), *headless])
+
+
+def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    lab = command("lab", _lab, "open the laboratory: sliders to trained networks, in your browser (needs marimo)")
+    lab.add_argument("--port", default="2718", metavar="N", help="on this machine (%(default)s)")
+    lab.add_argument("--no-browser", action="store_true", help="serve, and open no browser")
+    lab.add_argument("--export", metavar="FILE", help="write the page with its results as HTML, and serve nothing")

@@ -1,0 +1,99 @@
+"""The laboratory: the notebook runs as a script, its functions say what networks did, and bad input is one line."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from multiview.cli import main
+
+needs_marimo = pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="the extra lab is not installed")
+
+
+def line_of(words, capsys):
+    """The one line of a refused command."""
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_a_port_in_use_is_one_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"--port = {port} is in use" in line_of(["lab", "--port", str(port)], capsys)
+
+
+@pytest.mark.parametrize("word", ["0", "70000", "eighty"])
+def test_a_port_that_is_none_is_one_line(word, capsys):
+    assert "--port = " in line_of(["lab", "--port", word], capsys)
+
+
+def test_without_marimo_the_line_says_how_to_install_it(capsys, monkeypatch):
+    monkeypatch.setattr("multiview.commands.lab.importlib.util.find_spec", lambda name: None)
+    assert "pip install 'multiview-theory[lab]'" in line_of(["lab", "--port", "27180"], capsys)
+
+
+def test_an_export_does_not_overwrite(capsys, tmp_path):
+    (tmp_path / "lab.html").write_text("mine")
+    assert "exists already" in line_of(["lab", "--export", str(tmp_path / "lab.html")], capsys)
+    assert (tmp_path / "lab.html").read_text() == "mine"
+
+
+@needs_marimo
+def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
+    calls = []
+    monkeypatch.setattr("multiview.commands.lab.os.execv", lambda program, words: calls.append(words))
+    main(["lab", "--port", "27181", "--no-browser"])
+    (words,) = calls
+    assert words[words.index("--port") + 1] == "27181"
+    assert "--headless" in words
+    assert "http://127.0.0.1:27181" in capsys.readouterr().out
+
+
+@needs_marimo
+def test_table_and_race_say_what_the_networks_did(tiny_result):
+    import matplotlib.pyplot as plt
+
+    from multiview import lab
+
+    rows = lab.table(tiny_result)
+    assert [r["network"] for r in rows] == list(lab.NAMES.values())
+    mu, single = tiny_result.study.data.single_view_fraction, tiny_result.groups["single"]
+    assert rows[0]["test error / μ"] == pytest.approx(single.errors.in_units_of_mu(mu).mean(), abs=1e-3)
+    assert rows[0]["with training error 0"].endswith(f" of {single.train_wrong.size}")
+    figure = lab.race(tiny_result, 2)
+    assert len(figure.axes) == tiny_result.study.data.num_classes
+    drawn = figure.axes[1].lines[0].get_ydata()
+    assert np.allclose(drawn, np.maximum(single.records["largest_overlap"][0, 2, :, 1, 0], 1e-6))
+    plt.close(figure)
+
+
+@needs_marimo
+@pytest.mark.slow
+def test_the_notebook_runs_as_a_script_and_sliders_need_no_new_program():
+    """All cells run headless; then another start, other traces and another seed are trained by the same programs."""
+    code = """
+import matplotlib; matplotlib.use("Agg")
+import time
+from multiview import lab
+_, found = lab.app.run()
+assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
+import jax
+from multiview.batching import _advance, _start
+before = _advance._cache_size(), _start._cache_size()
+study = lab.study_of({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
+                      "seed": 3, "train.num_steps": 200})
+lab.train(study, False)
+assert (_advance._cache_size(), _start._cache_size()) == before
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
