@@ -349,8 +349,8 @@ def _parser() -> _Parser:
     presets.add_argument("name", nargs="?")
     lab.add_command(command)
     sweeps.add_commands(command)
-    experiments.add_commands(command)
     figures.add_commands(command)
+    experiments.add_commands(command)
     stores.add_commands(command)
     return parser
 

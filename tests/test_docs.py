@@ -37,6 +37,7 @@ PAGES = {
 }
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=ticks) *$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (slow|needs \w+|not run: \S.*) -->\s*\Z")
+SLOW_PAGES = ("docs/course/lesson", "docs/howto/", "docs/figures.md")  # trained at the top, used further down
 DIRECTIVES = re.compile(r"\{(?!code-cell)[a-z-]+\}")  # toctree, glossary, …: nothing to run
 
 
@@ -128,7 +129,7 @@ def page_folder(empty: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     matplotlib.use("Agg")
     work = empty / "course"
     work.mkdir()
-    shutil.copytree(ROOT / "docs" / "figures", empty / "figures")
+    shutil.copytree(ROOT / "docs" / "figures", empty / "figures", ignore=shutil.ignore_patterns("*.png", "*.gif"))
     monkeypatch.chdir(work)
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "course"))
     monkeypatch.setattr("webbrowser.open", lambda address: False)
@@ -169,20 +170,18 @@ def run_page(name: str, slow: bool, capsys: pytest.CaptureFixture[str]) -> int:
 
 
 def is_slow(name: str) -> bool:
-    """Lessons and how-to pages are slow as a whole, other pages where a mark says so.
+    """Some pages are slow as a whole, other pages where a mark says so.
 
     Solutions run when the documentation is built, as lessons do too; some of them compile for half a minute.
     """
-    return name.startswith(("docs/course/lesson", "docs/howto/")) or any(
-        b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8"))
-    )
+    return name.startswith(SLOW_PAGES) or any(b.mark == "slow" for b in blocks(PAGES[name].read_text(encoding="utf-8")))
 
 
 WITH_CODE = [n for n, p in PAGES.items() if blocks(p.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.filterwarnings("ignore:More than 20 figures")
-@pytest.mark.parametrize("name", [n for n in WITH_CODE if not n.startswith(("docs/course/", "docs/howto/"))])
+@pytest.mark.parametrize("name", [n for n in WITH_CODE if not n.startswith(("docs/course/", *SLOW_PAGES))])
 def test_every_code_block_of_a_page_runs(name, tiny_presets, page_folder, capsys):
     run_page(name, False, capsys)
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 NAMES = (
     "dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow", "contrasts", "ensemble_size",
+    "ladder", "practice", "interventions",
 )  # fmt: skip
 
 
@@ -113,6 +114,39 @@ def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
     assert all(flow["times_fewer"] > 1 and flow["same_winner"] >= 0.95 for flow in flows)
     usual, fine, finer = flows[0], *flows[1:][::-1]
     assert usual["evaluations"] < fine["evaluations"] < finer["evaluations"]
+
+
+def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):
+    """Linear networks on flat inputs learn both views in every seed; the theory's learn about one of two."""
+    document = documents("ladder")
+    bottom, top = document["up"]
+    assert bottom["views_learned"] == bottom["same_views"] == 1
+    assert top["views_learned"] < 0.75
+    assert top["same_views"] < 0.9
+    assert top["e_single_view_ensemble"] < top["e_single_view_single"]
+    assert len(document["verdicts"]) == 8
+
+
+def test_practice_measures_all_systems_and_views(standard_promotion, documents):
+    """Each error lies in its interval, ensembles err no more than their members, correlations are in range."""
+    document = documents("practice")
+    for row in document["systems"]:
+        for name in ("single", "ensemble", "average", "distilled", "self_distilled"):
+            cell = row[name]
+            assert cell is None or cell["interval"][0] <= cell["error"] <= cell["interval"][1] + 1e-9
+        assert row["ensemble"]["error"] <= row["single"]["error"] + 0.01
+    views = {row["view"]: row for row in document["views"]}
+    assert set(views) == {"whole image", "left half", "right half", "both halves"}
+    assert views["whole image"]["single"] < views["left half"]["single"]
+    assert all(-1 <= c <= 1 for row in views.values() for c in row["error_correlation_by_training_set"])
+
+
+def test_interventions_name_views_and_errors(documents):
+    """Descent learns about one view of two; averages of weights err no less than those of outputs."""
+    rows = {row["arm"]: row for row in documents("interventions")["arms"]}
+    assert 0.5 <= rows["gradient descent"]["views_learned"] <= 0.75
+    assert rows["gradient descent"]["averaged_weights"] >= rows["gradient descent"]["ensemble"]
+    assert rows["midpoint mixup"]["steps"][0] >= 4 * 300
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,7 @@ from multiview.plotting.lottery import plot_lottery
 from multiview.plotting.memorisation import fitted_step, plot_memorisation
 from multiview.plotting.mosaic import plot_mosaic
 from multiview.plotting.sweeps import plot_phase, plot_sweep
+from multiview.plotting.verify import verify_figure
 from multiview.prediction import Prediction
 from multiview.results import from_datatree, to_datatree
 from multiview.store import open_results
@@ -484,3 +485,10 @@ def test_a_damaged_array_is_one_line(study_store, empty, capsys):
     refused(["plot", "bad.zarr", "--kind=dynamics"], capsys, "largest_overlap", "multiview check")
     rewritten(Path("bad.zarr"), '"claims": "[]"', '"claims": "nothing"')
     assert main(["plot", "bad.zarr", "--kind=errors"]) == 0
+
+
+def test_the_picture_of_verify_has_both_panels(tiny_result, tmp_path):
+    verify_figure(to_datatree(tiny_result), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (1560, 702)
+        assert len(set(image.convert("RGB").resize((60, 27)).get_flattened_data())) > 50  # something is drawn

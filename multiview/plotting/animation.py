@@ -37,9 +37,9 @@ def check_film(path: str | Path) -> Path:
 
 
 def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Overlaps of one training set's single networks at the frames of the film, evenly spaced in log time.
+    """Overlaps of one training set's single networks at the frames of the film.
 
-    Between recorded steps they are interpolated.
+    Between recorded steps they are interpolated. Frames are closer where overlaps change much.
 
     Returns:
         Steps [F] and Λ in units of each network's largest at the end [F, S, k·L].
@@ -51,7 +51,11 @@ def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.nda
     overlap = overlap.reshape(*overlap.shape[:2], -1)
     with np.errstate(invalid="ignore", divide="ignore"):
         overlap = overlap / np.nanmax(overlap[-1], axis=-1)[:, None]
-    frames = np.geomspace(step[0], step[-1], FRAMES) if len(step) > 1 else step
+    # Half of the frames go by log time, half by how much there is to see.
+    change = np.append(0.0, np.nan_to_num(np.abs(np.diff(overlap, axis=0))).mean((1, 2)).cumsum())
+    elapsed = np.log(step / step[0])
+    told = elapsed / max(elapsed[-1], 1e-12) + change / max(change[-1], 1e-12)
+    frames = step[0] * np.exp(np.interp(np.linspace(0, told[-1], FRAMES), told, elapsed))
     frames[-1] = step[-1]
     place = np.interp(np.log(frames), np.log(step), np.arange(len(step)))
     below = np.minimum(place.astype(int), max(len(step) - 2, 0))

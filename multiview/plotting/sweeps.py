@@ -116,6 +116,15 @@ def measure_label(data: xr.Dataset, name: str) -> str:
     return f"{words} ({plain(unit)})" if unit not in ("", "1") else words
 
 
+def _few_digits(values: np.ndarray) -> list[str]:
+    """Numbers in as few digits as tell them apart."""
+    for digits in range(2, 7):
+        words = [f"{v:.0f}" if v == round(v) and abs(v) < 1e5 else f"{v:.{digits}g}" for v in values]
+        if len(set(words)) == len(words):
+            break
+    return words
+
+
 def _scale(ax: Axes, which: str, values: np.ndarray, words: list[str] | None) -> None:
     """Set the scale and ticks of one axis."""
     set_ticks = getattr(ax, f"set_{which}ticks")
@@ -127,7 +136,7 @@ def _scale(ax: Axes, which: str, values: np.ndarray, words: list[str] | None) ->
         getattr(ax, f"set_{which}scale")("log")
     if len(distinct) <= 12:
         shown = distinct if len(distinct) <= 6 else distinct[:: -(-len(distinct) // 6)]
-        set_ticks(shown, [f"{v:.3g}" for v in shown])
+        set_ticks(shown, _few_digits(shown))
         set_ticks([], minor=True)
 
 
@@ -251,7 +260,7 @@ def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
         _write_numbers(ax, grid, drawn)
         for which, distinct, words in (("x", columns, x_words), ("y", rows, y_words)):
             step = -(-len(distinct) // (8 if which == "y" else 6))
-            said = [plain(words[int(v)]) if words else f"{v:.3g}" for v in distinct]
+            said = [plain(words[int(v)]) for v in distinct] if words else _few_digits(distinct)
             getattr(ax, f"set_{which}ticks")(np.arange(len(distinct))[::step] + 0.5, said[::step])
         ax.tick_params(length=0)
         for spine in ax.spines.values():

@@ -1,0 +1,1 @@
+"""Small convolutional networks on real images: the practice beside the theory (docs/theory.md, section 8)."""

