@@ -142,7 +142,7 @@ def examine(correlation: float, smoke: bool) -> dict[str, Any]:
         ("e_single_view", found["e_single"].values),
         ("e_multi_view", found["e_multi"].values),
         ("both", learned.all(-1).mean(-1)),
-        ("loser_in_winners", (ordered[..., 0] / ordered[..., 1]).mean(-1)),
+        ("loser_in_winners", (ordered[..., 0] / np.maximum(ordered[..., 1], 1e-9)).mean(-1)),
     ):
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
     row["by_network"] = common.rounded(found["e_single"].values, 4)
