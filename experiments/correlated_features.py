@@ -240,7 +240,7 @@ def draw(document: dict[str, Any]) -> Figure:
     )
     low, high = document["threshold_interval"]
     ax.set_title(
-        f"Halved at c = {document['threshold']:.4f} ({low:.4f} to {high:.4f}), "
+        f"Halved at c = {document['threshold']:.4f} ({low:.4f} to {high:.4f})\n"
         f"predicted {document['threshold_law']:.2f}, with creep {document['threshold_with_creep']:.3f}"
     )
     ax.set(xlabel="correlation c of the two views of a class", ylabel="share")

@@ -138,8 +138,8 @@ def draw(document: dict[str, Any]) -> Figure:
     right.plot(power, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form")
     right.plot(power, [r["clear"] for r in rows], "^:", color="C2", label="share of clear winners later")
     right.axvline(2, color="0.6", linewidth=0.8)
-    right.set(xlabel="power q", ylabel="in units of ϱ; share of classes", title="Across q = 2", ylim=(-0.03, 1.05))
-    right.legend(fontsize=8, loc="center left")
+    right.set(xlabel="power q", ylabel="in units of ϱ; share of classes", title="Across q = 2", ylim=(-0.03, 1.3))
+    right.legend(fontsize=8, loc="upper center")
     return figure
 
 
