@@ -14,7 +14,7 @@ from scipy import stats
 from multiview.config import DataConfig, NetworkConfig
 from multiview.data import MultiViewDataset, sample_dataset
 from multiview.losses import cross_entropy
-from multiview.network import Parameters, feature_overlaps, init, smoothed_relu, smoothed_relu_slope
+from multiview.network import Parameters, feature_overlaps, fresh_logits, init, smoothed_relu, smoothed_relu_slope
 from multiview.network import logits as plain_logits
 from multiview.representations import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
 
@@ -402,3 +402,24 @@ def test_start_is_gaussian_of_init_std_weights_and_noise_apart():
     np.testing.assert_array_equal(parameters.weights, again.weights)
     other = start(patches, config.num_features, network, key=6)
     assert np.abs(np.asarray(parameters.weights - other.weights)).max() > 0.1
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_fresh_logits_are_those_of_the_same_noise_kept_in_memory(noise):
+    """Drawn neuron by neuron from the part's key, never stored: the same function of the same numbers."""
+    config = world(noise_norm=noise)
+    _, patches = make(config)
+    (part,) = patches
+    weights = 0.6 * jax.random.normal(jax.random.key(1), (config.num_features, config.num_classes, 3))
+    key = jax.random.key(2)
+    kept = None
+    if noise:
+        (part_key,) = jax.random.split(key, 1)
+        shape = (config.num_classes, *part.noise_norm.shape)
+        kept = jnp.stack(
+            [NETWORK.init_std * jax.random.normal(jax.random.fold_in(part_key, r), shape) for r in range(3)]
+        )
+    expected = plain_logits(Parameters(weights, (kept,)), patches, NETWORK)
+    np.testing.assert_allclose(fresh_logits(key, weights, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
+    other = fresh_logits(jax.random.key(3), weights, patches, NETWORK)
+    assert bool(jnp.allclose(other, expected, atol=1e-3)) == (noise == 0.0)

@@ -348,3 +348,26 @@ def test_growth_rate_falls_with_the_threshold_by_its_power():
     data = DataConfig()
     one, two = (theory.growth_rate(data, NetworkConfig(relu_power=4.0, relu_threshold=t)) for t in (0.5, 1.0))
     assert one / two == pytest.approx(8)
+
+
+def test_the_last_class_is_the_smallest_of_all_winning_starts():
+    """Half of the studies have a class that starts lower, by drawing studies; the wait is that of its start."""
+    study = replace(load_preset("smoke"), {"seeds": 3, "replicates": 2})
+    data, network = study.data, study.network
+    classes = 3 * 2 * data.num_classes
+    rng = np.random.default_rng(0)
+    starts = rng.standard_normal((4000, classes, data.num_views * network.neurons_per_class), np.float32)
+    smallest = network.init_std * np.median(starts.max(-1).min(-1))
+    rate = theory.growth_rate(data, network)
+    expected = theory.tensor_power_time(smallest, rate, network.relu_power, network.relu_threshold)
+    assert theory.last_view_time(study) == pytest.approx(float(expected), rel=0.03)
+    assert theory.time_scales(study).last == theory.last_view_time(study)
+
+
+def test_time_to_learn_asks_for_the_last_class():
+    """2,200 steps of `paper` left 6 of 32 networks with an unlearned class, although the typical class needs 1,300."""
+    for steps, holds in ((2200, False), (3600, True)):
+        study = replace(load_preset("paper"), {"replicates": 1, "train.num_steps": steps})
+        (condition,) = [c for c in theory.regime(study) if c.name == "time to learn"]
+        assert condition.holds is holds
+        assert theory.time_scales(study).view < 1400 * study.train.learning_rate
