@@ -1,7 +1,8 @@
 """Many networks: one compiled program trains a block of seeds; blocks, records and progress are handled here.
 
 A block always has `train.block_size` networks (short ones are padded), so a network's numbers never depend on
-how many others were asked for: seed 7 is the same network, bit by bit, in any batch on one platform.
+how many others were asked for: seed 7 is the same network, bit by bit, in any batch on one platform. Every network
+brings its own traced settings (rate, threshold, start, …) along the block axis, so points of a sweep share blocks.
 """
 
 from __future__ import annotations
@@ -87,17 +88,43 @@ def record_steps(num_steps: int, num_records: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
 
 
+# The configuration of all networks, or of each. Those of one call may differ in traced numbers of the sections network,
+# train and distill alone.
+Each = Study | Sequence[Study]
+
+
+def _settings(sections: Sequence[Any], dtype: str) -> Any:
+    """One section of the configuration of every network: its traced numbers as arrays [S].
+
+    They are arrays for networks with equal settings too, so that there is one program, and with it the same bits,
+    whoever shares a block.
+    """
+
+    def stacked(*values: float) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, dtype if isinstance(values[0], float) else np.int32)
+
+    return jax.tree.map(stacked, *sections)
+
+
+def _of_networks(study: Each, count: int) -> Sequence[Study]:
+    studies = [study] * count if isinstance(study, Study) else study
+    if len(studies) != count:
+        raise ValueError(f"{len(studies)} configurations for {count} networks")
+    return studies
+
+
 @partial(jax.jit, static_argnames=("num_classes", "dimension"))
 def _start(
     keys: Array, task: Task, network: NetworkConfig, num_classes: int, dimension: int, train: TrainConfig
 ) -> TrainingState:
-    def one(key: Array) -> TrainingState:
+    def one(key: Array, network: NetworkConfig, train: TrainConfig) -> TrainingState:
         parameters = init(key, task.patches, dimension, num_classes, network, jnp.dtype(train.dtype))
         if train.solver == "gradient_flow":
             return TrainingState(parameters, start_flow(parameters))
         return TrainingState(parameters, make_optimizer(train).init(parameters))
 
-    return jax.vmap(one)(keys)
+    return jax.vmap(one)(keys, network, train)
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -111,12 +138,14 @@ def _advance(
     train: TrainConfig,
     distill: DistillConfig | None,
 ) -> TrainingState:
-    def one(s: TrainingState, t: Array | None) -> TrainingState:
+    def one(
+        s: TrainingState, t: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
+    ) -> TrainingState:
         follow = flow if train.solver == "gradient_flow" else advance
         return follow(s, first, last, task, t, network, train, distill)
 
     with jax.default_matmul_precision(train.matrix_precision):
-        return jax.vmap(one, in_axes=(0, None if teacher is None else 0))(state, teacher)
+        return jax.vmap(one)(state, teacher, network, train, distill)
 
 
 @partial(jax.jit, static_argnames=("num_views", "recorder"))
@@ -129,12 +158,12 @@ def _record(
     num_views: int,
     recorder: Recorder,
 ) -> tuple[dict[str, Array], Array]:
-    def one(p: Parameters) -> tuple[dict[str, Array], Array]:
+    def one(p: Parameters, network: NetworkConfig) -> tuple[dict[str, Array], Array]:
         outputs = logits(p, task.patches, network)
         return recorder(p, outputs, task, features, num_views), outputs
 
     with jax.default_matmul_precision(train.matrix_precision):
-        return jax.vmap(one)(parameters)
+        return jax.vmap(one)(parameters, network)
 
 
 # Held while a block takes no step at all, so that one thread compiles and the others find the program made.
@@ -148,7 +177,7 @@ def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], 
 
 
 def train_networks(
-    study: Study,
+    study: Each,
     task: Task,
     keys: Array | None,
     *,
@@ -157,7 +186,7 @@ def train_networks(
     first_step: int = 0,
     resume: TrainingState | None = None,
     teacher_logits: np.ndarray | Array | None = None,
-    distill: DistillConfig | None = None,
+    distill: DistillConfig | Sequence[DistillConfig] | None = None,
     recorder: Recorder = record_measures,
     record_at: Sequence[int] | np.ndarray | None = None,
     progress: Progress | None = None,
@@ -166,7 +195,7 @@ def train_networks(
     """Train one network for each key, in blocks of `train.block_size`, on all devices (`devices.using`).
 
     Args:
-        study: configuration.
+        study: configuration of all networks, or one for each, which differ in traced numbers alone.
         task: training samples.
         keys: typed keys of the starts [S]; None with `resume`.
         num_steps: steps to take.
@@ -174,7 +203,7 @@ def train_networks(
         first_step: number of the first step (a student's own phase comes before).
         resume: states to go on from, instead of new starts.
         teacher_logits: scaled teacher logits on the training samples, [S, N, k].
-        distill: distillation term, with a teacher.
+        distill: distillation term, with a teacher; one for all networks, or one for each.
         recorder: what to record; a pure function of one network, run on the device.
         record_at: when, as steps counted from this call's start; log-spaced by default.
         progress: called with the number of network-steps that were just finished, from any of the worker threads.
@@ -186,29 +215,38 @@ def train_networks(
     Raises:
         ConfigError: float64 without JAX's 64-bit numbers, or a block that does not fit the memory.
     """
-    data, network, train = study.data, study.network, study.train
     if (keys is None) == (resume is None):
         raise ValueError("give either keys or resume")
+    count = len(keys) if keys is not None else len(resume.parameters.weights)  # type: ignore[union-attr]
+    studies = _of_networks(study, count)
+    data, train = studies[0].data, studies[0].train
     if train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError(
             "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
         )
-    count = len(keys) if keys is not None else len(resume.parameters.weights)  # type: ignore[union-attr]
+    terms = [distill] * count if distill is None or isinstance(distill, DistillConfig) else distill
+    settings = (
+        _settings([s.network for s in studies], train.dtype),
+        _settings([s.train for s in studies], train.dtype),
+        _settings(terms, train.dtype),
+    )
     times = np.asarray(record_steps(num_steps, train.num_records) if record_at is None else record_at, int)
 
     def train_block(indices: np.ndarray, real: int, device: jax.Device) -> tuple[Any, ...]:
         here = partial(jax.device_put, device=device)
         samples, vectors = here(task), here(features)
+        own_network, own_train, own_distill = here(jax.tree.map(lambda a: a[indices], settings))
         if resume is not None:
             state = here(jax.tree.map(lambda a: a[indices], resume))
         else:
             own_keys = here(keys[indices])  # type: ignore[index]
-            state = _start(own_keys, samples, network, data.num_classes, task.dimension(data.num_features), train)
+            dimension = task.dimension(data.num_features)
+            state = _start(own_keys, samples, own_network, data.num_classes, dimension, own_train)
         teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
 
         def stretch(state: TrainingState, begin: int, end: int) -> TrainingState:
             first, last = jnp.int32(first_step + begin), jnp.int32(first_step + end)
-            return _advance(state, first, last, samples, teacher, network, train, distill)
+            return _advance(state, first, last, samples, teacher, own_network, own_train, own_distill)
 
         with _compiling:
             state = stretch(state, 0, 0)
@@ -217,7 +255,9 @@ def train_networks(
         for target in times:
             if target > now:
                 state = stretch(state, now, target)
-            measures, outputs = _record(state.parameters, samples, vectors, network, train, data.num_views, recorder)
+            measures, outputs = _record(
+                state.parameters, samples, vectors, own_network, own_train, data.num_views, recorder
+            )
             if train.solver == "gradient_flow":
                 measures = measures | {"gradient_evaluations": jnp.array(state.optimizer_state.evaluations)}
             outputs.block_until_ready()
@@ -233,7 +273,7 @@ def train_networks(
             state = TrainingState(state.parameters._replace(noise=()), ())
         return state, outputs, stacked, finite
 
-    in_flight = _in_flight(study, task)
+    in_flight = _in_flight(studies[0], task)
     state, train_logits, records, finite = devices.over_blocks(count, block_size(train), in_flight, train_block)
     return Trained(state, train_logits, times, records, finite)
 
@@ -252,9 +292,8 @@ def block_bytes(study: Study, task: Task) -> int:
     """
     size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
-    state = jax.eval_shape(
-        lambda x: _start(x, task, study.network, k, task.dimension(study.data.num_features), study.train), keys
-    )
+    network, train = (_settings([section] * size, study.train.dtype) for section in (study.network, study.train))
+    state = jax.eval_shape(lambda x: _start(x, task, network, k, task.dimension(study.data.num_features), train), keys)
     item = jnp.dtype(study.train.dtype).itemsize
     kept = 0
     for part in task.patches:
@@ -291,17 +330,21 @@ def memory_plan(study: Study, task: Task) -> str:
 @jax.jit
 def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig, train: TrainConfig) -> Array:
     with jax.default_matmul_precision(train.matrix_precision):
-        return jax.vmap(lambda w, key: fresh_logits(key, w, task.patches, network))(weights, keys)
+        return jax.vmap(lambda w, key, n: fresh_logits(key, w, task.patches, n))(weights, keys, network)
 
 
-def block_logits(study: Study, weights: np.ndarray | Array, keys: Array, task: Task) -> np.ndarray:
+def block_logits(study: Each, weights: np.ndarray | Array, keys: Array, task: Task) -> np.ndarray:
     """Logits of all networks on one chunk of test samples [S, n, k], in blocks of fixed size like training."""
+    studies = _of_networks(study, len(weights))
+    train = studies[0].train
+    networks = _settings([s.network for s in studies], train.dtype)
     # A block is answered in milliseconds; rows store nothing for each neuron, so that more networks fit.
-    size = block_size(study.train) * (1 if isinstance(task.patches[0], DenseVectors) else 4)
+    size = block_size(train) * (1 if isinstance(task.patches[0], DenseVectors) else 4)
 
     def one_block(indices: np.ndarray, real: int, device: jax.Device) -> Array:
         here = partial(jax.device_put, device=device)
-        return _test_logits(here(weights[indices]), here(keys[indices]), here(task), study.network, study.train)
+        own_network = here(jax.tree.map(lambda a: a[indices], networks))
+        return _test_logits(here(weights[indices]), here(keys[indices]), here(task), own_network, train)
 
     in_flight = devices.blocks_in_flight(0, "")
     return np.asarray(devices.over_blocks(len(weights), size, in_flight, one_block))

@@ -6,13 +6,15 @@ not depend on the teacher, so students of both kinds can share it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from multiview import streams
-from multiview.batching import Progress, Trained, start_keys, train_networks
+from multiview.batching import Each, Progress, Trained, start_keys, train_networks
 from multiview.config import ConfigError, DistillConfig, Study
 from multiview.data import finite_numbers, load_npz
 from multiview.ensemble import average_logits
@@ -46,7 +48,7 @@ def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
 
 
 def own_phase(
-    study: Study,
+    study: Study | Sequence[Study],
     task: Task,
     replicate: int,
     onset_step: int,
@@ -55,17 +57,24 @@ def own_phase(
     features: Array | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Students before their teacher sets in: fresh starts, cross-entropy alone for `onset_step` steps."""
-    keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students), generation)
-    return train_networks(study, task, keys, num_steps=onset_step, features=features, progress=progress)
+    """Students before their teacher sets in: fresh starts, cross-entropy alone for `onset_step` steps.
+
+    Those of several points of a sweep follow each other.
+    """
+    points = [study] if isinstance(study, Study) else study
+    starts = [start_keys(s, streams.STUDENT_START, replicate, range(s.students), generation) for s in points]
+    each = [s for s in points for _ in range(s.students)]
+    return train_networks(
+        each, task, jnp.concatenate(starts), num_steps=onset_step, features=features, progress=progress
+    )
 
 
 def distil(
-    study: Study,
+    study: Each,
     task: Task,
     students: Trained,
     teacher_logits: np.ndarray,
-    distill: DistillConfig,
+    distill: DistillConfig | Sequence[DistillConfig],
     *,
     features: Array | None = None,
     progress: Progress | None = None,
@@ -73,24 +82,25 @@ def distil(
     """Go on training `students` with a teacher, from step `distill.onset_step` on.
 
     Args:
-        study: configuration.
+        study: configuration of all students, or one for each.
         task: training samples.
         students: networks after their own phase.
         teacher_logits: scaled teacher logits [students, N, k].
-        distill: the distillation term.
+        distill: the distillation term of all, or one for each; its steps are common to all.
         features: feature vectors in the dense representation, for the records.
         progress: see `train_networks`.
 
     Returns:
         The students.
     """
+    schedule = distill if isinstance(distill, DistillConfig) else distill[0]
     return train_networks(
         study,
         task,
         None,
         resume=jax.tree.map(jnp.asarray, students.state),
-        num_steps=distill.num_steps,
-        first_step=distill.onset_step,
+        num_steps=schedule.num_steps,
+        first_step=schedule.onset_step,
         teacher_logits=teacher_logits,
         distill=distill,
         features=features,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -35,12 +36,10 @@ def held_out_chunks(
         yield Task(data, represent([data], study.data, dtype, row_multiple=64)[0])
 
 
-def evaluate(
-    study: Study,
-    replicate: int,
-    groups: dict[str, np.ndarray],
-    features: Array | None = None,
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], float]:
+Tested = tuple[dict[str, tuple[np.ndarray, np.ndarray]], float]
+
+
+def evaluate(study: Study, replicate: int, groups: dict[str, np.ndarray], features: Array | None = None) -> Tested:
     """Wrong test samples of groups of networks, and of the ensembles of the group "single".
 
     Args:
@@ -54,31 +53,51 @@ def evaluate(
         ensembles of K networks [S // K]; and the dark knowledge of the ensemble (share of pairs ordered right, from
         its logits on multi-view samples).
     """
+    return evaluate_points([study], replicate, [groups], features)[0]
+
+
+def evaluate_points(
+    studies: Sequence[Study], replicate: int, points: Sequence[dict[str, np.ndarray]], features: Array | None = None
+) -> list[Tested]:
+    """`evaluate` for several studies of one world, whose networks are asked together.
+
+    Args:
+        studies: configurations, equal in data and base seed.
+        replicate: whose test streams to use.
+        points: groups of networks of each study.
+        features: see `evaluate`.
+    """
+    study = studies[0]
     samples: dict[Kind, int] = {
         "multi_view": study.data.num_test_multi_view,
         "single_view": study.data.num_test_single_view,
     }
-    sizes = {name: len(weights) for name, weights in groups.items()}
-    everyone = np.concatenate(list(groups.values()))
-    indices = np.concatenate([np.arange(size) for size in sizes.values()])
-    wrong: dict[str, list[Any]] = {}
-    dark = []
+    sizes = [{name: len(weights) for name, weights in groups.items()} for groups in points]
+    counts = [sum(of_point.values()) for of_point in sizes]
+    everyone = np.concatenate([weights for groups in points for weights in groups.values()])
+    each = [s for s, count in zip(studies, counts, strict=True) for _ in range(count)]
+    indices = np.concatenate([np.arange(size) for of_point in sizes for size in of_point.values()])
+    wrong: list[dict[str, list[Any]]] = [{} for _ in points]
+    dark: list[list[float]] = [[] for _ in points]
     for index, kind in enumerate(samples):
         for chunk, task in enumerate(held_out_chunks(study, replicate, kind, samples[kind], features)):
             labels = np.asarray(task.data.labels)
             keys = _noise_keys(streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), indices)
-            outputs = by_group(block_logits(study, everyone, keys, task), sizes)
-            if "single" in outputs:
-                outputs |= disjoint_ensembles(outputs["single"])
-            for name, answers in outputs.items():
-                counted = wrong.setdefault(name, [0, 0])
-                counted[index] = counted[index] + (answers.argmax(-1) != labels).sum(-1)
-            if "ensemble" in outputs and kind == "multi_view" and chunk < 4:
-                present = classes_present(task.data, study.data.num_classes, study.data.num_views)
-                dark.append(ordered_share(outputs["ensemble"][0], present, labels))
-    return {n: (w[0], w[1]) for n, w in wrong.items()}, float(np.nanmean(dark)) if np.isfinite(dark).any() else float(
-        "nan"
-    )
+            answered = block_logits(each, everyone, keys, task)
+            for point, of_point in enumerate(np.split(answered, np.cumsum(counts)[:-1])):
+                outputs = by_group(of_point, sizes[point])
+                if "single" in outputs:
+                    outputs |= disjoint_ensembles(outputs["single"])
+                for name, answers in outputs.items():
+                    counted = wrong[point].setdefault(name, [0, 0])
+                    counted[index] = counted[index] + (answers.argmax(-1) != labels).sum(-1)
+                if "ensemble" in outputs and kind == "multi_view" and chunk < 4:
+                    present = classes_present(task.data, study.data.num_classes, study.data.num_views)
+                    dark[point].append(ordered_share(outputs["ensemble"][0], present, labels))
+    return [
+        ({n: (w[0], w[1]) for n, w in counted.items()}, float(np.nanmean(d)) if np.isfinite(d).any() else math.nan)
+        for counted, d in zip(wrong, dark, strict=True)
+    ]
 
 
 def _noise_keys(base: Array, indices: np.ndarray) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,10 +16,10 @@ from multiview import streams
 from multiview.analysis.errors import ErrorCounts
 from multiview.analysis.lottery import view_moments
 from multiview.batching import Trained, memory_plan, start_keys, train_networks
-from multiview.config import ConfigError, Study
+from multiview.config import ConfigError, DistillConfig, Study
 from multiview.data import MultiViewDataset, training_set, world_features
 from multiview.distillation import distil, ensemble_teacher, own_phase, own_teachers
-from multiview.evaluation import error_counts, evaluate
+from multiview.evaluation import error_counts, evaluate_points
 from multiview.prediction import self_distilled_name
 from multiview.representations import represent
 from multiview.training import Task
@@ -106,7 +106,7 @@ def study_features(study: Study) -> Array | None:
 
 
 class Replicate(NamedTuple):
-    """What one replicate measured: the unit of work of a study and of a sweep.
+    """What one replicate of a study measured.
 
     Attributes:
         trained: its networks by kind, without the states that only training needs.
@@ -147,26 +147,80 @@ def run_replicate(
     Returns:
         What was measured.
     """
+    return run_replicates(
+        [study], replicate, task, telling, features=features, distillation=distillation, own_teacher=own_teacher
+    )[0]
+
+
+def run_replicates(
+    studies: Sequence[Study],
+    replicate: int,
+    task: Task,
+    telling: Telling | None = None,
+    *,
+    features: Array | None = None,
+    distillation: bool = True,
+    own_teacher: np.ndarray | None = None,
+) -> list[Replicate]:
+    """`run_replicate` for several studies whose networks share blocks; each gets the numbers it gets alone, bit by bit.
+
+    Args:
+        studies: configurations that differ in traced numbers of their sections network, train and distill, and in how
+            many networks and students they have: points of a sweep with equal `sweep.plan.batch_key`.
+        replicate: see `run_replicate`, as the rest.
+        task: the training samples of all.
+        telling: called once for all studies.
+        features: of all.
+        distillation: whether to train students.
+        own_teacher: of all.
+
+    Returns:
+        What was measured, study by study.
+    """
     telling = telling or _quiet
-    keys = start_keys(study, streams.START, replicate, range(study.seeds))
-    trained = {
-        "single": train_networks(
-            study, task, keys, num_steps=study.train.num_steps, features=features,
-            progress=telling(f"{study.seeds} single networks", replicate), keep_state=False,
-        )
-    }  # fmt: skip
+    first = studies[0]
+    counts = [s.seeds for s in studies]
+    keys = jnp.concatenate([start_keys(s, streams.START, replicate, range(s.seeds)) for s in studies])
+    singles = train_networks(
+        [s for s in studies for _ in range(s.seeds)], task, keys, num_steps=first.train.num_steps, features=features,
+        progress=telling(f"{sum(counts)} single networks", replicate), keep_state=False,
+    )  # fmt: skip
+    trained = [{"single": t} for t in _by_point(singles, counts)]
     if distillation:
-        trained |= _students(study, task, replicate, trained["single"].train_logits, own_teacher, features, telling)
+        logits = [t["single"].train_logits for t in trained]
+        students = _students(studies, task, replicate, logits, own_teacher, features, telling)
+        for name, networks in students.items():
+            for found, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
+                found[name] = t
     telling("testing", replicate)
-    wrong, dark = evaluate(study, replicate, {n: t.weights for n, t in trained.items()}, features=features)
-    k, views, q = study.data.num_classes, study.data.num_views, study.network.relu_power
-    return Replicate(
-        {n: _without_state(t) for n, t in trained.items()},
-        wrong,
-        dark,
-        view_moments(task.data, k, views, q),
-        int(task.data.dropped_features.sum()),
+    tested = evaluate_points(
+        studies, replicate, [{n: t.weights for n, t in found.items()} for found in trained], features=features
     )
+    k, views, q = first.data.num_classes, first.data.num_views, first.network.relu_power
+    return [
+        Replicate(
+            {n: _without_state(t) for n, t in found.items()},
+            wrong,
+            dark,
+            view_moments(task.data, k, views, q),
+            int(task.data.dropped_features.sum()),
+        )
+        for found, (wrong, dark) in zip(trained, tested, strict=True)
+    ]
+
+
+def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:
+    """Networks that were trained together, one batch for each point."""
+    ends = np.cumsum(counts)
+    return [
+        networks._replace(
+            state=jax.tree.map(lambda a, s=slice(end - n, end): a[s], networks.state),
+            train_logits=networks.train_logits[end - n : end],
+            records={name: values[end - n : end] for name, values in networks.records.items()},
+            finite=networks.finite[end - n : end],
+        )
+        for n, end in zip(counts, ends, strict=True)
+    ]
 
 
 def _quiet(what: str, replicate: int) -> Callable[[int], None]:
@@ -268,47 +322,45 @@ def _without_state(trained: Trained) -> Trained:
 
 
 def _students(
-    study: Study,
+    studies: Sequence[Study],
     task: Task,
     replicate: int,
-    train_logits: np.ndarray,
+    train_logits: Sequence[np.ndarray],
     own_teacher: np.ndarray | None,
     features: Array | None,
     telling: Telling,
 ) -> dict[str, Trained]:
-    distill, self_distill, count = study.distill, study.self_distill, study.students
-    own: dict[int, Trained] = {}
-    for onset in {distill.onset_step, self_distill.onset_step}:
-        progress = telling(f"{count} students, own views first", replicate)
-        own[onset] = own_phase(study, task, replicate, onset, features=features, progress=progress)
+    """Students of each kind, study after study; steps are common to all studies."""
+    counts = [s.students for s in studies]
+    each = [s for s in studies for _ in range(s.students)]
+    total, distill, self_distill = len(each), studies[0].distill, studies[0].self_distill
+
+    def first_phase(onset: int, generation: int = 0) -> Trained:
+        progress = telling(f"{total} students, own views first", replicate)
+        return own_phase(studies, task, replicate, onset, generation=generation, features=features, progress=progress)
+
+    def taught(what: str, begun: Trained, teachers: list[np.ndarray], terms: list[DistillConfig]) -> Trained:
+        progress = telling(f"{total} {what}", replicate)
+        return distil(each, task, begun, np.concatenate(teachers), terms, features=features, progress=progress)
+
+    own = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
     if own_teacher is None:
-        teacher = ensemble_teacher(train_logits, count, distill)
+        teachers = [
+            ensemble_teacher(outputs, s.students, s.distill) for outputs, s in zip(train_logits, studies, strict=True)
+        ]
     else:
-        teacher = distill.teacher_scale * np.repeat(own_teacher[None], count, axis=0)
-    progress = telling(f"{count} students of the ensemble", replicate)
-    students = {
-        "distilled": distil(
-            study, task, own[distill.onset_step], teacher, distill, features=features, progress=progress
-        )
-    }
-    teacher = own_teachers(train_logits, count, self_distill)
+        teachers = [s.distill.teacher_scale * np.repeat(own_teacher[None], s.students, axis=0) for s in studies]
+    terms = [s.distill for s in each]
+    students = {"distilled": taught("students of the ensemble", own[distill.onset_step], teachers, terms)}
     for generation in range(self_distill.generations):
-        name = self_distilled_name(generation)
-        begun = own[self_distill.onset_step]
-        if generation:
-            progress = telling(f"{count} students, own views first", replicate)
-            begun = own_phase(
-                study,
-                task,
-                replicate,
-                self_distill.onset_step,
-                generation=generation,
-                features=features,
-                progress=progress,
-            )
-        progress = telling(f"{count} self-distilled students", replicate)
-        students[name] = distil(study, task, begun, teacher, self_distill, features=features, progress=progress)
-        teacher = own_teachers(students[name].train_logits, count, self_distill)
+        onset = self_distill.onset_step
+        begun = first_phase(onset, generation) if generation else own[onset]
+        teachers = [
+            own_teachers(outputs, s.students, s.self_distill) for outputs, s in zip(train_logits, studies, strict=True)
+        ]
+        trained = taught("self-distilled students", begun, teachers, [s.self_distill for s in each])
+        students[self_distilled_name(generation)] = trained
+        train_logits = np.split(trained.train_logits, np.cumsum(counts)[:-1])
     return students
 
 

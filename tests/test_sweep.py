@@ -9,6 +9,7 @@ import math
 import os
 import tomllib
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -24,6 +25,7 @@ from multiview.commands.stores import preset_toml
 from multiview.config import ConfigError, Study, all_fields, from_mapping, load_preset, load_toml, preset_names, replace
 from multiview.study import run_study, training_tasks
 from multiview.sweep import group_key, make_design, make_plan
+from multiview.sweep.block import as_text, run_blocks
 from multiview.sweep.design import labels, parse_values
 from multiview.sweep.plan import ROW_MULTIPLE
 from multiview.sweep_store import DONE, FAILED, SweepStore
@@ -115,6 +117,46 @@ def test_groups_are_points_that_share_their_shapes():
     assert len(set(plan.blocks())) == 48
 
 
+@pytest.mark.parametrize(
+    ("seeds", "block", "cores", "sizes"),
+    [
+        (16, 2, 2, [1] * 12),  # seeds fill the blocks in flight: point by point
+        (4, 16, 1, [4] * 3),  # four points share a block
+        (3, 2, 2, [4] * 3),
+        (5, 2, 2, [3] * 4),  # 15 networks on 16 places
+        (63, 64, 1, [1] * 12),  # a place in 64 is left empty sooner than many points are tied together
+        (1, 64, 1, [12]),
+    ],
+)
+def test_points_are_tied_together_only_as_far_as_it_keeps_devices_busy(seeds, block, cores, sizes):
+    over = ["train.learning_rate=1:12:12"]
+    plan = make_plan(replace(small(), {"seeds": seeds, "replicates": 1}), make_design(over))
+    units = list(plan.units(plan.blocks(), block, cores))
+    assert [len(unit) for unit in units] == sizes
+    assert [b for unit in units for b in unit] == list(plan.blocks())
+
+
+def test_only_points_that_share_data_and_steps_are_trained_together():
+    own = ["network.init_std=0.01,0.02", "network.relu_threshold=1,2", "seeds=1,2"]
+    plan = make_plan(small(), make_design(["data.noise_norm=0.3,0.6", "train.num_steps=20,30", *own]))
+    assert len(plan.groups) == 1
+    units = list(plan.units(plan.blocks(), 64, 64))
+    assert len(units) == 4 * 2  # noise × steps, and replicates
+    for unit in units:
+        assert len(unit) == 8
+        studies = [plan.study(b.point) for b in unit]
+        assert len({(s.data, s.train.num_steps) for s in studies}) == 1
+        assert len({b.replicate for b in unit}) == 1
+    assert sorted(b for unit in units for b in unit) == [(p, r) for p in range(32) for r in range(2)]
+
+
+def test_the_plan_knows_the_block_of_the_cpu():
+    from multiview.batching import block_size
+    from multiview.sweep.plan import CPU_BLOCK
+
+    assert block_size(small().train) == CPU_BLOCK
+
+
 def test_what_a_group_shares_is_declared_for_every_field():
     for name, (field, _) in all_fields().items():
         assert isinstance(field.metadata["traced"], bool), name
@@ -160,6 +202,56 @@ def test_a_points_networks_are_bit_by_bit_those_of_train(swept):
     np.testing.assert_array_equal(point["final_overlap"], single.records["largest_overlap"][:, :, -1])
 
 
+TOGETHER = {
+    "rates": (
+        {},
+        ["train.learning_rate=4,8,3e38", "network.init_std=0.02,0.03", "network.relu_threshold=0.5,1"],
+        False,
+    ),
+    "seeds": ({"train.block_size": 16}, ["train.learning_rate=4,8", "seeds=1,2,3"], False),
+    "dense": (
+        {"data.representation": "dense", "data.patch_dim": 16},
+        ["train.learning_rate=4,8,16", "network.relu_threshold=1,1.5"],
+        False,
+    ),
+    "float64": ({"train.dtype": "float64"}, ["train.learning_rate=4,8", "network.init_std=0.02,0.03"], False),
+    "flow": (
+        {"train.solver": "gradient_flow"},
+        ["train.flow_tolerance=0.3,0.7", "train.learning_rate=4,8"],
+        False,
+    ),
+    "students": (
+        {"students": 3, "self_distill.generations": 2}
+        | {f"{s}.{n}": 10 for s in ("distill", "self_distill") for n in ("onset_step", "num_steps")},
+        ["distill.weight=1,4", "distill.temperature=1,2", "self_distill.teacher_scale=0.5,1"],
+        True,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize(
+    "case", [name if name == "rates" else pytest.param(name, marks=pytest.mark.slow) for name in TOGETHER]
+)
+def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
+    fields, over, students = TOGETHER[case]
+    plan = make_plan(replace(small(), fields), make_design(over), students)
+    texts = [as_text(plan.study(point)) for point in range(plan.design.num_points)]
+    assert len(set(plan.batches)) == 1
+    before = jax.config.read("jax_enable_x64")
+    try:
+        together = run_blocks(texts, 1, students)
+        for point, (text, result) in enumerate(zip(texts, together, strict=True)):
+            (alone,) = run_blocks([text], 1, students)
+            assert result.reason == alone.reason
+            assert bool(result.reason) == (plan.study(point).train.learning_rate > 1e6)
+            assert list(result.arrays) == list(alone.arrays)
+            for name, values in alone.arrays.items():
+                np.testing.assert_array_equal(result.arrays[name], values, err_msg=name)
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
 def test_a_group_compiles_once(tmp_path):
     from multiview import batching
 
@@ -189,7 +281,7 @@ def test_dimensions_units_and_circumstances_are_labelled(swept):
 def test_a_finished_sweep_computes_nothing_again(swept, monkeypatch):
     import multiview.sweep.executors
 
-    monkeypatch.setattr(multiview.sweep.executors, "run_block", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(multiview.sweep.executors, "run_blocks", lambda *_: pytest.fail("computed again"))
     before = contents(swept)
     assert multiview.sweep.run(small(), OVER, swept).done == 12
     assert contents(swept) == before
@@ -228,14 +320,14 @@ def test_students_are_measured_where_they_are_asked_for(tmp_path):
 def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, capsys, monkeypatch):
     import multiview.study
 
-    real = multiview.study.run_replicate
+    real = multiview.study.run_replicates
 
-    def run_replicate(study, replicate, *arguments, **options):
-        if (study.seed, replicate) == (1, 0):
+    def run_replicates(studies, replicate, *arguments, **options):
+        if (studies[0].seed, replicate) == (1, 0):
             raise MemoryError("no more")
-        return real(study, replicate, *arguments, **options)
+        return real(studies, replicate, *arguments, **options)
 
-    monkeypatch.setattr(multiview.study, "run_replicate", run_replicate)
+    monkeypatch.setattr(multiview.study, "run_replicates", run_replicates)
     store = tmp_path / "a"
     over = ["seed=0,1", "network.init_std=0.02,3e38"]
     outcome = multiview.sweep.run(small(), over, store)
@@ -248,7 +340,7 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
     # Not again without being asked, and then only what failed.
     assert multiview.sweep.run(small(), over, store).failed == 5
     assert len([e for e in events(store) if e["event"] == "block"]) == 8
-    monkeypatch.setattr(multiview.study, "run_replicate", real)
+    monkeypatch.setattr(multiview.study, "run_replicates", real)
     outcome = multiview.sweep.run(small(), over, store, retry_failed=True)
     assert (outcome.done, outcome.failed) == (4, 4)
     assert len([e for e in events(store) if e["event"] == "block"]) == 13

@@ -155,10 +155,14 @@ def _leave(status: int) -> None:
 
 
 def _print_plan(console: Console, plan: Plan, out: Path) -> None:
+    from multiview.sweep.plan import CPU_BLOCK
+
     design, base = plan.design, plan.base
     shape = " × ".join(f"{n} {d}" for d, n in zip(design.dimensions, design.shape, strict=True)) or "1"
     console.print(f"{design.num_points} points ({design.method}: {shape})", markup=False)
+    units = [len(unit) for unit in plan.units(plan.blocks(), CPU_BLOCK, os.cpu_count() or 1)]
     console.print(f"{plan.num_blocks} blocks (one replicate of one point), {plan.largest['seeds']} seeds each")
+    console.print(f"Computed in {len(units)} units of work on this CPU, up to {max(units)} points trained together")
     for number, group in list(enumerate(plan.groups, 1))[:20]:
         studies = [plan.study(p) for p in (group[0], group[-1])]
         static = [

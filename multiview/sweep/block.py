@@ -1,4 +1,4 @@
-"""Computing one block of a sweep: plain JSON in, arrays out, in this process or in a worker anywhere."""
+"""Computing blocks of a sweep: plain JSON in, arrays out, in this process or in a worker anywhere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import functools
 import json
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from multiview.config import Study, from_mapping, to_mapping
+from multiview.config import DataConfig, Study, from_mapping, replace, to_mapping
 from multiview.sweep.plan import ROW_MULTIPLE
+
+if TYPE_CHECKING:
+    from multiview.study import StudyResult
 
 
 class Abandoned(Exception):
@@ -20,11 +23,11 @@ class Abandoned(Exception):
 
 
 @functools.lru_cache(maxsize=1)
-def _tasks(text: str) -> tuple[list[Any], Any]:
-    """Training samples of every replicate and the features of a study; the replicates of a point run in a row."""
+def _world(data: DataConfig, seed: int, replicates: int, dtype: str) -> tuple[list[Any], Any]:
+    """Training samples of every replicate and the features of a study; those who share them are computed in a row."""
     from multiview.study import study_features, training_tasks
 
-    study = from_mapping(json.loads(text))
+    study = replace(Study(data=data), {"seed": seed, "replicates": replicates, "train.dtype": dtype})
     return training_tasks(study, row_multiple=ROW_MULTIPLE), study_features(study)
 
 
@@ -33,19 +36,42 @@ def as_text(study: Study) -> str:
     return json.dumps(to_mapping(study))
 
 
-def run_block(
-    text: str, replicate: int, students: bool, stop: threading.Event | None = None
-) -> tuple[dict[str, np.ndarray], str, float]:
-    """Train and measure one replicate of one study.
+def places() -> tuple[int, int]:
+    """Networks in a block of the compiled program where `train.block_size` is 0, and blocks in flight, here."""
+    from multiview.batching import block_size
+    from multiview.config import TrainConfig
+    from multiview.devices import blocks_in_flight
+
+    return block_size(TrainConfig()), blocks_in_flight(0, "")
+
+
+class Result(NamedTuple):
+    """What became of a block.
+
+    Attributes:
+        arrays: of `results.sweep_values`.
+        reason: why it failed, or "".
+        seconds: its share of the time.
+    """
+
+    arrays: dict[str, np.ndarray]
+    reason: str
+    seconds: float
+
+
+def run_blocks(
+    texts: Sequence[str], replicate: int, students: bool, stop: threading.Event | None = None
+) -> list[Result]:
+    """Train and measure one replicate of several studies together; if that fails, each by itself.
 
     Args:
-        text: the study, of `as_text`.
+        texts: the studies, of `as_text`, with equal `plan.batch_key`.
         replicate: its number.
         students: whether to train students too.
-        stop: when set, the block is abandoned at its next stretch of steps.
+        stop: when set, the blocks are abandoned at their next stretch of steps.
 
     Returns:
-        The arrays of `results.sweep_values`, the reason why the block failed, or "", and the seconds it took.
+        The result of each study.
 
     Raises:
         Abandoned: `stop` was set.
@@ -54,12 +80,13 @@ def run_block(
     import jax
 
     from multiview.results import sweep_values
-    from multiview.study import collect, run_replicate
+    from multiview.study import collect, run_replicates
 
-    study = from_mapping(json.loads(text))
+    studies = [from_mapping(json.loads(text)) for text in texts]
+    first = studies[0]
     # Of the whole process, because worker threads do not inherit a context.
-    if jax.config.read("jax_enable_x64") != (study.train.dtype == "float64"):
-        jax.config.update("jax_enable_x64", study.train.dtype == "float64")
+    if jax.config.read("jax_enable_x64") != (first.train.dtype == "float64"):
+        jax.config.update("jax_enable_x64", first.train.dtype == "float64")
 
     def telling(what: str, number: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:
@@ -70,17 +97,27 @@ def run_block(
         return progress
 
     try:
-        tasks, features = _tasks(text)
-        measured = run_replicate(study, replicate, tasks[replicate], telling, features=features, distillation=students)
-        result = collect(study, [measured], features, 0.0)
+        tasks, features = _world(first.data, first.seed, first.replicates, first.train.dtype)
+        measured = run_replicates(
+            studies, replicate, tasks[replicate], telling, features=features, distillation=students
+        )
+        collected = [collect(s, [m], features, 0.0) for s, m in zip(studies, measured, strict=True)]
+        found = [(sweep_values(result), _non_finite(result)) for result in collected]
     except Abandoned:
         raise
     except Exception as error:  # out of memory, a shape that the compiler refuses: the rest of the sweep goes on
-        return {}, _reason(error), time.perf_counter() - begin
+        if len(texts) > 1:  # one study's failure is not the others'
+            return [result for text in texts for result in run_blocks([text], replicate, students, stop)]
+        found = [({}, _reason(error))]
+    share = (time.perf_counter() - begin) / len(texts)
+    return [Result(arrays, reason, share) for arrays, reason in found]
+
+
+def _non_finite(result: StudyResult) -> str:
+    """Which networks turned non-finite, or ""."""
     broken = {name: int((~group.finite).sum()) for name, group in result.groups.items()}
     told = [f"{n} of {result.groups[name].finite.size} {name} networks" for name, n in broken.items() if n]
-    reason = f"non-finite: {', '.join(told)}" if told else ""
-    return sweep_values(result), reason, time.perf_counter() - begin
+    return f"non-finite: {', '.join(told)}" if told else ""
 
 
 def _reason(error: BaseException) -> str:

@@ -9,47 +9,43 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from multiview.config import ConfigError
-from multiview.sweep.block import Abandoned, run_block
+from multiview.sweep.block import Abandoned, Result, run_blocks
 from multiview.sweep.plan import Block
 
 
 class Work(NamedTuple):
-    """A block to compute, with its study as JSON text."""
+    """Blocks of one replicate to compute together, with their studies as JSON text."""
 
-    block: Block
-    text: str
+    blocks: tuple[Block, ...]
+    texts: tuple[str, ...]
+
+    def one_by_one(self) -> list[Work]:
+        """The same blocks, each by itself."""
+        return [Work((block,), (text,)) for block, text in zip(self.blocks, self.texts, strict=True)]
 
 
-class Computed(NamedTuple):
-    """A computed block: its arrays, the reason why it failed or "", the seconds it took."""
-
-    block: Block
-    arrays: dict[str, np.ndarray]
-    reason: str
-    seconds: float
+Computed = tuple[Block, Result]
 
 
 def compute_here(work: Iterable[Work], students: bool) -> Generator[Computed]:
-    """Compute blocks one after the other in a thread, so that the caller can write and hear signals meanwhile.
+    """Compute blocks in a thread, unit after unit, so that the caller can write and hear signals meanwhile.
 
-    Closing the generator abandons the block in hand within a stretch of steps.
+    Closing the generator abandons the unit in hand within a stretch of steps.
     """
     stop = threading.Event()
-    # One finished block may wait for the writer while the next is computed.
-    found: queue.Queue[Computed | BaseException | None] = queue.Queue(maxsize=1)
+    # One finished unit may wait for the writer while the next is computed.
+    found: queue.Queue[list[Computed] | BaseException | None] = queue.Queue(maxsize=1)
 
-    def put(item: Computed | BaseException | None) -> None:
+    def put(item: list[Computed] | BaseException | None) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
                 return found.put(item, timeout=0.2)
 
     def loop() -> None:
         try:
-            for block, text in work:
-                put(Computed(block, *run_block(text, block.replicate, students, stop)))
+            for blocks, texts in work:
+                put(list(zip(blocks, run_blocks(texts, blocks[0].replicate, students, stop), strict=True)))
                 if stop.is_set():
                     return
             put(None)
@@ -64,7 +60,7 @@ def compute_here(work: Iterable[Work], students: bool) -> Generator[Computed]:
         while (item := found.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            yield from item
     finally:
         stop.set()
         thread.join(timeout=1)
@@ -136,43 +132,47 @@ def connect(cluster: Any) -> Generator[Any]:
 def compute_on_cluster(work: Iterable[Work], students: bool, client: Any) -> Generator[Computed]:
     """Compute blocks on a Dask cluster, in whatever order they finish.
 
-    Plain JSON goes to the workers and arrays come back. A worker that dies costs the block it was computing, which
-    Dask gives to another worker; a block that kills several workers in a row is given up.
+    Plain JSON goes to the workers and arrays come back. A worker that dies costs the unit it was computing, which
+    Dask gives to another worker; if a unit kills several workers in a row its blocks are tried one by one, and one that
+    does so alone is given up.
     """
     from distributed import as_completed
 
     waiting = iter(work)
-    blocks: dict[Any, Block] = {}
+    again: list[Work] = []
+    units: dict[Any, Work] = {}
     finished = as_completed()
 
     def submit() -> bool:
-        for block, text in waiting:
-            future = client.submit(run_block, text, block.replicate, students, pure=False)
-            blocks[future] = block
-            finished.add(future)
-            return True
-        return False
+        unit = again.pop() if again else next(waiting, None)
+        if unit is None:
+            return False
+        future = client.submit(run_blocks, unit.texts, unit.blocks[0].replicate, students, pure=False)
+        units[future] = unit
+        finished.add(future)
+        return True
 
     def room() -> int:
         # Two for each worker: one in hand and one waiting. Workers may come and go.
-        return max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"])) - len(blocks)
+        return max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"])) - len(units)
 
     try:
         while room() > 0 and submit():
             pass
         for future in finished:
-            block = blocks.pop(future)
+            unit = units.pop(future)
             error = future.exception()
-            yield (
-                Computed(block, {}, _worker_reason(error), 0.0)
-                if error is not None
-                else Computed(block, *future.result())
-            )
+            if error is None:
+                yield from zip(unit.blocks, future.result(), strict=True)
+            elif len(unit.blocks) > 1 and _worker_reason(error):
+                again += unit.one_by_one()
+            else:
+                yield unit.blocks[0], Result({}, _worker_reason(error), 0.0)
             while room() > 0 and submit():
                 pass
     finally:
         with contextlib.suppress(Exception):
-            client.cancel(list(blocks), force=True)
+            client.cancel(list(units), force=True)
 
 
 def _worker_reason(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from multiview.config import ConfigError, Study, all_fields, get, replace
@@ -23,8 +24,13 @@ PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
 
 
+CPU_BLOCK = 2  # `batching.block_size` on the CPU, known here without starting JAX; a test holds them equal
+# Points are computed together until this share of the networks' places, at most, is left empty.
+EMPTY_PLACES = 0.1
+
+
 class Block(NamedTuple):
-    """The unit of work: one replicate of one point."""
+    """What is stored at a time: one replicate of one point."""
 
     point: int
     replicate: int
@@ -39,6 +45,9 @@ class Plan:
         design: its points.
         students: whether students are trained too.
         groups: points that share a compiled program, in the order in which they run.
+        batches: for each point a number that it shares with the points whose networks can be trained with its own.
+        networks: seeds of each point.
+        block_sizes: `train.block_size` of each point.
         replicates: replicates of each point.
         cost: predicted activations of one replicate of each point.
         largest: largest value over the points of each field that is a size.
@@ -50,6 +59,9 @@ class Plan:
     design: Design
     students: bool
     groups: tuple[tuple[int, ...], ...]
+    batches: tuple[int, ...]
+    networks: tuple[int, ...]
+    block_sizes: tuple[int, ...]
     replicates: tuple[int, ...]
     cost: tuple[float, ...]
     largest: dict[str, int]
@@ -61,11 +73,37 @@ class Plan:
         return replace(self.base, self.design.changes(point))
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks in the order in which they run: group by group."""
+        """All blocks in the order in which they run: group by group, and what can be computed together in a row."""
         for group in self.groups:
-            for point in group:
-                for replicate in range(self.replicates[point]):
-                    yield Block(point, replicate)
+            for _, together in itertools.groupby(group, key=lambda point: self.batches[point]):
+                points = list(together)
+                for replicate in range(self.replicates[points[0]]):
+                    for point in points:
+                        yield Block(point, replicate)
+
+    def units(self, blocks: Iterable[Block], default_size: int, in_flight: int) -> Iterator[tuple[Block, ...]]:
+        """Units of work: blocks whose networks are trained together.
+
+        A unit is as small as keeps devices busy: one block where its seeds fill all places of the compiled program's
+        blocks in flight, else as many as leave few places empty. What a unit holds changes no number.
+
+        Args:
+            blocks: those to compute, in the order of `blocks`.
+            default_size: networks that are trained together where `train.block_size` is 0.
+            in_flight: how many times so many are trained at once.
+        """
+        for _, alike in itertools.groupby(blocks, key=lambda b: (self.batches[b.point], b.replicate)):
+            unit: list[Block] = []
+            count = 0
+            for block in alike:
+                places = (self.block_sizes[block.point] or default_size) * in_flight
+                unit.append(block)
+                count += self.networks[block.point]
+                if -count % places <= EMPTY_PLACES * count:
+                    yield tuple(unit)
+                    unit, count = [], 0
+            if unit:
+                yield tuple(unit)
 
     @property
     def num_blocks(self) -> int:
@@ -88,6 +126,20 @@ def group_key(study: Study) -> tuple[Any, ...]:
     return (*static, *(get(study, name) > 0 for name in _SWITCHES))
 
 
+def batch_key(study: Study) -> tuple[Any, ...]:
+    """Everything but what each network of a block has for itself: studies with equal keys can be trained together.
+
+    A network has its own numbers of the sections network, train and distill: rate, threshold, start, temperature, …
+    Whole numbers there are steps and records, which a block goes through together. The data are shared.
+    """
+    return tuple(
+        get(study, name)
+        for name, (field, kind) in all_fields().items()
+        if name not in ("preset", "seeds", "students")
+        and not (field.metadata["traced"] and kind is float and not name.startswith("data."))
+    )
+
+
 _SIZES = ("data.num_classes", "data.num_views", "seeds", "replicates", "students", "self_distill.generations")
 
 
@@ -97,8 +149,9 @@ def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
     Raises:
         ConfigError: a point is no valid study; the line names the point.
     """
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    replicates, cost = [], []
+    groups: dict[tuple[Any, ...], dict[int, list[int]]] = {}  # points by batch
+    numbers: dict[tuple[Any, ...], int] = {}
+    batches, networks, block_sizes, replicates, cost = [], [], [], [], []
     largest = dict.fromkeys(_SIZES, 0)
     most, double = 0.0, False
     for point in range(design.num_points):
@@ -107,15 +160,31 @@ def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
         except ConfigError as error:
             at = f" (at point {point}: {design.describe(point)})" if len(design.fields) > 1 else ""
             raise ConfigError(f"{error}{at}") from None
-        groups.setdefault(group_key(study), []).append(point)
+        batches.append(numbers.setdefault(batch_key(study), len(numbers)))
+        groups.setdefault(group_key(study), {}).setdefault(batches[-1], []).append(point)
+        networks.append(study.seeds)
+        block_sizes.append(study.train.block_size)
         replicates.append(study.replicates)
         cost.append(activations(study, students))
         most = max(most, memory(study))
         double = double or study.train.dtype == "float64"
         for name in _SIZES:
             largest[name] = max(largest[name], get(study, name))
-    ordered = tuple(map(tuple, groups.values()))
-    return Plan(base, design, students, ordered, tuple(replicates), tuple(cost), largest, double, most)
+    ordered = tuple(tuple(point for points in group.values() for point in points) for group in groups.values())
+    return Plan(
+        base=base,
+        design=design,
+        students=students,
+        groups=ordered,
+        batches=tuple(batches),
+        networks=tuple(networks),
+        block_sizes=tuple(block_sizes),
+        replicates=tuple(replicates),
+        cost=tuple(cost),
+        largest=largest,
+        double=double,
+        bytes=most,
+    )
 
 
 def _slots(study: Study, samples: float) -> float:
@@ -171,5 +240,7 @@ def memory(study: Study) -> float:
         4 * (weights + _slots(study, noisy) * neurons) + 3 * _slots(study, data.num_train) * data.num_classes
     )
     patches = data.num_train * data.num_patches * (data.patch_dim if dense else 4)
-    in_flight = (train.block_size or 2) * (os.cpu_count() or 1)  # on the CPU; an accelerator has memory of its own
+    in_flight = (train.block_size or CPU_BLOCK) * (
+        os.cpu_count() or 1
+    )  # on the CPU; an accelerator has memory of its own
     return PROCESS_BYTES + width * (in_flight * network_numbers + patches)

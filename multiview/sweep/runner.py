@@ -15,7 +15,7 @@ import numpy as np
 
 from multiview.config import ConfigError, Study, all_fields, get, load_preset, to_mapping
 from multiview.store import is_sweep, writable_folder
-from multiview.sweep.block import as_text
+from multiview.sweep.block import as_text, places
 from multiview.sweep.design import as_word, labels, make_design
 from multiview.sweep.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
 from multiview.sweep.lock import release_lock, take_lock
@@ -79,8 +79,8 @@ def run(
 ) -> Outcome:
     """Run a sweep, or continue it.
 
-    The unit of work is a block: one replicate of one point. Blocks that the store holds are not computed again, so
-    calling this with the same arguments after any interruption continues, and gives bit by bit what an
+    What is stored at a time is a block: one replicate of one point. Blocks that the store holds are not computed again,
+    so calling this with the same arguments after any interruption continues, and gives bit by bit what an
     uninterrupted run gives.
 
     Args:
@@ -163,14 +163,18 @@ def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Out
         "start", points=plan.design.num_points, groups=len(plan.groups), blocks=outcome.total, done=outcome.done,
         failed=outcome.failed, pending=len(pending), pid=os.getpid(),
     )  # fmt: skip
-    work = (Work(block, as_text(plan.study(block.point))) for block in pending)
+    size, in_flight = places() if client is None else client.submit(places, pure=False).result()
+    work = (
+        Work(unit, tuple(as_text(plan.study(block.point)) for block in unit))
+        for unit in plan.units(pending, size, in_flight)
+    )
     computed: Generator[Computed] = (
         compute_here(work, plan.students) if client is None else compute_on_cluster(work, plan.students, client)
     )
     begin, cost_done = time.perf_counter(), 0.0
     cost_left = sum(plan.cost[b.point] for b in pending)
     with contextlib.closing(computed):
-        for block, arrays, reason, seconds in computed:
+        for block, (arrays, reason, seconds) in computed:
             index = (*plan.design.index(block.point), block.replicate)
             store.write_block(index, arrays, FAILED if reason else DONE, reason)
             cost_done, cost_left = cost_done + plan.cost[block.point], cost_left - plan.cost[block.point]
