@@ -54,6 +54,15 @@ def new_path(path: str | Path, name: str = "--out") -> Path:
     return path
 
 
+def reach_disk(path: str | Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_file(path: str | Path, write: Callable[[Path], Any]) -> None:
     """Write a file atomically: `write` fills a temporary one beside it, which is then renamed."""
     path = Path(path)

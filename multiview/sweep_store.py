@@ -1,7 +1,8 @@
 """A sweep's store: made in its full shape, then filled block by block by one writer.
 
 Each block has chunks of its own, each chunk appears whole, and the block's entry in `done` is written last, so that
-whatever happens to the writer, a block is either there or not.
+whatever happens to the writer, a block is either there or not. A power cut can undo writes in any order; the lock
+(`sweep.lock`) then tells the next writer to look, and checksums tell it where.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multiview.config import ConfigError
-from multiview.store import FORMAT, attributes_of, compressors, new_path
+from multiview.store import FORMAT, attributes_of, compressors, new_path, reach_disk
 
 
 class Variable(NamedTuple):
@@ -129,8 +130,10 @@ class SweepStore:
                     dimension_names=dims, attributes=dict(meaning), compressors=compressors(),
                 )  # fmt: skip
                 array[...] = values
-            _settle(temporary)
+            for file in [*temporary.rglob("*"), temporary]:
+                reach_disk(file)
             os.rename(temporary / "store", path)
+            reach_disk(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return SweepStore(path, writable=True)
@@ -220,13 +223,3 @@ def _read_done(array: Any) -> tuple[np.ndarray, list[tuple[int, ...]]]:
 
 def _owner(path: Path) -> str:
     return f"its mode is {path.stat().st_mode & 0o777:o} and it belongs to user {path.stat().st_uid}"
-
-
-def _settle(folder: Path) -> None:
-    """Let files reach the disk before the folder gets its final name."""
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

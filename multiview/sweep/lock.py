@@ -1,4 +1,8 @@
-"""One writer for a store: a lock file that names its holder, and recognises one that is dead."""
+"""One writer for a store: a lock file that names its holder, and recognises one that is dead.
+
+The lock is also the store's dirty flag. It reaches the disk before the first block is written, and is taken away only
+when all blocks have: whatever a power cut takes, a store that may have lost something has a lock.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import contextlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from multiview.config import ConfigError
+from multiview.store import reach_disk
 
 
 def _start_time(pid: int) -> int | None:
@@ -117,16 +123,34 @@ def take_lock(path: Path) -> bool:
         temporary = path.with_name(f".{path.name}.{me['pid']}")
         try:
             temporary.write_text(json.dumps(me) + "\n", encoding="utf-8")
+            reach_disk(temporary)
             os.replace(temporary, path)
+            reach_disk(path.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
     return holder is not None
 
 
-def release_lock(path: Path) -> None:
-    """Give the lock back, if it is this process's own."""
+def release_lock(path: Path, seconds: float | None = None) -> None:
+    """Give the lock back, if it is this process's own, once everything written is on the disk.
+
+    Args:
+        path: the lock file.
+        seconds: how long the system may take for that, None for ever. After that the lock stays, and the next writer
+            will look for damage.
+    """
+    if not _all_on_disk(seconds):
+        return
     with contextlib.suppress(OSError), _guard(path):
         holder = _read(path) or {}
         if (holder.get("pid"), holder.get("host")) == (os.getpid(), socket.gethostname()):
             path.unlink(missing_ok=True)
+
+
+def _all_on_disk(seconds: float | None) -> bool:
+    """Let the system write all that it holds back: one call, where each file of each block would need its own."""
+    sync = threading.Thread(target=getattr(os, "sync", lambda: None), daemon=True)
+    sync.start()
+    sync.join(seconds)
+    return not sync.is_alive()

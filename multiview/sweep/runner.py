@@ -124,6 +124,7 @@ def run_plan(
     lock = beside(path, ".lock")
     unclean = take_lock(lock)
     events = _Events(beside(path, ".events.jsonl"), report)
+    patience: float | None = 5.0  # seconds for the disk when the sweep is interrupted
     try:
         with contextlib.ExitStack() as stack:
             client = None if cluster is None else stack.enter_context(connect(cluster))
@@ -135,7 +136,9 @@ def run_plan(
                 store.tidy()
             if retry_failed:
                 store.forget([index for index, _ in store.failures()])
-            return _compute(plan, store, client, events)
+            outcome = _compute(plan, store, client, events)
+        patience = None
+        return outcome
     except KeyboardInterrupt:
         events("interrupted")
         raise
@@ -145,7 +148,7 @@ def run_plan(
             f"{path}: {error.strerror or error}. What is finished is safe; make room and run the same command again"
         ) from error
     finally:
-        release_lock(lock)
+        release_lock(lock, patience)
 
 
 def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Outcome:
