@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import resource
 import signal
 import socket
@@ -14,7 +15,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from sweeping import BLOCKS, OVER, Server, contents, events, kill, small, wait_for, words
+from sweeping import BLOCKS, Server, contents, events, kill, small, wait_for, words
 
 import multiview.sweep
 from multiview.config import ConfigError
@@ -22,6 +23,8 @@ from multiview.sweep.lock import release_lock, take_lock
 from multiview.sweep_store import SweepStore
 
 pytestmark = pytest.mark.slow
+# Three points share their blocks, four times.
+OVER = ["train.learning_rate=4,6,8", "seed=0,1"]
 LONG = bool(os.environ.get("MULTIVIEW_LONG_TESTS"))
 
 
@@ -36,7 +39,7 @@ def server():
 def whole(server, tmp_path_factory):
     """The contents of a sweep that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    pid = server.start(words(folder / "sweep.zarr"), folder / "log")
+    pid = server.start(words(folder / "sweep.zarr", OVER), folder / "log")
     assert server.wait(pid) == 0, (folder / "log").read_text()
     return contents(folder / "sweep.zarr")
 
@@ -59,7 +62,7 @@ def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(se
         store = tmp_path / f"sweep-{found}.zarr"
         found += 1
         while True:
-            pid = server.start(words(store), tmp_path / "log")
+            pid = server.start(words(store, OVER), tmp_path / "log")
             if counted < kills:
                 if rng.random() < 0.6:  # in the middle of blocks and of their writing
                     wait_for_blocks(store, int(rng.integers(0, 4)))
@@ -143,6 +146,78 @@ def test_a_full_disk_is_one_clear_line_and_the_store_continues_when_there_is_roo
         assert not store.with_name("sweep.zarr.lock").exists()
         assert multiview.sweep.run(small(), OVER, store).done == BLOCKS
         assert contents(store) == whole
+
+
+class Disk:
+    """What is on the disk for sure, by inode: contents of files, and names in folders, that were asked to reach it."""
+
+    def __init__(self, root, monkeypatch):
+        self.root, self.contents, self.names = root, {}, {}
+        fsync = os.fsync
+
+        def recorded(handle):
+            self.settle(pathlib.Path(f"/proc/self/fd/{handle}").resolve())
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", recorded)
+        monkeypatch.setattr(os, "sync", lambda: [self.settle(path) for path in [root, *root.rglob("*")]])
+
+    def settle(self, path):
+        """A file or folder as it is now is on the disk."""
+        if path.is_dir():
+            self.names[path.stat().st_ino] = {(p.name, p.stat().st_ino) for p in path.iterdir()}
+        else:
+            self.contents[path.stat().st_ino] = path.read_bytes()
+
+    def cut_power(self, after, rng):
+        """A copy of the tree as a power cut may leave it: what need not be there is whole, cut, zero or gone."""
+        lost = self._copy(self.root, after, rng)
+        lock = after / "sweep.zarr.lock"
+        if lock.exists():
+            with contextlib.suppress(ValueError):
+                lock.write_text(json.dumps(json.loads(lock.read_text()) | {"boot": "before the power cut"}))
+        return lost
+
+    def _copy(self, source, target, rng):
+        target.mkdir()
+        known = self.names.get(source.stat().st_ino, set())
+        lost = 0
+        for path in source.iterdir():
+            inode = path.stat().st_ino
+            if (path.name, inode) not in known and rng.random() < 0.2:
+                lost += 1
+            elif path.is_dir():
+                lost += self._copy(path, target / path.name, rng)
+            else:
+                content = path.read_bytes()
+                if self.contents.get(inode) != content:
+                    fate = rng.integers(5)
+                    content = [content, content, b"", content[: len(content) // 2], bytes(len(content))][fate]
+                    lost += fate > 1
+                (target / path.name).write_bytes(content)
+        return lost
+
+
+def test_a_power_cut_that_loses_what_was_not_on_the_disk_yet_costs_no_result(whole, tmp_path, monkeypatch):
+    before = tmp_path / "before"
+    before.mkdir()
+    disk = Disk(before, monkeypatch)
+    rng = np.random.default_rng(5)
+    afterwards, lost = [], []
+
+    def cut(event):
+        if event["event"] in ("start", "block", "end") and event.get("done") in (0, 4, 7, BLOCKS):
+            afterwards.append(tmp_path / f"after-{len(afterwards)}")
+            lost.append(disk.cut_power(afterwards[-1], rng))
+
+    multiview.sweep.run(small(), OVER, before / "sweep.zarr", report=cut)
+    afterwards.append(tmp_path / "after the end")
+    assert disk.cut_power(afterwards[-1], rng) == 0
+    assert len(afterwards) == 6
+    assert min(lost[1:]) > 0
+    for folder in afterwards:
+        assert multiview.sweep.run(small(), OVER, folder / "sweep.zarr").done == BLOCKS
+        assert contents(folder / "sweep.zarr") == whole
 
 
 def test_a_second_writer_is_told_who_holds_the_store(tmp_path):
