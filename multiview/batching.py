@@ -114,7 +114,7 @@ def _of_networks(study: Each, count: int) -> Sequence[Study]:
     return studies
 
 
-@partial(jax.jit, static_argnames=("num_classes", "dimension"))
+@partial(devices.jit_for_draws, static_argnames=("num_classes", "dimension"))
 def _start(
     keys: Array, task: Task, network: NetworkConfig, num_classes: int, dimension: int, train: TrainConfig
 ) -> TrainingState:
