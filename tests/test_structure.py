@@ -40,7 +40,7 @@ RANKS = {
     "claims": 11,
     "results": 12,
     "verification": 13,
-    "sweep.design": 1, "sweep.lock": 1, "sweep.plan": 2, "sweep_store": 2, "export": 3, "tables": 2,
+    "sweep.design": 1, "sweep.lock": 2, "sweep.plan": 2, "sweep_store": 2, "export": 3, "tables": 2,
     "sweep.block": 13,
     "sweep.executors": 14,
     "sweep.runner": 15,
