@@ -38,8 +38,13 @@ def table(document: dict[str, Any]) -> str:
         lines += [
             "",
             f"Start: `multiview --help` takes {s['help_seconds']} s (target {startup.HELP_TARGET} s). "
-            f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and its first "
-            f"line of progress after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s).",
+            f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and says what "
+            f"it does and what is left after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s"
+            + (
+                ", the slowest of smoke and reference, terminal and pipe)."
+                if "first_progress_line_by_case" in s
+                else ")."
+            ),
         ]
     for many in document.get("many_seeds", ()):
         lines += [

@@ -18,6 +18,7 @@ ROW_MULTIPLE = 16
 # measures its own speed.
 ACTIVATIONS_PER_SECOND = 1e9
 TEST_SHARE = 0.4  # a test is a forward pass, about 0.4 of a step
+STUDY_SECONDS = 15  # of a study's own: its programs are compiled or read back, its prediction is made
 PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
 # Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
@@ -75,8 +76,16 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Predicted training time on this machine, a rough guess."""
-        cores = min(os.cpu_count() or 1, 2)
-        return 2 / cores * sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)) / ACTIVATIONS_PER_SECOND
+        return _seconds(sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)))
+
+
+def _seconds(activations: float) -> float:
+    return 2 / min(os.cpu_count() or 1, 2) * activations / ACTIVATIONS_PER_SECOND
+
+
+def expected_seconds(study: Study, students: bool) -> float:
+    """A rough guess, before anything is known, of what one study takes on this machine."""
+    return STUDY_SECONDS + _seconds(study.replicates * activations(study, students))
 
 
 def group_key(study: Study) -> tuple[Any, ...]:
