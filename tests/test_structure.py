@@ -20,7 +20,7 @@ ROOT = Path(multiview.__file__).parent
 # A module may import modules of a lower rank only, so imports can never run in a circle.
 RANKS = {
     "config": 0,
-    "streams": 1, "devices": 1, "losses": 1, "theory": 1, "store": 1, "ensemble": 1,
+    "streams": 1, "devices": 1, "memory": 0, "losses": 1, "theory": 1, "store": 1, "ensemble": 1,
     "analysis.features": 1, "analysis.errors": 1,
     "data": 2,
     "representations": 3, "analysis.lottery": 3, "analysis.dark_knowledge": 3,
