@@ -6,7 +6,7 @@ are counted), the same view wins in at least 99 % of (class, network) pairs, and
 intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to
 beat: it too makes five times fewer evaluations.
 
-Run it with `python -m experiments.gradient_flow`; it takes about four minutes on two cores.
+Run it with `python -m experiments.gradient_flow`; it takes about six minutes on one core.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from multiview.study import StudyResult, start_and_final_overlaps
 
 NAME = "gradient_flow"
 CLAIM = "The gradient flow needs five times fewer evaluations than descent, with the same winners and errors."
-SECONDS = 260
-REMARK = """Students miss it: 4.0 and 4.9 times fewer, and only 86 and 89 % of their (class, view) pairs are learned or
-not as by descent, though errors agree. Whether this is the tolerance or descent's own distance from the flow (steps
-times weight are 768 there) was not separated."""
+SECONDS = 360
+REMARK = """Students' winners miss the 99 %, at 97 and 96 %. For the distilled ones descent itself is no better a copy of the
+flow: 98.7 % of its winners are the flow's and only 75 % of its learned views (79 % of the adaptive solver's), because
+its step, 768 with the weight, jumps to and fro across the cap. Descent in steps of η/4 agrees with the flow in all of
+four students. For self-distilled ones the tolerance is what differs: converged, 99.6 % of winners are descent's."""
 
 SIZE = {"replicates": 2, "seeds": 16}
 SMOKE = {
@@ -174,10 +175,11 @@ def draw(document: dict[str, Any]) -> Figure:
         left.plot(row["time"], row["evaluations_until"], color=f"C{color}", label=row["solver"])
     classes = left.twinx()
     classes.plot(rows[0]["time"], rows[0]["learned_until"], color="0.5", linestyle=":")
-    classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.02))
+    classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.4), yticks=np.linspace(0, 1, 6))
+    left.set_ylim(0, 1.4 * max(r["evaluations_until"][-1] for r in rows))
     classes.grid(False)
     left.set(xlabel="training time η·t", ylabel="gradient evaluations of a network", title="Where evaluations go")
-    left.legend(fontsize=8, loc="best")
+    left.legend(fontsize=8, loc="upper left", ncols=2)
     names = list(rows[0]["groups"])
     for color, row in enumerate(rows[:2]):
         values = [(g["error"], g["error_interval"]) for g in row["groups"].values()]
@@ -200,7 +202,11 @@ def draw(document: dict[str, Any]) -> Figure:
                        label=f"{row['solver']}, {name.replace('_', ' ')}")  # fmt: skip
     right.set(xscale="log", yscale="log", xlabel="gradient evaluations", ylabel="relative difference of overlaps Λ")
     right.set_title("Final overlaps, against the converged flow")
-    right.legend(fontsize=7, loc="best")
+    right.set_xticks(ticks := [100, 200, 500, 1000, 2000], [str(t) for t in ticks])
+    right.set_yticks(ticks := [0.02, 0.05, 0.1, 0.2], [str(t) for t in ticks])
+    right.minorticks_off()
+    right.set_ylim(0.01, 0.25)
+    right.legend(fontsize=7, loc="lower right")
     return figure
 
 
