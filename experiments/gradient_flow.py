@@ -28,10 +28,10 @@ from multiview.study import StudyResult, start_and_final_overlaps
 NAME = "gradient_flow"
 CLAIM = "The gradient flow needs five times fewer evaluations than descent, with the same winners and errors."
 SECONDS = 360
-REMARK = """Students' winners miss the 99 %, at 97 and 96 %. For the distilled ones descent itself is no better a copy of the
-flow: 98.7 % of its winners are the flow's and only 75 % of its learned views (79 % of the adaptive solver's), because
+REMARK = """Students' winners miss the 99 %, at 97 and 96 %. For distilled ones descent itself is no better a copy of
+the flow: 98.7 % of its winners are the flow's and only 75 % of its learned views (79 % of the adaptive solver's), as
 its step, 768 with the weight, jumps to and fro across the cap. Descent in steps of η/4 agrees with the flow in all of
-four students. For self-distilled ones the tolerance is what differs: converged, 99.6 % of winners are descent's."""
+four students. For self-distilled ones it is the tolerance: converged, 99.6 % of winners are descent's."""
 
 SIZE = {"replicates": 2, "seeds": 16}
 SMOKE = {
