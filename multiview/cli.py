@@ -29,7 +29,6 @@ from multiview.config import (
     preset_names,
     preset_text,
 )
-from multiview.sweep.plan import expected_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -174,6 +173,7 @@ def _run_verify(
 ) -> int:
     from multiview.results import to_datatree
     from multiview.store import write_file
+    from multiview.sweep.plan import expected_seconds
     from multiview.theory import regime
     from multiview.verification import predict_first, verify
 
@@ -219,6 +219,7 @@ def _train(arguments: argparse.Namespace) -> int:
     _use_compilation_cache()
     from multiview.results import to_datatree
     from multiview.study import run_study
+    from multiview.sweep.plan import expected_seconds
     from multiview.verification import enable_precision
 
     enable_precision(study)
