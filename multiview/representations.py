@@ -248,8 +248,9 @@ def represent(
 def _of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
     """In the numbers of training; noise that is nowhere is not tracked."""
     norm = part.noise_norm
-    noisy = norm is not None and bool((norm > 0).any())
-    return DenseVectors(jnp.asarray(part.vectors, dtype), norm.astype(dtype) if noisy else None)
+    if norm is not None:
+        norm = norm.astype(dtype) if bool((norm > 0).any()) else None
+    return DenseVectors(jnp.asarray(part.vectors, dtype), norm)
 
 
 def _most_patches_of_a_feature(data: MultiViewDataset, group: slice, num_features: int) -> int:
