@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 from conftest import BROWSER, DESKTOP, PHONE, serious_violations
 
 from multiview.web import page as web
 
 pytestmark = BROWSER
-LECTURER = Path(__file__).parents[1] / "docs" / "course" / "lecturer.md"
 
 
 @pytest.fixture
@@ -151,16 +147,6 @@ def test_an_address_leads_to_a_moment(visit):
     again = visit(page.url[page.url.index("#") :])
     finish(again)
     assert again.locator("#race-summary").inner_text() == there
-
-
-def test_the_moments_of_the_lecturers_page_are_understood(visit):
-    addresses = re.findall(r"\(explorer:([^)]+)\)", LECTURER.read_text(encoding="utf-8"))
-    assert len(addresses) > 10
-    for address in addresses:
-        page = visit(f"#{address}")
-        finish(page)
-        assert page.locator("#notice").is_hidden(), address
-        assert all(pair in page.url for pair in address.split("&")), address
 
 
 def test_a_broken_address_falls_back_and_says_so(visit):
