@@ -231,6 +231,24 @@ def test_a_second_axis_of_a_sweep_gives_a_line_for_each_value(sweep, ax):
     assert ax.get_ylabel() == "learned views (views)"
 
 
+def test_errors_far_beyond_the_unit_do_not_hide_the_others(sweep, ax):
+    errors = sweep.copy(deep=True)
+    errors["test_error"][:] = 0.4
+    plot_sweep(errors, ax, measures=("test_error",), by=("num_steps",))
+    assert ax.get_yscale() == "linear"
+    errors["test_error"][0] = 20.0
+    errors["test_error"][1] = 0.0
+    ax.clear()
+    plot_sweep(errors, ax, measures=("test_error",), by=("num_steps",))
+    heights = ax.transData.transform([(20, 0.0), (20, 0.4), (20, 20.0)])[:, 1]
+    assert heights[1] - heights[0] > 0.1 * (heights[2] - heights[0])
+    ax.clear()
+    plot_phase(errors, ax, measures=("test_error",))
+    (mesh,) = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    shades = [np.dot(mesh.to_rgba(error)[:3], (0.299, 0.587, 0.114)) for error in (0.0, 0.4, 20.0)]
+    assert min(-np.diff(shades)) > 0.1
+
+
 def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, ax):
     holes = sweep.copy(deep=True)
     holes["done"][1, 1] = 0
