@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +40,10 @@ def _export(out: Path, marimo: list[str]) -> int:
     from multiview.store import write_file
 
     def export(path: Path) -> None:
-        words = ["export", "html", str(NOTEBOOK), "--no-include-code", "--force", "--output", str(path)]
-        done = subprocess.run([*marimo, *words], check=False, capture_output=True, text=True)
+        with tempfile.TemporaryDirectory() as folder:  # marimo leaves a folder of its own beside a notebook
+            notebook = shutil.copy(NOTEBOOK, folder)
+            words = ["export", "html", notebook, "--no-include-code", "--force", "--output", str(path.resolve())]
+            done = subprocess.run([*marimo, *words], check=False, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
             raise ConfigError(f"--export = {str(out)!r} was not written, the notebook failed: {reason}")
