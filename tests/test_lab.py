@@ -139,12 +139,12 @@ from multiview import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
 import jax
-from multiview.batching import _advance, _start
-before = _advance._cache_size(), _start._cache_size()
+from multiview.batching import _advance
+before = _advance._cache_size()
 study = lab.study_of({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})
 lab.train(study, False)
-assert (_advance._cache_size(), _start._cache_size()) == before
+assert _advance._cache_size() == before
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr
