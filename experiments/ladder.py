@@ -109,7 +109,7 @@ DOWN = (
 
 
 def rungs_up() -> list[Rung]:
-    """The ladder, from the published negative result to the full setting."""
+    """The ladder, from all seeds learning the same to the full setting."""
     rungs = [_BOTTOM]
     for name, change in _STEPS_UP:
         rungs.append(rungs[-1]._replace(name=name, **change))
