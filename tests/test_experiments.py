@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 NAMES = (
     "dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow", "contrasts", "ensemble_size",
-    "ladder", "practice", "practice_mnist", "interventions",
+    "ladder", "practice", "interventions",
 )  # fmt: skip
 
 

@@ -190,14 +190,20 @@ def test_convex_fits_end_at_the_optimum_of_the_objective():
     model = linear.LinearModel(jnp.zeros((12, 3)), jnp.asarray(features @ features.T, jnp.float32))
     done = linear.fit(model, labels, RECIPE, 0.0, jnp.zeros((12, 3)), min_steps=50, max_steps=500)
 
+    @jax.value_and_grad
     def loss(theta):
-        return float(conv.objective(jnp.asarray(features @ theta.reshape(2, 3)), labels, jnp.zeros((12, 3)), 0.0, 1.0))
+        logits = jnp.asarray(features, jnp.float32) @ theta.reshape(2, 3)
+        return conv.objective(logits, labels, jnp.zeros((12, 3)), 0.0, 1.0)
+
+    def plain(theta):
+        value, slope = loss(jnp.asarray(theta, jnp.float32))
+        return float(value), np.asarray(slope, float)
 
     assert int(done.train_wrong) > 0
     assert int(done.steps) == 500
     assert float(done.gradient_left) < linear.SMALL_GRADIENT
     ours = float(conv.objective(done.train_logits, labels, jnp.zeros((12, 3)), 0.0, 1.0))
-    assert ours == pytest.approx(minimize(loss, np.zeros(6), tol=1e-5).fun, abs=1e-4)
+    assert ours == pytest.approx(minimize(plain, np.zeros(6), jac=True, tol=1e-5).fun, abs=1e-4)
 
 
 def test_fits_stop_when_nothing_is_wrong(small):

@@ -143,7 +143,15 @@ class _State(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_classes", "recipe"))
 def _train(
-    keys: Array, x: Array, labels: Array, num_classes: int, recipe: Recipe, rate: Array, teachers: Array, weight: Array
+    keys: Array,
+    x: Array,
+    labels: Array,
+    num_classes: int,
+    recipe: Recipe,
+    rate: Array,
+    teachers: Array,
+    weight: Array,
+    longest: Array,
 ) -> Fitted:
     optimizer = optax.adam(rate)
 
@@ -164,7 +172,7 @@ def _train(
             return _State(state.index + 1, now, now_logits, wrong_images(now_logits, labels), after, memory)
 
         def goes_on(state: _State) -> Array:
-            return (state.index < recipe.steps) | ((state.wrong > 0) & (state.index < recipe.longest))
+            return (state.index < recipe.steps) | ((state.wrong > 0) & (state.index < longest))
 
         nothing = jnp.zeros((), jnp.int32)
         first = _State(nothing - 1, begin, jnp.zeros_like(teacher), nothing + 1, begin, optimizer.init(begin))
@@ -203,7 +211,8 @@ def train(
     """
     weight = 0.0 if teachers is None else recipe.weight
     teachers = jnp.zeros((len(keys), len(x), num_classes)) if teachers is None else teachers
-    return _train(keys, x, labels, num_classes, recipe, jnp.float32(learning_rate), teachers, jnp.float32(weight))
+    numbers = jnp.float32(learning_rate), teachers, jnp.float32(weight), jnp.int32(recipe.longest)
+    return _train(keys, x, labels, num_classes, recipe._replace(longest=0), *numbers)
 
 
 def mean_outputs(members: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
