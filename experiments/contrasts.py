@@ -519,6 +519,8 @@ def draw(document: dict[str, Any]) -> Figure:
         axes[2].errorbar([r["init_std"] for r in starts], value, np.abs(ends - value), marker=marker, color=color,
                          capsize=3, label=name)  # fmt: skip
     axes[2].set(xscale="log", xlabel="σ₀", ylabel="test error in units of μ", title=f"Average of {MEMBERS} and start")
+    axes[2].set_xticks([r["init_std"] for r in starts], [f"{r['init_std']:.1g}" for r in starts])
+    axes[2].minorticks_off()
     axes[2].set_ylim(bottom=-0.01)
     axes[0].legend(title="filled: training error 0 in every run", ncols=2, fontsize=8, title_fontsize=8)
     return figure
