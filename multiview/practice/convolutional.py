@@ -133,7 +133,7 @@ class Fitted(NamedTuple):
 
 
 class _State(NamedTuple):
-    index: Array  # steps that led to `now`
+    taken: Array  # steps that led to `now`
     now: Weights
     logits: Array
     wrong: Array
@@ -169,15 +169,15 @@ def _train(
             gradient, now_logits = jax.grad(loss, has_aux=True)(now)
             change, memory = optimizer.update(gradient, state.memory, now)
             after = optax.apply_updates(now, change)
-            return _State(state.index + 1, now, now_logits, wrong_images(now_logits, labels), after, memory)
+            return _State(state.taken + 1, now, now_logits, wrong_images(now_logits, labels), after, memory)
 
         def goes_on(state: _State) -> Array:
-            return (state.index < recipe.steps) | ((state.wrong > 0) & (state.index < longest))
+            return (state.taken < recipe.steps) | ((state.wrong > 0) & (state.taken < longest))
 
         nothing = jnp.zeros((), jnp.int32)
         first = _State(nothing - 1, begin, jnp.zeros_like(teacher), nothing + 1, begin, optimizer.init(begin))
         end = jax.lax.while_loop(goes_on, step, first)
-        return Fitted(end.now, end.logits, end.wrong, end.index)
+        return Fitted(end.now, end.logits, end.wrong, end.taken)
 
     if jax.default_backend() == "cpu":  # one after the other: a batch is no quicker on a core, and needs more memory
         return jax.lax.map(one, (keys, teachers))

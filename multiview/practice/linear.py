@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from multiview.practice.convolutional import Recipe, Weights, hidden, objective, outputs, wrong_images
 
 System = Literal["lazy", "random_features"]
+_State = tuple[Array, Array, Array, Array, Array, Array]
 SMALL_GRADIENT = 1e-3  # of that at the start: the optimum is reached, and what is wrong there stays wrong
 
 
@@ -86,7 +87,7 @@ def _apply(gram: Array, dual: Array) -> Array:
     return gram @ dual if len(gram) == len(dual) else (gram @ dual.reshape(-1)).reshape(dual.shape)
 
 
-def largest_eigenvalue(gram: Float[Array, "p p"], shape: tuple[int, int]) -> Array:
+def largest_eigenvalue(gram: Float[Array, "p p"], shape: tuple[int, ...]) -> Array:
     """λ_max of a Gram matrix, by 60 rounds of power iteration on dual coefficients of this shape."""
 
     def turn(_: int, v: Array) -> Array:
@@ -133,7 +134,7 @@ def fit(
     def logits_at(dual: Array) -> Array:
         return model.start_logits + _apply(model.gram, dual)
 
-    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def step(state: _State) -> _State:
         index, dual, logits, ahead, logits_ahead, clock = state
         push = slope(logits_ahead)
         new = ahead - rate * push
@@ -144,7 +145,7 @@ def fit(
         ahead, logits_ahead = (a + momentum * (a - b) for a, b in ((new, dual), (new_logits, logits)))
         return index + 1, new, new_logits, ahead, logits_ahead, later
 
-    def goes_on(state: tuple[Array, ...]) -> Array:
+    def goes_on(state: _State) -> Array:
         index, _, logits, *_ = state
         return (index < min_steps) | ((wrong_images(logits, labels) > 0) & (index < max_steps))
 
