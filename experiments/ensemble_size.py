@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments import common
+from experiments import common, networks
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
@@ -117,8 +117,18 @@ def measure(smoke: bool) -> dict[str, Any]:
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The law at each size."""
-    return [
+    """The law at each size; and how measured errors follow it while ensembles of every training set err."""
+    rows = [r for r in document["sizes"] if min(r["e_single_view_by_training_set"]) > 0]
+    law = np.log([r["law"] for r in rows])
+    measured = [r["e_single_view"] for r in rows], [r["e_single_view_interval"] for r in rows]
+    fit = []
+    if len(rows) > 2:
+        value, interval = common.from_intervals(
+            *measured, lambda errors: networks.slope(law, np.log(np.maximum(errors, 1e-4)))
+        )
+        claim = f"slope of log error against the log of the law, K = {rows[0]['size']} to {rows[-1]['size']}"
+        fit = [common.verdict(claim, 1.0, value, interval, bearable=1.0)]
+    return fit + [
         common.verdict(
             f"error on single-view data of an ensemble of {r['size']}", r["law"], r["e_single_view"],
             r["e_single_view_interval"],

@@ -124,23 +124,34 @@ def needed(theorem: str, conditions: dict[str, Any]) -> set[str]:
 
 
 def border(points: list[dict[str, Any]], condition: str) -> dict[str, Any] | None:
-    """Where, along a condition's ratio, theorem 1 ends, of the points where all its other conditions hold.
+    """The ratio of a condition up to which theorem 1 is seen, of the points where all its other conditions hold.
 
-    The ends are neighbouring points, one with and one without it; where they mix, the ends of the mixed range.
+    The step that is wrong about the fewest points; its interval reaches over all gaps between neighbouring ratios in
+    which a step is wrong about as few. None if all points or none show the theorem.
     """
     others = [p for p in points if not set(p["failing"]) & (needed("single", p["ratios"]) - {condition})]
-    shown = [p["ratios"][condition] for p in others if p["seen"]["single"]]
-    not_shown = [p["ratios"][condition] for p in others if not p["seen"]["single"]]
-    if not shown or not not_shown:
+    shown = np.array([p["seen"]["single"] for p in others], bool)
+    if shown.all() or not shown.any():
         return None
-    ends = np.sort([max(shown), min(not_shown)])
-    middle = np.sqrt(np.prod(np.maximum(ends, 1e-6)))
-    return {"condition": condition, "ratio": common.rounded(middle), "ends": common.rounded(ends)}
+    ratio = np.array([p["ratios"][condition] for p in others])
+    steps = np.unique(ratio)
+    wrong = np.array([((ratio <= step) != shown).sum() for step in steps[:-1]])
+    best = np.flatnonzero(wrong == wrong.min(initial=len(others)))
+    if not len(best):
+        return None
+    ends = steps[[best[0], best[-1] + 1]]
+    return {
+        "condition": condition,
+        "ratio": common.rounded(np.sqrt(np.prod(np.maximum(ends, 1e-6)))),
+        "ends": common.rounded(ends),
+        "wrong": int(wrong.min()),
+        "points": len(others),
+    }
 
 
 def measure(plane: Plane, smoke: bool) -> dict[str, Any]:
     """The whole plane, and the borders of theorem 1."""
-    xs, ys = (plane.x_values[1:5:3], plane.y_values[1:5:3]) if smoke else (plane.x_values, plane.y_values)
+    xs, ys = (plane.x_values[3:4], plane.y_values[1:5:3]) if smoke else (plane.x_values, plane.y_values)
     points = [examine(plane, x, y, smoke) for x in xs for y in ys]
     borders = [b for line in plane.lines if line in points[0]["ratios"] and (b := border(points, line))]
     shown = plane._replace(x_values=xs, y_values=ys)._asdict()
@@ -156,7 +167,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         claim = f"share of points where check and simulation agree, {words}"
         found.append(common.verdict(claim, 1.0, agree / len(points), interval))
     for b in document["borders"]:
-        claim = f"where theorem 1 ends along “{b['condition']}”: its left side over its right"
+        claim = f"where theorem 1 ends along “{b['condition']}”, left side over right ({b['points']} points)"
         found.append(common.verdict(claim, 1.0, b["ratio"], b["ends"]))
     return found
 
@@ -168,11 +179,12 @@ def draw_panel(ax: Axes, document: dict[str, Any], theorem: str) -> Any:
     shape = len(x), len(y)
     error = np.array([p["error"][theorem] for p in points]).reshape(shape).T
     image = ax.pcolormesh(x, y, np.clip(error, 0, 0.7), cmap="cividis", vmin=0, vmax=0.7, shading="nearest")
-    lines = [*plane["lines"], *OWN_CONDITIONS.get(theorem, ())]
-    for index, name in enumerate(n for n in lines if n in points[0]["ratios"]):
+    every = dict.fromkeys([*plane["lines"], *(n for names in OWN_CONDITIONS.values() for n in names)])
+    colors = {name: f"C{1 + i}" for i, name in enumerate(every)}  # of a condition, the same in all panels
+    for name in (n for n in (*plane["lines"], *OWN_CONDITIONS.get(theorem, ())) if n in points[0]["ratios"]):
         value = np.log(np.maximum(np.array([p["ratios"][name] for p in points]), 1e-6)).reshape(shape).T
         if value.min() < 0 < value.max():
-            color, style = f"C{1 + index % 6}", "-" if name in plane["lines"] else "--"
+            color, style = colors[name], "-" if name in plane["lines"] else "--"
             ax.contour(x, y, value, [0.0], colors=[color], linewidths=2, linestyles=[style])
             ax.plot([], [], color=color, linewidth=2, linestyle=style, label=name)
     for p in points:
@@ -185,7 +197,6 @@ def draw_panel(ax: Axes, document: dict[str, Any], theorem: str) -> Any:
     agree = sum(p["good"][theorem] == p["seen"][theorem] for p in points)
     ax.set_title(f"{THEOREMS[theorem]}: agree in {agree} of {len(points)}", fontsize=9)
     ax.grid(False)
-    ax.legend(fontsize=6, loc="lower left")
     return image
 
 
@@ -197,7 +208,8 @@ def draw(document: dict[str, Any]) -> Figure:
     figure.colorbar(image, ax=axes, label="test error in units of μ (cut at 0.7)", shrink=0.6)
     axes[0, 0].plot([], [], "o", color="0.7", label="theorem seen (open: not)", linestyle="none")
     axes[0, 0].plot([], [], "x", color="red", label="check and simulation disagree", linestyle="none")
-    axes[0, 0].legend(fontsize=6, loc="lower left")
+    handles = {label: line for ax in axes.ravel() for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
     for ax in axes[1]:
         ax.set_xlabel(document["plane"]["x_label"])
     for ax in axes[:, 0]:
