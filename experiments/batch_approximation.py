@@ -30,7 +30,9 @@ NAME = "batch_approximation"
 CLAIM = "N samples may be replaced by their single-view ones with noise and M without; the error of this falls with M."
 SECONDS = 190
 REMARK = """Single networks look right down to M = 12, the ensemble does not: a small batch favours one view of a class
-in all networks at once, and the ensemble lacks the other. The effect is gone, within the intervals, from M = 80 on."""
+in all networks at once, and the ensemble lacks the other. The effect is gone, within the intervals, from M = 80 on. How
+much networks agree follows from the batch alone: from the lottery between views whose moments are those of M/k drawn
+samples and of the class's single-view samples (dotted; derived after the run, nothing fitted)."""
 
 # Wider label strengths than in the presets: with narrow ones all samples are alike and M cannot matter.
 SETTING = common.SMALL | {"data.label_strength": [1.0, 1.7], "train.num_steps": 300, "replicates": 6}
