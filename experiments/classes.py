@@ -21,7 +21,7 @@ from experiments import common, networks
 from multiview import replace
 from multiview.analysis.features import winners
 from multiview.config import Study
-from multiview.theory import ensemble_error, ideal_overlaps, memory_time, time_scales
+from multiview.theory import ensemble_error, memory_time, time_scales
 
 NAME = "classes"
 CLAIM = "With more classes the error of a single network approaches μ/2 if the start shrinks with k as the theory asks."
@@ -54,7 +54,7 @@ def study_of(classes: int, scaling: float, smoke: bool) -> Study:
         "train.learning_rate": 2.4 * classes,
     }
     study = replace(Study(), SETTING | changes | (SMOKE if smoke else {}))
-    time = 2.5 * time_scales(study).view + 2 * memory_time(study)  # the stopping rule
+    time = 2.5 * time_scales(study).view + 5 * memory_time(study)  # the stopping rule
     return replace(study, {"train.num_steps": round(time / study.train.learning_rate)})
 
 
@@ -63,7 +63,7 @@ def examine(classes: int, name: str, smoke: bool) -> dict[str, Any]:
     study = study_of(classes, SCALINGS[name], smoke)
     found = networks.single_networks(f"k = {classes}, {name}", study, [0, study.train.num_steps], test=True)
     overlap, mu = found["overlap"].values, study.data.single_view_fraction
-    law_both = 1 - winners(ideal_overlaps(overlap[:, :, 0], found["moments"].values[:, None], study))[1].mean()
+    law_both = 1 - winners(networks.ideal_overlaps(found, study))[1].mean()
     row: dict[str, Any] = {
         "classes": classes,
         "scaling": name,

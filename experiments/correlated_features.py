@@ -28,10 +28,8 @@ from multiview.config import Study, to_mapping
 from multiview.evaluation import evaluate
 from multiview.theory import (
     ensemble_error,
-    label_growth,
     single_view_rate,
-    single_view_time,
-    time_scales,
+    typical_network,
     uniform_moment,
     winner_overlap,
 )
@@ -94,15 +92,15 @@ def second_overlap(correlation: float, study: Study) -> tuple[float, float]:
     r"""Overlap of the winner's neuron with the other view, and its own, W, at the end of training.
 
     Not c W: the other view's samples push it as well, $dx/dW = \kappa (x/\varrho)^{q-1} + c$ from $x = c\varrho$ at
-    $W = \varrho$, with the mean push κ of `theory.label_growth` and of
-    single-view samples, which nothing memorises here. Derived after a first look at the simulation.
+    $W = \varrho$, with the mean push κ of labels and of single-view samples, which nothing memorises here, by
+    `theory.typical_network`. Derived after a first look at the simulation.
     """
     network = study.network
     threshold, power = network.relu_threshold, network.relu_power
-    winner = winner_overlap(study, study.train.learning_rate * study.train.num_steps)
-    clock = time_scales(study)
-    of_single_view = single_view_rate(study) * threshold ** (power - 1) * single_view_time(clock)
-    push = (label_growth(study, winner) + of_single_view) / (winner - threshold)
+    time = study.train.learning_rate * study.train.num_steps
+    winner, typical = winner_overlap(study, time), typical_network(study, time)
+    pushed = float(typical.push[-1].mean()) + single_view_rate(study) * typical.unmemorised
+    push = pushed * threshold ** (power - 1) / (winner - threshold)
     overlap, steps = correlation * threshold, 2000
     for _ in range(steps):
         slope = min(max(overlap / threshold, 0.0), 1.0) ** (power - 1)

@@ -21,7 +21,7 @@ from experiments import common, networks
 from multiview import replace
 from multiview.analysis.features import winners
 from multiview.config import Study
-from multiview.theory import ideal_overlaps, time_scales
+from multiview.theory import time_scales
 
 NAME = "creep"
 CLAIM = "The smaller ϱ, the more losers creep up to a second view of their class; the closed form says how many."
@@ -43,7 +43,7 @@ def examine(threshold: float, smoke: bool) -> dict[str, Any]:
     study = replace(study, {"train.learning_rate": rate, "train.num_steps": round(TIME / rate)})
     found = networks.single_networks(f"threshold {threshold:g}", study, [0, study.train.num_steps])
     overlap = found["overlap"].values
-    law = ideal_overlaps(overlap[:, :, 0], found["moments"].values[:, None], study)
+    law = networks.ideal_overlaps(found, study)
     row: dict[str, Any] = {"threshold": threshold, "learning_rate": common.rounded(rate)}
     both = {"both": 1.0 - winners(overlap[:, :, -1])[1], "law": 1.0 - winners(law)[1]}  # [R, S, k]
     for name, values in both.items():

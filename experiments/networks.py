@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from experiments import common
-from multiview import streams
-from multiview.analysis.lottery import view_moments
+from multiview import streams, theory
+from multiview.analysis.lottery import single_view_counts, view_moments
 from multiview.batching import start_keys, train_networks
 from multiview.config import Study
 from multiview.evaluation import evaluate
@@ -49,8 +49,8 @@ def single_networks(
 
     Returns:
         `overlap` Λ [replicate, seed, time, class, view], `train_wrong` [replicate, seed, time], `steps` [time],
-        `moments` S [replicate, class, view], and with `test` the errors `e_multi`, `e_single` [replicate, seed] and
-        the ensemble's `ensemble_e_multi`, `ensemble_e_single` [replicate].
+        `moments` S and `single_views` [replicate, class, view], and with `test` the errors `e_multi`, `e_single`
+        [replicate, seed] and the ensemble's `ensemble_e_multi`, `ensemble_e_single` [replicate].
     """
     settings = [common.to_mapping(study), None if record_at is None else np.asarray(record_at).tolist(), test]
     return common.cell(label, settings, lambda: _train_all(study, training_tasks(study), record_at, test))
@@ -65,6 +65,7 @@ def _train_all(study: Study, tasks: list[Task], record_at: Any, test: bool) -> d
         )
         row = {n: np.asarray(trained.records[n]) for n in ("largest_overlap", "train_wrong")}
         row["moments"] = view_moments(task.data, data.num_classes, data.num_views, study.network.relu_power)
+        row["single_views"] = single_view_counts(task.data, data.num_classes, data.num_views)
         if test:
             wrong, _ = evaluate(study, replicate, {"single": trained.weights})
             numbers = (data.num_test_multi_view, data.num_test_single_view)
@@ -78,6 +79,7 @@ def _train_all(study: Study, tasks: list[Task], record_at: Any, test: bool) -> d
         "overlap": (*NETWORK, "time", "class", "view"),
         "train_wrong": (*NETWORK, "time"),
         "moments": ("replicate", "class", "view"),
+        "single_views": ("replicate", "class", "view"),
     }
     labelled = {
         n: xr.DataArray(a, dims=dims.get(n, NETWORK if a.shape[1] > 1 or study.seeds == 1 else ("replicate", "one")))
@@ -113,6 +115,12 @@ def with_interval(values: np.ndarray, statistic: Callable[[np.ndarray], Any]) ->
         warnings.simplefilter("ignore", RuntimeWarning)  # draws in which a class or sample never gets there are NaN
         draws = resampled(values, statistic)
         return float(statistic(values)), np.nanquantile(draws, [0.025, 0.975]).tolist()
+
+
+def ideal_overlaps(found: dict[str, Any], study: Study) -> np.ndarray:
+    """What the theory makes of the starts and training sets of `single_networks` [replicate, seed, class, view]."""
+    start, moments, counts = (found[n].values for n in ("overlap", "moments", "single_views"))
+    return theory.ideal_overlaps(start[:, :, 0], moments[:, None], study, counts[:, None])
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:

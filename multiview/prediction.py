@@ -42,22 +42,6 @@ class Prediction(NamedTuple):
     high: float
 
 
-def _moments(rng: np.random.Generator, study: Study) -> np.ndarray:
-    """Empirical S_{i,ℓ} (up to a constant) of one training set's multi-view samples [k, L]."""
-    data, q = study.data, study.network.relu_power
-    k = data.num_classes
-    factors = np.power(data.view_strengths or (1.0,) * data.num_views, q)
-    if data.representation == "limit_single_view_noise":
-        counts = np.bincount(np.arange(data.num_train - data.num_single_view_train) % k, minlength=k)
-    else:
-        counts = rng.multinomial(round(data.num_train * (1 - data.single_view_fraction)), np.full(k, 1 / k))
-    moments = np.empty((data.num_classes, data.num_views))
-    for i, count in enumerate(np.maximum(counts, 1)):
-        draws = rng.uniform(*data.label_strength, (count, data.num_views))
-        moments[i] = (draws**q).mean(0) * factors * count / counts.mean()
-    return moments
-
-
 @partial(jax.jit, static_argnames="network")
 def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig) -> Array:
     """Logits of networks with one neuron for each view and no overlap with anything else.
@@ -113,18 +97,22 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
 
     values: dict[str, list[float]] = {}
     for index in range(num_studies * study.replicates):
-        moments = _moments(rng, study)
-        single = theory.ideal_overlaps(starts(study.seeds), moments, study)
+        training_set = theory.drawn_training_set(rng, study)
+
+        def ideal(begun: np.ndarray, training_set: tuple[np.ndarray, np.ndarray] = training_set) -> np.ndarray:
+            return theory.ideal_overlaps(begun, training_set[0], study, training_set[1])
+
+        single = ideal(starts(study.seeds))
         groups = {"single": single}
         begun = starts(study.students)
-        own = theory.ideal_overlaps(begun, moments, study)
+        own = ideal(begun)
         known = learned_views(single)
         groups["distilled"] = np.where((begun > 0) & known.any(0), np.maximum(own, from_ensemble), own)
         teacher, student = known[np.arange(study.students) % study.seeds], (begun, own)
         for generation in range(study.self_distill.generations):
             if generation:
                 begun = starts(study.students)
-                student = (begun, theory.ideal_overlaps(begun, moments, study))
+                student = (begun, ideal(begun))
             taught = np.where((student[0] > 0) & teacher, np.maximum(student[1], from_network), student[1])
             groups[self_distilled_name(generation)] = taught
             teacher = learned_views(taught)

@@ -31,6 +31,13 @@ def view_moments(data: MultiViewDataset, num_classes: int, num_views: int, power
     return moments.reshape(num_classes, num_views)
 
 
+def single_view_counts(data: MultiViewDataset, num_classes: int, num_views: int) -> np.ndarray:
+    """Single-view samples of each view, [k, L]."""
+    single = np.asarray(data.is_single_view)
+    cell = np.asarray(data.labels)[single] * num_views + np.asarray(data.chosen_view)[single]
+    return np.bincount(cell, minlength=num_classes * num_views).reshape(num_classes, num_views)
+
+
 class LotteryResult(NamedTuple):
     """Counts over (class, network) pairs of one or more networks.
 

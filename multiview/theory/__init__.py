@@ -1,0 +1,76 @@
+"""Closed forms and mean-field equations of the multi-view theory: numbers only, nothing is trained.
+
+Docs/theory.md, sections 5 and 6, says which follow the paper and which are this project's own. Time is η · steps
+throughout. `power_iteration` is the race of the views, `mean_field` what happens after a view is learned, `outcome`
+what a start becomes and scores, `conditions` the clocks and the regime check.
+"""
+
+from multiview.theory.conditions import (
+    Condition,
+    TimeScales,
+    noise_room,
+    regime,
+    time_scales,
+)
+from multiview.theory.mean_field import (
+    TypicalNetwork,
+    activation,
+    effective_samples,
+    memory_time,
+    typical_network,
+    winner_overlap,
+)
+from multiview.theory.outcome import (
+    drawn_training_set,
+    ensemble_error,
+    ideal_overlaps,
+    idealised_single_error,
+    single_view_rate,
+    taught_overlap,
+)
+from multiview.theory.power_iteration import (
+    expected_maximum,
+    foreign_moment,
+    from_phase,
+    growth_rate,
+    label_moment,
+    last_view_time,
+    phase,
+    split_factor,
+    step_size_lag,
+    tensor_power_loser,
+    tensor_power_time,
+    uniform_moment,
+)
+
+__all__ = [
+    "Condition",
+    "TimeScales",
+    "TypicalNetwork",
+    "activation",
+    "drawn_training_set",
+    "effective_samples",
+    "ensemble_error",
+    "expected_maximum",
+    "foreign_moment",
+    "from_phase",
+    "growth_rate",
+    "ideal_overlaps",
+    "idealised_single_error",
+    "label_moment",
+    "last_view_time",
+    "memory_time",
+    "noise_room",
+    "phase",
+    "regime",
+    "single_view_rate",
+    "split_factor",
+    "step_size_lag",
+    "taught_overlap",
+    "tensor_power_loser",
+    "tensor_power_time",
+    "time_scales",
+    "typical_network",
+    "uniform_moment",
+    "winner_overlap",
+]

@@ -1,0 +1,209 @@
+"""The clocks of a configuration, and whether it lies where the theory speaks (docs/theory.md, section 6)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from multiview.config import DistillConfig, Study
+from multiview.theory.mean_field import effective_samples, memory_time, typical_network, winner_overlap
+from multiview.theory.outcome import drawn_training_set, ideal_overlaps, single_view_rate
+from multiview.theory.power_iteration import (
+    expected_maximum,
+    foreign_moment,
+    growth_rate,
+    label_moment,
+    last_view_time,
+    tensor_power_loser,
+    tensor_power_time,
+)
+
+
+class TimeScales(NamedTuple):
+    """The clocks of section 6, in time units η · steps.
+
+    Attributes:
+        view: a view is learned from multi-view data.
+        last: the same in the unluckiest class of all single networks (`last_view_time`).
+        memorise_naive: a single-view sample is memorised through noise alone.
+        memorise: the same through the weak-view patch, which the winner has already lifted.
+        second: the losing view is learned from single-view samples, counted from `view` on.
+        trace: a student learns a missing view from its traces in other classes.
+        training: the time that training takes, η · T.
+        distillation: the time that the teacher is on.
+    """
+
+    view: float
+    last: float
+    memorise_naive: float
+    memorise: float
+    second: float
+    trace: float
+    training: float
+    distillation: float
+
+
+def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScales:
+    """All clocks of a study, from the typical start overlap c·σ₀ (c: `expected_maximum` of m normal numbers).
+
+    Args:
+        study: the configuration.
+        distill: which distillation the trace clock is for; default `study.self_distill`.
+
+    Returns:
+        The clocks; infinite where a channel does not exist (no noise, no single-view samples, no traces).
+    """
+    data, network, train = study.data, study.network, study.train
+    distill = distill or study.self_distill
+    q, threshold, k = network.relu_power, network.relu_threshold, data.num_classes
+    c = expected_maximum(network.neurons_per_class)
+    start = c * network.init_std
+    rate = growth_rate(data, network)
+    view = float(tensor_power_time(start, rate, q, threshold))
+    training = train.learning_rate * train.num_steps
+    infinite = math.inf
+    samples = effective_samples(data)
+    nu, mu = data.noise_norm, data.single_view_fraction
+    naive = memorise = second = trace = infinite
+    if nu > 0 and mu > 0 and samples > 0:
+        naive = float(tensor_power_time(start * nu, nu**2 / (samples * threshold ** (q - 1)), q, threshold))
+        memorise = min(view + memory_time(study), naive)
+    loser = float(tensor_power_loser(0.75 * start, start, 1.0, q, threshold))
+    if mu > 0:
+        second = float(tensor_power_time(loser, single_view_rate(study), q, threshold))
+    share = data.feature_sparsity / k
+    if share > 0 and foreign_moment(data, q) > 0 and distill.weight > 0:
+        # Residual of the soft output on a trace: between the label at the cap and nothing, about 1/3.
+        push = (k - 1) / k * share * distill.weight / 3
+        trace = float(tensor_power_time(loser, push * foreign_moment(data, q) / threshold ** (q - 1), q, threshold))
+    return TimeScales(
+        view, last_view_time(study), naive, memorise, second, trace, training, train.learning_rate * distill.num_steps
+    )
+
+
+def noise_room(overlap: float, power: float, threshold: float) -> float:
+    r"""Phase until noise has taught the loser to the winner's neuron.
+
+    In finite d noise overlaps the winner's feature, $\langle\xi_p, v\rangle = \sigma_p g$ with g standard normal. So
+    the winner's neuron reads $s g$, $s = \sigma_p W$, in the loser's patches, and in half of them it is active:
+    $\int_0^\varrho d\lambda / E[(\lambda + s g)_+^{q-1}]$. At s = 0 there is no such channel.
+
+    Args:
+        overlap: s.
+        power: q.
+        threshold: ϱ.
+
+    Returns:
+        The phase, in the units of `tensor_power_time` times its rate; infinite at s = 0.
+    """
+    if overlap <= 0:
+        return math.inf
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    reach = np.linspace(0, threshold, 400)
+    push = np.maximum(reach[:, None] + overlap * nodes, 0.0) ** (power - 1) @ weights / math.sqrt(2 * math.pi)
+    return float(np.trapezoid(1 / push, reach))
+
+
+class Condition(NamedTuple):
+    """One line of the regime check: a statement, its two sides as numbers, and whether it holds."""
+
+    name: str
+    statement: str
+    left: float
+    right: float
+    holds: bool
+
+
+def regime(study: Study) -> list[Condition]:
+    """Whether a configuration lies where the theory speaks: each condition with its numbers.
+
+    "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for the views that no network of
+    an ensemble learns, against the 1 − 1/L that one network misses. At most 30 % of classes may end with both views, by
+    the closed form of `ideal_overlaps` at drawn starts.
+    """
+    data, network = study.data, study.network
+    q, threshold = network.relu_power, network.relu_threshold
+    clock = time_scales(study)
+    start = expected_maximum(network.neurons_per_class) * network.init_std
+    rng = np.random.default_rng(0)
+    shape = (20, 20, data.num_classes, data.num_views, network.neurons_per_class)  # training sets, networks, …
+    draws = network.init_std * rng.standard_normal(shape).max(-1).clip(0)
+    sets = [np.stack(values)[:, None] for values in zip(*(drawn_training_set(rng, study) for _ in draws), strict=True)]
+    final = ideal_overlaps(draws, sets[0], study, sets[1])
+    ordered = np.sort(final, -1)
+    both = float((ordered[..., -1] < 2 * ordered[..., -2]).mean()) if data.num_views > 1 else 0.0
+    learned = (final > final.max(-1, keepdims=True) / 2).mean(1)  # the share of one training set's networks
+    unlearned = float(((1 - learned) ** study.seeds).mean())
+    winner = winner_overlap(study, clock.training)
+    reading = data.noise_std * winner if data.representation == "dense" else 0.0
+    typical = typical_network(study, clock.training)
+    pushed = float(typical.push[-1].mean()) + single_view_rate(study) * typical.unmemorised
+    label, foreign = label_moment(data, q), foreign_moment(data, q)
+
+    def less(name: str, statement: str, left: float, right: float) -> Condition:
+        return Condition(name, statement, left, right, bool(left < right))
+
+    conditions = [
+        less("power", "q > 2, so that the winner takes all", 2.0, q),
+        less("small start", "c·σ₀ < ϱ/10", start, threshold / 10),
+        less("time to learn", "t_last < η·T", clock.last, clock.training),  # one unlearned class costs a training error
+        less("views before memory", "t_view < t_memo", clock.view, clock.memorise),
+        less("time to memorise", "t_memo < η·T", clock.memorise, clock.training),
+        less(
+            "second view stays out",
+            "∫(1 − p_y)dt of a lost sample < t_second",  # memorised samples teach no more
+            typical.unmemorised,
+            clock.second,
+        ),
+        less("clear winners", "share of classes with both views < 0.3", both, 0.3),
+        less(
+            "missing view is fatal",
+            "strongest weak view < weakest foreign feature of single-view samples",
+            data.weak_view_strength * data.label_strength[1],
+            data.single_view_foreign_strength * data.single_view_foreign_ratio[0],
+        ),
+        less(
+            "foreign features",
+            "expected foreign classes s(k−1)/k > 1",
+            1.0,
+            data.feature_sparsity * (1 - 1 / data.num_classes),
+        ),
+        less(
+            "traces are weak",
+            "largest foreign strength < smallest label strength",
+            data.foreign_strength[1],
+            data.label_strength[0],
+        ),
+        less(
+            "small noise overlaps",
+            "phase that labels and single-view samples give < phase to learn from noise σ_p·W (∞ in the limit)",
+            pushed,
+            noise_room(reading, q, threshold),
+        ),
+        less("several views", "L > 1: with one view there is none to be missed", 1.0, data.num_views),
+    ]
+    if data.num_views > 1:
+        conditions.append(
+            less(
+                "balanced views (ensemble)",
+                "share of views that no network of the ensemble learns < (1 − 1/L)/10",
+                unlearned,
+                (1 - 1 / data.num_views) / 10,
+            )
+        )
+    for name in ("distill", "self_distill"):
+        section: DistillConfig = getattr(study, name)
+        if section.objective == "one_sided":
+            conditions.append(
+                less(
+                    f"traces outrun foreign overlaps ({name})",
+                    "E[z_label^q] < (k−1)·E[z_foreign^q]",
+                    label,
+                    (data.num_classes - 1) * foreign,
+                )
+            )
+        trace = time_scales(study, section)
+        conditions.append(less(f"time to distil ({name})", "t_trace < η·steps", trace.trace, trace.distillation))
+    return conditions

@@ -1,0 +1,344 @@
+"""What happens after a view is learned: winners grow, labels push losers, lost samples are memorised.
+
+The classes of a network act on each other through the samples they share, so this is a mean field: a typical network,
+whose classes are learned one after another, is integrated as a set of ordinary differential equations (docs/theory.md,
+section 6). Nothing is fitted, and nothing is trained: one solution takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.stats import norm
+
+from multiview.config import DataConfig, NetworkConfig, Study
+from multiview.theory.power_iteration import from_phase, growth_rate, phase, split_factor, uniform_moment
+
+# Classes of the typical network: so many times at which one is learned, and for each so many distances between its
+# winning neuron and the next; further neurons of the winning view that are followed.
+ARRIVALS = 10
+SPACINGS = 4
+OTHER_NEURONS = 6
+# Later instants, after all arrivals, at which a second view may be learned.
+LATER = 8
+# Instants between two arrivals at which the solution is kept, and the first of them after an arrival, as a share.
+INSTANTS = 30
+FIRST_INSTANT = 1e-3
+# Gauss-Legendre nodes and weights for expectations over label strengths.
+NODES = np.polynomial.legendre.leggauss(5)
+# Beyond this logit a softmax is 0 or 1 in double precision.
+LARGEST_LOGIT = 600.0
+
+
+class TypicalNetwork(NamedTuple):
+    r"""A typical network at some time, class by class in the order in which they were learned.
+
+    Attributes:
+        arrival: when the class is learned, its winner at ϱ [A].
+        winner: overlap W of the winning view [A]; ϱ in classes not yet learned.
+        times: instants up to that time [T].
+        push: phase that labels have given a loser until each of them [T, A],
+            $\int \frac1k E[(1 - p_y) \sum_p z_p^q] dt / \varrho^{q-1}$ from the arrival on.
+        late: instants at which the second view of a class may reach ϱ after all [B].
+        before: overlap of winners then [B].
+        pair: overlaps that first and second view of such a class end with [B, 2].
+        unmemorised: $\int (1 - p_y) dt$ of a single-view sample of a losing view, in the class of median arrival.
+    """
+
+    arrival: np.ndarray
+    winner: np.ndarray
+    times: np.ndarray
+    push: np.ndarray
+    late: np.ndarray
+    before: np.ndarray
+    pair: np.ndarray
+    unmemorised: float
+
+
+def effective_samples(data: DataConfig) -> float:
+    """Inverse weight n of one single-view training sample: N, or N_s/μ in `limit_single_view_noise`."""
+    if data.representation == "limit_single_view_noise" and data.single_view_fraction > 0:
+        return data.num_single_view_train / data.single_view_fraction
+    return float(data.num_train)
+
+
+def activation(pre_activation: np.ndarray | float, network: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed ReLU and its slope."""
+    q, threshold = network.relu_power, network.relu_threshold
+    bent = np.clip(pre_activation, 0.0, threshold)
+    value = bent**q / (q * threshold ** (q - 1)) + np.maximum(pre_activation - threshold, 0.0)
+    return np.minimum(value, LARGEST_LOGIT), (bent / threshold) ** (q - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Equations:
+    """The right-hand side, and how its state is laid out.
+
+    The state is the growth W − ϱ of the winner of each of N classes; the phase that their labels have given losers; the
+    growth of the two views of B classes whose second view is learned too, which are the rare ones and act on no other;
+    then, of a single-view sample that the class `median` lost, the noise ν·A that its label has learned in the
+    weak-view patch, the noise that its rivals have unlearned in theirs, and ∫(1 − p_y) dt.
+    """
+
+    study: Study
+    arrival: np.ndarray  # [N]
+    room: np.ndarray  # phase that other neurons of the winning view have left when the winner is at ϱ [N, R]
+    median: int
+
+    def split(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Winners [N], labels' push [N], pairs [B, 2] and the lost sample [3]."""
+        count = len(self.arrival)
+        return state[:count], state[count : 2 * count], state[2 * count : -3].reshape(-1, 2), state[-3:]
+
+    def neurons(self, grown: np.ndarray) -> np.ndarray:
+        """Overlaps of a class's neurons with its winning view, the winner first [N, 1 + R].
+
+        The others follow the winner's net push, by its phase below ϱ and in parallel above.
+        """
+        q, threshold = self.study.network.relu_power, self.study.network.relu_threshold
+        gained = grown[:, None] / threshold ** (q - 1)
+        bent = from_phase(np.maximum(self.room - gained, 0.0) + phase(threshold, q), q)
+        others = bent + np.maximum(gained - self.room, 0.0) * threshold ** (q - 1)
+        return np.concatenate([threshold + grown[:, None], others], axis=1)
+
+    def logit(self, strength: np.ndarray | float, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logit of neurons [..., R] at a feature of this strength over its C_p patches, and the slope of the first."""
+        parts = self.study.data.patches_per_feature
+        value, slope = activation(strength / parts * overlaps, self.study.network)
+        return np.minimum(parts * value.sum(-1), LARGEST_LOGIT), slope[..., 0]
+
+    def lost_sample(self, state: np.ndarray, known: np.ndarray) -> tuple[float, float, float, float, float]:
+        r"""A single-view sample whose view its class lost.
+
+        Its label has the logit $G = act(\rho \bar z W + \nu A)$, each of $n = s(1 - 1/k)$ known foreign features
+        $F_\Gamma = act(\Gamma W - \nu B)$.
+
+        Returns:
+            1 − p_y, the output p_Γ of a rival, the slopes of label and rival, and the gap G − F_Γ.
+        """
+        data, threshold = self.study.data, self.study.network.relu_threshold
+        grown, _, _, (learned, unlearned, _) = self.split(state)
+        rival = threshold + float(known @ grown / known.sum())
+        parts, own = data.patches_per_feature, threshold + grown[self.median]
+        value, slope = activation(_weak_strength(data) / parts * own + learned, self.study.network)
+        other, other_slope = activation(_foreign_strength(data) / parts * rival - unlearned, self.study.network)
+        label, foreign = (min(parts * float(v), LARGEST_LOGIT) for v in (value, other))
+        competitors = data.num_classes - 1 + _known_traces(data) * known.mean() * math.expm1(foreign)
+        total = math.exp(label) + competitors
+        return competitors / total, math.exp(foreign) / total, float(slope), float(other_slope), label - foreign
+
+    def push(self, state: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        r"""Net push on winners [N] and pairs [B, 2], and $E[(1 - p_y) \sum_p z_p^q]$ [N], all in units of 1/k."""
+        data, q, threshold = self.study.data, self.study.network.relu_power, self.study.network.relu_threshold
+        grown, _, pairs, _ = self.split(state)
+        z, weights = _label_strengths(data)
+        trace_strength, traces = uniform_moment(data.foreign_strength, 1.0), _known_traces(data)
+        winners, pairs = self.neurons(grown), threshold + pairs[..., None]
+        own = np.exp(self.logit(z, winners)[0] * known)  # [Z, N]
+        own_pair = np.exp(self.logit(z, pairs[:, 0])[0] + self.logit(z, pairs[:, 1])[0])  # [Z, B]
+        trace = np.exp(self.logit(trace_strength, winners)[0] * known)
+        # Rivals of the label in a multi-view sample: k − 1 classes, some with a trace of their learned view.
+        rivals = data.num_classes - 1 + traces * (trace - 1).mean()
+        lost = data.single_view_fraction * (1 - 1 / data.num_views)
+        left, rival, weak_slope, _, _ = self.lost_sample(state, known) if lost > 0 else (0.0,) * 5
+
+        def net(overlaps: np.ndarray, residual: np.ndarray) -> np.ndarray:
+            """Labels' push on a view less the pull of its traces in samples of others, multi-view and lost ones."""
+            logit, slope = self.logit(trace_strength, overlaps)
+            of_view = np.exp(logit)[..., None]
+            wrong = (weights[:, 0, 0] @ (of_view[..., None, :] / (own + rivals + of_view[..., None, :] - 1))).mean(-1)
+            pull = traces * trace_strength * slope * wrong
+            multi_view = np.tensordot((weights * z)[:, 0, 0], residual, 1) - pull
+            of_lost = traces * _foreign_strength(data) * self.logit(_foreign_strength(data), overlaps)[1] * rival
+            return (1 - lost) * multi_view + lost * known.mean() * (_weak_strength(data) * weak_slope * left - of_lost)
+
+        residual, of_pair = rivals / (own + rivals), rivals / (own_pair + rivals)
+        seen = split_factor(data, q) * np.tensordot((weights * z**q)[:, 0, 0], residual, 1)
+        return known * net(winners, residual), net(pairs, of_pair[..., None]), known * seen
+
+    def slope(self, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
+        """The state's time derivative, with the classes that are known and the pairs that have begun."""
+        data = self.study.data
+        winners, pairs, seen = self.push(state, known)
+        seen *= (1 - data.single_view_fraction) / self.study.network.relu_threshold ** (
+            self.study.network.relu_power - 1
+        )
+        memory = np.zeros(3)
+        if known[self.median] and data.single_view_fraction > 0:
+            left, rival, label_slope, rival_slope, _ = self.lost_sample(state, known)
+            rate = data.noise_norm**2 / effective_samples(data)
+            memory = np.array([rate * label_slope * left, rate * rival_slope * rival, left])
+        pushes = np.concatenate([winners, seen, (pairs * paired[:, None]).ravel()])
+        return np.concatenate([pushes / data.num_classes, memory])
+
+
+def _known_traces(data: DataConfig) -> float:
+    """Expected foreign features in a sample that a network of one view a class knows, s(1 − 1/k)."""
+    return min(data.feature_sparsity * (1 - 1 / data.num_classes), data.num_classes - 1.0)
+
+
+def _foreign_strength(data: DataConfig) -> float:
+    """Mean strength Γ of a foreign feature in a single-view sample."""
+    return data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
+
+
+def _weak_strength(data: DataConfig) -> float:
+    """Mean strength ρ z of the other views in a single-view sample."""
+    return data.weak_view_strength * uniform_moment(data.label_strength, 1.0)
+
+
+def _label_strengths(data: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of an expectation over label strengths [Z, 1, 1]."""
+    nodes, weights = NODES
+    low, high = data.label_strength
+    return ((low + high) / 2 + (high - low) / 2 * nodes)[:, None, None], weights[:, None, None] / 2
+
+
+def _equations(study: Study) -> _Equations:
+    r"""Quantiles of the starts: a winner is the largest of Lm, $\Phi(x)^{Lm} = u$, the next the largest of the rest."""
+    data, network = study.data, study.network
+    m, q, threshold = network.neurons_per_class, network.relu_power, network.relu_threshold
+    share = 1 - (np.arange(ARRIVALS) + 0.5) / ARRIVALS  # classes with large starts are learned first
+    winner = np.repeat(np.maximum(norm.ppf(share ** (1 / (data.num_views * m))), 1e-3), SPACINGS)
+    below = norm.cdf(winner)
+    others = []
+    for number in range(min(m - 1, OTHER_NEURONS)):
+        drawn = np.tile((np.arange(SPACINGS) + 0.5) / SPACINGS, ARRIVALS) if number == 0 else 0.5
+        below = below * drawn ** (1 / (m - 1 - number))
+        others.append(norm.ppf(np.maximum(below, 1e-12)))
+    starts = np.stack([winner, *others], 1).clip(1e-9) * network.init_std
+    room = np.maximum(phase(starts[:, 1:], q) - np.maximum(phase(starts[:, :1], q), phase(threshold, q)), 0.0)
+    arrival = np.maximum(phase(starts[:, 0], q) - phase(threshold, q), 0.0) / growth_rate(data, network)
+    return _Equations(study, arrival, np.minimum(room, 1e12), (ARRIVALS // 2) * SPACINGS)
+
+
+class _Stretch(NamedTuple):
+    """The solution from one arrival to the next: instants [T], states [T, …] and the classes known meanwhile [N]."""
+
+    times: np.ndarray
+    states: np.ndarray
+    known: np.ndarray
+
+
+def _edges(equations: _Equations, time: float) -> np.ndarray:
+    """Where something begins: arrivals, then instants at growing distances, up to the time itself."""
+    arrivals = np.unique(equations.arrival[equations.arrival < time])
+    if not len(arrivals):
+        return np.array([time])
+    after = np.geomspace(max(arrivals[-1] - arrivals[0], (time - arrivals[-1]) / 100), time - arrivals[0], LATER)
+    edges = np.unique([*arrivals, *(arrivals[0] + after[arrivals[0] + after > arrivals[-1]])])
+    apart = np.diff(edges, append=time) > 1e-6 * time  # closer ones begin with the next
+    return np.append(edges[apart], time)
+
+
+def _integrate(equations: _Equations, edges: np.ndarray, until_memorised: bool = False) -> tuple[list[_Stretch], float]:
+    """The solution between edges, a pair of views beginning at each.
+
+    Returns:
+        The stretches, and when the lost sample was memorised if that ends the integration, else infinity.
+    """
+    count, pairs = len(equations.arrival), 0 if until_memorised else len(edges) - 1
+    state = np.zeros(2 * count + 2 * pairs + 3)
+    stretches = []
+    for index, (begin, end) in enumerate(itertools.pairwise(edges)):
+        known = (equations.arrival <= begin).astype(float)
+        if pairs:
+            state[2 * (count + index)] = known @ state[:count] / known.sum()
+        paired = (np.arange(pairs) <= index).astype(float)
+        within = np.geomspace(FIRST_INSTANT, 1.0, INSTANTS) * (end - begin) + begin
+        within = np.unique(np.append(within[within < end], end))
+        solution = solve_ivp(
+            lambda _, y, *mask: equations.slope(y, *mask),
+            (begin, end),
+            state,
+            method="LSODA",
+            t_eval=within,
+            rtol=1e-4,
+            atol=1e-6,
+            args=(known, paired),
+        )
+        stretches.append(_Stretch(solution.t, solution.y.T, known))
+        state = solution.y[:, -1]
+        if until_memorised and known[equations.median]:
+            gap = np.array([equations.lost_sample(y, known)[-1] for y in solution.y.T])
+            if gap[-1] >= 0:  # the first instant at which it is, by the straight line from the one before
+                after = max(int((gap >= 0).argmax()), 1)
+                share = gap[after] / max(gap[after] - gap[after - 1], 1e-300)
+                return stretches, float(solution.t[after] - np.clip(share, 0, 1) * np.diff(solution.t)[after - 1])
+    return stretches, math.inf
+
+
+@functools.lru_cache
+def typical_network(study: Study, time: float) -> TypicalNetwork:
+    """The typical network at a time η · steps.
+
+    Args:
+        study: the configuration.
+        time: since the start of training.
+
+    Returns:
+        Winners and pushes, averaged over the distances between a class's neurons.
+    """
+    equations = _equations(study)
+    edges = _edges(equations, time)
+    stretches, _ = _integrate(equations, edges)
+    count, threshold = len(equations.arrival), study.network.relu_threshold
+
+    def by_arrival(values: np.ndarray) -> np.ndarray:
+        return values.reshape(*values.shape[:-1], ARRIVALS, SPACINGS).mean(-1)
+
+    begin = np.zeros((1, 2 * count + 2 * len(stretches) + 3))
+    states = np.concatenate([begin, *(s.states for s in stretches)])
+    winners, _, pairs, lost = equations.split(states[-1])
+    return TypicalNetwork(
+        by_arrival(equations.arrival),
+        threshold + by_arrival(winners),
+        np.concatenate([edges[:1], *(s.times for s in stretches)]),
+        by_arrival(states[:, count : 2 * count]),
+        edges[:-1],
+        threshold + np.array([s.known @ s.states[0, :count] / s.known.sum() for s in stretches]),
+        threshold + pairs,
+        float(lost[-1]),
+    )
+
+
+def winner_overlap(study: Study, time: float) -> float:
+    """Overlap W of a typical winner at a time since the start of training: mean over the classes learned by then."""
+    network = typical_network(study, time)
+    learned = network.arrival < time
+    return float(network.winner[learned].mean()) if learned.any() else study.network.relu_threshold
+
+
+@functools.lru_cache
+def memory_time(study: Study) -> float:
+    r"""Time from the learning of its class until a single-view sample of the losing view is classified right.
+
+    The noise of its weak-view patch, lifted by the winner, and the noise in the patches of foreign features that the
+    network knows, are learned until $act(\rho \bar z W + \nu A) \ge act(\Gamma W - \nu B)$. Both raise and lower the
+    slope at which they are learned.
+
+    Args:
+        study: the configuration, with noise and single-view samples; how long it trains does not matter.
+
+    Returns:
+        The time; 0 where the weak view outweighs foreign features from the beginning, infinite where memory is not
+        enough within the time that the weakest slope would need.
+    """
+    data, network = study.data, study.network
+    weak = _weak_strength(data)
+    if weak >= _foreign_strength(data):
+        return 0.0
+    equations = _equations(study)
+    begin = float(equations.arrival[equations.median])
+    slope = (weak / data.patches_per_feature) ** (network.relu_power - 1)
+    if slope == 0 or not math.isfinite(begin):
+        return math.inf
+    gap = math.log(data.num_classes) + network.relu_threshold
+    longest = begin + effective_samples(data) * gap / (data.noise_norm**2 * slope)
+    return _integrate(equations, _edges(equations, longest), until_memorised=True)[1] - begin
