@@ -22,8 +22,8 @@ REMARK = """"""
 PLANE = planes.Plane(
     "network.relu_power",
     "network.init_std",
-    (1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
-    (0.0005, 0.00125, 0.003, 0.0075, 0.02, 0.05),
+    (2.0, 2.5, 3.0, 3.5, 4.0),
+    (0.00125, 0.003, 0.0075, 0.02, 0.05),
     "power q",
     "start σ₀",
     ("power", "time to learn", "time to memorise", "clear winners", "second view stays out"),

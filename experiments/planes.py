@@ -151,7 +151,7 @@ def border(points: list[dict[str, Any]], condition: str) -> dict[str, Any] | Non
 
 def measure(plane: Plane, smoke: bool) -> dict[str, Any]:
     """The whole plane, and the borders of theorem 1."""
-    xs, ys = (plane.x_values[3:4], plane.y_values[1:5:3]) if smoke else (plane.x_values, plane.y_values)
+    xs, ys = (plane.x_values[2:3], plane.y_values[1:5:3]) if smoke else (plane.x_values, plane.y_values)
     points = [examine(plane, x, y, smoke) for x in xs for y in ys]
     borders = [b for line in plane.lines if line in points[0]["ratios"] and (b := border(points, line))]
     shown = plane._replace(x_values=xs, y_values=ys)._asdict()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from multiview.analysis.lottery import view_moments
-from multiview.config import replace
+from multiview.config import Study, replace
 from multiview.study import training_tasks
 
 ROOT = Path(__file__).parent.parent
@@ -95,6 +95,16 @@ def test_agreement_with_other_starts_leaves_out_the_start_itself(batch_noise):
     """Two starts that agree in one class of two, each with itself in both."""
     winner = np.array([[0, 1], [0, 0]])[None, :, None]  # [R, S, V, k]
     assert batch_noise.agreement_with_others(winner).tolist() == [[0.5, 0.5]]
+
+
+def test_a_small_batch_makes_networks_agree(monkeypatch):
+    """Beyond chance, the less the more samples; not at all where all samples show both views alike."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    excess = importlib.import_module("experiments.batch_approximation").expected_excess
+    alike = replace(Study(), {"data.label_strength": [1.0, 1.0], "data.single_view_fraction": 0.0})
+    wide = replace(Study(), {"data.label_strength": [1.0, 1.7]})
+    assert excess(alike, 100) == pytest.approx(0, abs=0.01)
+    assert excess(wide, 20) > 1.5 * excess(wide, 2000) > 0
 
 
 def test_the_spread_of_strengths_is_what_one_view_cannot_imitate(monkeypatch, random):
