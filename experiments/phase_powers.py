@@ -16,13 +16,13 @@ from experiments import common, planes
 
 NAME = "phase_powers"
 CLAIM = "The conditions of the regime check draw the borders, over q and σ₀, within which simulation shows theorems."
-SECONDS = 200
+SECONDS = 240
 REMARK = """"""
 
 PLANE = planes.Plane(
     "network.relu_power",
     "network.init_std",
-    (2.0, 2.5, 3.0, 3.5, 4.0),
+    (2.0, 2.5, 3.0, 4.0),
     (0.00125, 0.003, 0.0075, 0.02, 0.05),
     "power q",
     "start σ₀",

@@ -127,11 +127,14 @@ def border(points: list[dict[str, Any]], condition: str) -> dict[str, Any] | Non
     """The ratio of a condition up to which theorem 1 is seen, of the points where all its other conditions hold.
 
     The step that is wrong about the fewest points; its interval reaches over all gaps between neighbouring ratios in
-    which a step is wrong about as few. None if all points or none show the theorem.
+    which a step is wrong about as few. None if the condition never fails, or all points or none show the theorem.
+    Conditions that fail nowhere else than where this one does are its consequences, and are not asked for.
     """
-    others = [p for p in points if not set(p["failing"]) & (needed("single", p["ratios"]) - {condition})]
+    asked = needed("single", points[0]["ratios"]) - {condition}
+    asked &= {name for p in points if condition not in p["failing"] for name in p["failing"]}
+    others = [p for p in points if not set(p["failing"]) & asked]
     shown = np.array([p["seen"]["single"] for p in others], bool)
-    if shown.all() or not shown.any():
+    if shown.all() or not shown.any() or not any(condition in p["failing"] for p in others):
         return None
     ratio = np.array([p["ratios"][condition] for p in others])
     steps = np.unique(ratio)

@@ -137,7 +137,7 @@ def test_a_border_is_the_step_with_the_fewest_points_on_its_wrong_side(monkeypat
         {"ratios": {"a": r, "b": 0.5}, "failing": ["a"] * (r > 1), "seen": {"single": s}}
         for r, s in zip(ratios, shown, strict=True)
     ]
-    found = planes.border([*points, {"ratios": {"a": 9.0, "b": 2.0}, "failing": ["b"], "seen": {"single": True}}], "a")
+    found = planes.border([*points, {"ratios": {"a": 0.2, "b": 2.0}, "failing": ["b"], "seen": {"single": False}}], "a")
     assert (found["ends"], found["wrong"], found["points"]) == ([0.8, 1.2], 1, 7)
     assert planes.border(points[2:4], "a") is None
 
