@@ -87,7 +87,7 @@ def record_steps(num_steps: int, num_records: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "dimension"))
+@partial(devices.jit_for_draws, static_argnames=("num_classes", "dimension"))
 def _start(
     keys: Array,
     task: Task,

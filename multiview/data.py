@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
-from multiview import streams
+from multiview import devices, streams
 from multiview.config import ConfigError, DataConfig
 
 Kind = Literal["mixture", "multi_view", "single_view"]
@@ -150,7 +150,7 @@ def _strengths(config: DataConfig, single_view: float) -> _Strengths:
     )
 
 
-@partial(jax.jit, static_argnames=("shape", "patch_split", "dtype"))
+@partial(devices.jit_for_draws, static_argnames=("shape", "patch_split", "dtype"))
 def _sample(
     key: Key[Array, ""],
     strengths: _Strengths,

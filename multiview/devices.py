@@ -8,6 +8,7 @@ block alone, hence neither on the number of devices nor on that of processes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import time
@@ -29,6 +30,23 @@ class Resources(NamedTuple):
 
 
 _resources = Resources()
+
+
+def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]) -> Callable[..., Any]:
+    """`jax.jit` for a program that draws random numbers and runs once or twice.
+
+    The compiler would optimise it for seconds and gain nothing, so it is told not to; the numbers are the same bit by
+    bit. Inside another program, which has options of its own, it is a plain `jax.jit`.
+    """
+    inside = jax.jit(function, static_argnames=static_argnames)
+    alone = jax.jit(function, static_argnames=static_argnames, compiler_options={"xla_backend_optimization_level": "1"})
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((arguments, named)))
+        return (inside if traced else alone)(*arguments, **named)
+
+    return call
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from multiview.batching import _advance, _start, block_bytes, start_keys
 from multiview.cli import main
 from multiview.commands.common import bytes_of
 from multiview.config import ConfigError, load_preset, replace
+from multiview.data import sample_dataset
 from multiview.store import open_results
 from multiview.study import run_study, training_tasks
 
@@ -178,3 +179,12 @@ def test_double_precision_needs_64_bit_numbers(tiny):
     task = training_tasks(tiny)[0]
     with pytest.raises(ConfigError, match="float64"):
         train_networks(study, task, keys, num_steps=1)
+
+
+def test_quickly_compiled_draws_are_the_same_numbers_and_may_be_part_of_another_program():
+    """A dataset drawn by its own program, by the plain one and inside a caller's `jit` is the same bit by bit."""
+    config, key = load_preset("smoke").data, jax.random.key(3)
+    alone = sample_dataset(key, config, 50)
+    inside = jax.jit(lambda k: sample_dataset(k, config, 50))(key)
+    for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(inside), strict=True):
+        assert (np.asarray(one) == np.asarray(other)).all()
