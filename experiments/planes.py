@@ -153,12 +153,11 @@ def border(points: list[dict[str, Any]], condition: str) -> dict[str, Any] | Non
 
 
 def measure(plane: Plane, smoke: bool) -> dict[str, Any]:
-    """The whole plane, and the borders of theorem 1."""
+    """The whole plane."""
     xs, ys = (plane.x_values[2:3], plane.y_values[1:5:3]) if smoke else (plane.x_values, plane.y_values)
     points = [examine(plane, x, y, smoke) for x in xs for y in ys]
-    borders = [b for line in plane.lines if line in points[0]["ratios"] and (b := border(points, line))]
     shown = plane._replace(x_values=xs, y_values=ys)._asdict()
-    return {"plane": shown, "band": list(BAND), "points": points, "borders": borders}
+    return {"plane": shown, "band": list(BAND), "points": points}
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,7 +168,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         interval = binomtest(agree, len(points)).proportion_ci(method="exact")
         claim = f"share of points where check and simulation agree, {words}"
         found.append(common.verdict(claim, 1.0, agree / len(points), interval))
-    for b in document["borders"]:
+    for line in document["plane"]["lines"]:
+        if line not in points[0]["ratios"] or not (b := border(points, line)):
+            continue
         claim = f"where theorem 1 ends along “{b['condition']}”, left side over right ({b['points']} points)"
         found.append(common.verdict(claim, 1.0, b["ratio"], b["ends"]))
     return found
