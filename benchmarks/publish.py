@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 
-from benchmarks import many_seeds, report, rows, scaling, startup
+from benchmarks import machine, many_seeds, report, rows, scaling, startup
 from multiview import load_preset, replace, run_study
+from multiview.batching import block_size
 from multiview.store import write_file
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
@@ -38,8 +39,13 @@ def table(document: dict[str, Any]) -> str:
         lines += [
             "",
             f"Start: `multiview --help` takes {s['help_seconds']} s (target {startup.HELP_TARGET} s). "
-            f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and its first "
-            f"line of progress after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s).",
+            f"`multiview verify --preset smoke` prints its first line after {s['first_line_seconds']} s and says what "
+            f"it does and what is left after {s['first_progress_line_seconds']} s (target {startup.PROGRESS_TARGET} s"
+            + (
+                ", the slowest of smoke and reference, terminal and pipe)."
+                if "first_progress_line_by_case" in s
+                else ")."
+            ),
         ]
     for many in document.get("many_seeds", ()):
         lines += [
@@ -99,9 +105,8 @@ def write_pages(folder: Path = report.FIGURES) -> None:
 def timed_study(name: str, changes: dict[str, Any], preset: str) -> dict[str, Any]:
     """One whole study without students, training and testing, from a warm compilation (a short one runs first)."""
     study = replace(load_preset(preset), {"replicates": 1, **changes})
-    run_study(
-        replace(study, {"seeds": min(study.seeds, study.train.block_size), "train.num_steps": 2}), distillation=False
-    )
+    short = {"seeds": min(study.seeds, block_size(study.train)), "train.num_steps": 2}
+    run_study(replace(study, short), distillation=False)
     begin = time.perf_counter()
     run_study(study, distillation=False)
     seconds = time.perf_counter() - begin
@@ -132,6 +137,7 @@ def device_report(quick: bool) -> dict[str, Any]:
         document = report.measure(problem, [2048, 4096], (64, 1024), 5, 0.5)
         dense = {"seeds": 64, "data.patch_dim": 2048, "train.block_size": 64}
         limit = {"seeds": 10_000, "train.block_size": 500 if jax.default_backend() != "cpu" else 2}
+    document["matrix_precisions"] = machine.precision_rates(256 if quick else 8192)
     document["studies"] = [
         timed_study(f"`dense`, d = {dense['data.patch_dim']}, {dense['seeds']} seeds", dense, "dense"),
         timed_study(f"`reference`, {limit['seeds']} seeds", limit, "reference"),

@@ -1,4 +1,4 @@
-"""Time of a seed's step against one size at a time: seeds, N, P, k, m, d, and devices.
+"""Time of a seed's step against one size at a time: seeds, N, P, k, m, d, devices and processes.
 
 Each point is measured as in `benchmarks.timing`. A sweep that runs out of its time limit leaves out its largest
 points and says so; a point whose state would not fit into half of the free memory is left out too.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -38,7 +39,8 @@ SWEEPS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 # Sizes beyond which a row has nothing to show.
 LARGEST = {("seeds", "multiview_dense"): 16, ("patch_dim", "multiview_limit"): 0}
-DEVICES = (1, 2, 4)
+SHARED_OUT = {"devices": (1, 2, 4), "processes": (1, 2)}
+CHILD_STEPS = 40
 SEEDS, DENSE_SEEDS, DENSE_DIM = 16, 4, 512
 SWEEP_SECONDS = 55.0
 SHARES = {"seeds": 3}  # of that time; the other sweeps have one share
@@ -91,29 +93,65 @@ def sweep(name: str, seconds: float, repeats: int, sizes: Sequence[int], limit: 
     return points
 
 
-def child(seeds: int) -> None:
-    """Runs in a process of its own with forced devices: prints the devices dealt to and the milliseconds of a step."""
-    problem = rows.Problem(patch_dim=32)
-    print(json.dumps({"used": len(devices.training_devices()), **point(problem, "limit", seeds, 0.5, 3)}))
+def child(seeds: int, rank: int = 0, processes: int = 1, address: str = "") -> None:
+    """Runs in a process of its own: prints the devices dealt to and the milliseconds of a seed's step.
+
+    All processes of a job have to train as often and as long as each other, so lengths are not found by time.
+    """
+    if processes > 1:
+        devices.start_distributed(address, rank, processes, 60)
+    row = rows.multiview_row(rows.make_world(rows.Problem(patch_dim=32)), seeds, "limit")
+    row(1)
+    samples = [timing.ms_per_step(row, timing.Lengths(1, 1 + CHILD_STEPS)) / seeds for _ in range(5)]
+    low, middle, high = (float(f"{s:.4g}") for s in timing.quartiles(samples))
+    used = len(devices.training_devices())
+    print(json.dumps({"used": used, "ms_per_seed_step": middle, "quartiles": [low, high]}))
 
 
-def over_devices(counts: Sequence[int] = DEVICES, seeds: int = SEEDS) -> list[dict[str, Any]]:
-    """The limit row with forced CPU devices, each count in a process of its own; empty where training uses one only."""
-    points = []
+def started(device_count: int, arguments: str) -> subprocess.Popen[str]:
+    """Start `child` with so many forced CPU devices."""
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={device_count}"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", f"from benchmarks.scaling import child; child({arguments})"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def shared_out(kind: str, counts: Sequence[int], seeds: int = SEEDS) -> list[dict[str, Any]]:
+    """The limit row by several forced devices of one process, or by several processes on this machine.
+
+    They share the same cores, which one alone uses all of. So the time should stay, and the efficiency is the time of
+    one divided by that of several: what dealing out, gathering and crowding cost.
+
+    Args:
+        kind: "devices" or "processes".
+        counts: how many.
+        seeds: networks trained.
+    """
+    points: list[dict[str, Any]] = []
     for count in counts:
-        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
-        environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parent.parent)}
-        command = [sys.executable, "-c", f"from benchmarks.scaling import child; child({seeds})"]
+        if kind == "devices":
+            jobs = [started(count, f"{seeds}")]
+        else:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{free.getsockname()[1]}"
+            jobs = [started(1, f"{seeds}, {rank}, {count}, {address!r}") for rank in range(count)]
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-            say(f"{count} devices: left out, {error}")
+            printed = [job.communicate(timeout=120)[0] for job in jobs]
+            found = json.loads(printed[0].splitlines()[-1])
+        except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
+            say(f"{count} {kind}: left out, {error.__class__.__name__}")
             continue
-        found = json.loads(done.stdout.splitlines()[-1])
-        if found.pop("used") != count:
-            say(f"{count} devices: left out, training does not use them")
+        finally:
+            for job in jobs:
+                job.kill()
+        if found.pop("used") != (count if kind == "devices" else 1):
+            say(f"{count} {kind}: left out, training does not use them")
             continue
+        one = points[0]["ms_per_seed_step"] if points else found["ms_per_seed_step"]
+        found["efficiency"] = round(one / found["ms_per_seed_step"], 3)
         points.append({"name": "multiview_limit", "size": count, **found})
+        say(f"{count} {kind}: {found['ms_per_seed_step']} ms, efficiency {found['efficiency']}")
     return points if len(points) > 1 else []
 
 
@@ -129,7 +167,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
         name: sweep(name, seconds, repeats, sizes, limit * SHARES.get(name, 1)) for name, (_, sizes) in SWEEPS.items()
     }
     if jax.default_backend() == "cpu":
-        sweeps["devices"] = over_devices()
+        sweeps |= {kind: shared_out(kind, counts) for kind, counts in SHARED_OUT.items()}
     settings = {"seeds": SEEDS, "dense_seeds": DENSE_SEEDS, "dense_patch_dim": DENSE_DIM}
     return {"machine": machine.describe(), "settings": settings, "sweeps": sweeps}
 
@@ -147,10 +185,16 @@ def draw(document: dict[str, Any]) -> plt.Figure:
             low, high = ([p["quartiles"][i] for p in mine] for i in (0, 1))
             error = [np.subtract(y, low).clip(0), np.subtract(high, y).clip(0)]
             ax.errorbar(x, y, error, color=color, marker="o", markersize=4, capsize=3, label=row.replace("_", ", "))
-            if name not in ("seeds", "devices"):
+            for p in mine if name in SHARED_OUT else ():
+                ax.annotate(f"{p['efficiency']:.0%}", (p["size"], p["ms_per_seed_step"]), xytext=(0, 9),
+                            textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+            if name not in ("seeds", *SHARED_OUT):
                 ax.plot(x, [y[-1] * size / x[-1] for size in x], ":", color=color, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel=SWEEPS[name][0] if name in SWEEPS else name)
         ax.set_ylabel("ms per seed and step")
+        if name in SHARED_OUT:
+            ax.set(xlabel=f"{name} on the same cores (efficiency)", yscale="linear", xmargin=0.2)
+            ax.set_ylim(0, 1.4 * max(p["quartiles"][1] for p in points))
         ax.set_xticks([p["size"] for p in points], [str(p["size"]) for p in points])
         ax.minorticks_off()
     for ax in list(axes.flat)[len(sweeps) :]:

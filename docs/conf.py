@@ -8,6 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from PIL import Image
+
 import multiview
 
 project = "multiview"
@@ -28,6 +31,8 @@ exclude_patterns = ["_build", "figures", "course/slides"]  # figures/benchmark.m
 # MyST: $…$ mathematics, definition lists, boxes, links to headings.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+# [a moment](explorer:screen=4&do=seeds), on pages of the course.
+myst_url_schemes = {"http": None, "https": None, "explorer": "../_static/explorer.html#{{path}}"}
 
 # The lessons of the course are executed, and an error in a cell is an error of the build. Their kernels import the
 # package that this file imports, and keep compiled programs where the command line keeps them.
@@ -47,6 +52,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 default_role = "code"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has the types already
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
@@ -54,6 +60,10 @@ autodoc_preserve_defaults = True
 html_theme = "pydata_sphinx_theme"
 html_title = f"multiview {release}"
 html_copy_source = False
+# The explorer lies beside the style, so that pages can link to its moments.
+html_static_path = ["_static", "../multiview/web/explorer.html"]
+html_css_files = ["multiview.css"]
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 
 
@@ -91,7 +101,19 @@ def _signature(app: Any, what: str, name: str, obj: Any, options: Any, signature
     return tuple(text and text.replace("jaxlib._jax.", "") for text in (signature, returned))
 
 
+def _size_of_figures(app: Any, doctree: Any) -> None:
+    """Wide figures keep their letters: 72 pixels an inch, which multiview.css lets scroll where there is no room."""
+    for node in doctree.findall(nodes.image):
+        path = Path(app.srcdir) / node["uri"]
+        if path.suffix in (".png", ".gif") and path.is_file():
+            with Image.open(path) as image:
+                inches = image.width / image.info.get("dpi", (72,))[0]
+            if inches > 8.5:
+                node["width"] = f"{round(72 * inches)}px"
+
+
 def setup(app: Any) -> None:
+    app.connect("doctree-read", _size_of_figures)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-docstring", _process)
     app.connect("autodoc-skip-member", _skip)

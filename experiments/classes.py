@@ -27,10 +27,10 @@ NAME = "classes"
 CLAIM = "With more classes the error of a single network approaches μ/2 if the start shrinks with k as the theory asks."
 SECONDS = 120
 REMARK = """The direction is the theory's: with σ₀ ~ 1/k the share of classes with both views falls about as 1/k and
-the error rises to 0.445 μ at k = 20, with a fixed start it stays at 0.37. The closed form has both slopes and is too
-high by 0.02 to 0.08 in the error, because more losers creep up than `theory.ideal_overlaps` says (see creep). With s
-= 4 a share e^-4 = 0.02 of single-view samples has no foreign feature, so even without any creep 0.49 is the most that
-this world can show."""
+the error rises to 0.446 μ at k = 20, with a fixed start it stays at 0.37. The error of every size is within its
+interval of the product of the ideal error and the share of classes with one view, by `theory.ideal_overlaps` at each
+network's own start. At k = 20 it is not yet the 0.49 of the paper: with s = 4 a share e^-4 = 0.02 of single-view
+samples has no foreign feature, so even without any creep 0.49 is the most that this world can show."""
 
 CLASSES = (5, 10, 20)
 SCALINGS = {"σ₀ fixed": 0.0, "σ₀ ~ 1/k": 1.0}  # q = 3, so σ₀^(q-2) ~ 1/k is the second

@@ -31,6 +31,7 @@ from multiview.contrasts import average, boosting, gaussian, linear, linearised,
 from multiview.distillation import distil, ensemble_teacher, own_phase
 from multiview.evaluation import error_counts, evaluate, held_out_chunks
 from multiview.network import Parameters, init
+from multiview.representations import vectors
 from multiview.study import training_tasks
 from multiview.training import Task
 
@@ -171,7 +172,7 @@ def network_row(study: Study, averages: int) -> dict[str, Any]:
 @partial(jax.jit, static_argnames=("system", "study", "steps"))
 def train_linear(system: Linear, study: Study, keys: Array, task: Task, steps: int) -> Any:
     """Start and train linear models of their own starts; gives starts, models and fits."""
-    part = linear.vectors(task.data, study.data)
+    part = vectors(task.data, study.data)
 
     def one(key: Array) -> Any:
         start = init(key, (part,), study.data.num_features, study.data.num_classes, study.network, jnp.float32)
@@ -200,7 +201,7 @@ def linear_logits(
     system: Linear, study: Study, starts: Parameters, duals: Array, train: Task, test: Task, noise_keys: Array
 ) -> Array:
     """Logits of trained linear models on test samples, with fresh noise directions [S, n, k]."""
-    part, seen = linear.vectors(train.data, study.data), linear.vectors(test.data, study.data)
+    part, seen = vectors(train.data, study.data), vectors(test.data, study.data)
     sizes = study.data.num_features, study.data.num_classes
 
     def one(args: Any) -> Array:

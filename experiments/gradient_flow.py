@@ -6,7 +6,7 @@ are counted), the same view wins in at least 99 % of (class, network) pairs, and
 intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to
 beat: it too makes five times fewer evaluations.
 
-Run it with `python -m experiments.gradient_flow`; it takes about four minutes on two cores.
+Run it with `python -m experiments.gradient_flow`; it takes about six minutes on one core.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from multiview.study import StudyResult, start_and_final_overlaps
 
 NAME = "gradient_flow"
 CLAIM = "The gradient flow needs five times fewer evaluations than descent, with the same winners and errors."
-SECONDS = 260
-REMARK = """Students miss it: 4.0 and 4.9 times fewer, and only 86 and 89 % of their (class, view) pairs are learned or
-not as by descent, though errors agree. Whether this is the tolerance or descent's own distance from the flow (steps
-times weight are 768 there) was not separated."""
+SECONDS = 360
+REMARK = """Students' winners miss the 99 %, at 97 and 96 %. For distilled ones descent itself is no better a copy of
+the flow: 98.7 % of its winners are the flow's and only 75 % of its learned views (79 % of the adaptive solver's), as
+its step, 768 with the weight, jumps to and fro across the cap. Descent in steps of η/4 agrees with the flow in all of
+four students. For self-distilled ones it is the tolerance: converged, 99.6 % of winners are descent's."""
 
 SIZE = {"replicates": 2, "seeds": 16}
 SMOKE = {
@@ -47,7 +48,7 @@ SMOKE = {
     "train.num_steps": 300,
 }
 FEWER = 5  # times fewer evaluations than gradient descent: the aim
-TOLERANCES = (0.1, 0.3)  # beside the default one
+CONVERGED = 20  # times finer than the default tolerance: the flow itself, beside which errors of the solvers show
 FLOW = {"train.solver": "gradient_flow"}
 
 
@@ -59,46 +60,52 @@ def counts(result: StudyResult, name: str) -> np.ndarray:
     return np.broadcast_to(group.times, (*group.finite.shape, len(group.times)))
 
 
-def compared(result: StudyResult, reference: StudyResult, name: str) -> dict[str, Any]:
-    """One group of networks of one solver, against the same networks trained by gradient descent."""
-    study, group = result.study, result.groups[name]
-    mu = study.data.single_view_fraction
-    ours, theirs = (start_and_final_overlaps(r, name)[1] for r in (result, reference))
-    (winner, clear), (other, other_clear) = winners(ours), winners(theirs)
-    used, before = counts(result, name)[..., -1], counts(reference, name)[..., -1]
+def agreement(result: StudyResult, other: StudyResult, name: str) -> dict[str, Any]:
+    """How far one group of networks is the same in two results: winners, learned views, and all final overlaps."""
+    ours, theirs = (start_and_final_overlaps(r, name)[1] for r in (result, other))
+    (winner, clear), (other_winner, other_clear) = winners(ours), winners(theirs)
+    same = winner == other_winner
+    return {
+        "same_winner": common.rounded(same.mean()),
+        "same_winner_where_clear": common.rounded(same[clear & other_clear].mean()),
+        "same_learned_views": common.rounded((learned_views(ours) == learned_views(theirs)).mean()),
+        "overlap_difference": common.rounded(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)),
+    }
+
+
+def compared(result: StudyResult, descent: StudyResult, converged: StudyResult, name: str) -> dict[str, Any]:
+    """One group of networks of one solver, against the same networks by gradient descent and along the flow itself."""
+    mu, group = result.study.data.single_view_fraction, result.groups[name]
+    used, before = counts(result, name)[..., -1], counts(descent, name)[..., -1]
     return {
         "evaluations": common.rounded(used.mean()),
         "most_evaluations": int(used.max()),
         "times_fewer": common.rounded(before.mean() / used.mean(), 4),
-        "same_winner": common.rounded((winner == other).mean()),
-        "same_winner_where_clear": common.rounded((winner == other)[clear & other_clear].mean()),
-        "same_learned_views": common.rounded((learned_views(ours) == learned_views(theirs)).mean()),
-        "overlap_difference": common.rounded(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)),
+        **agreement(result, descent, name),
+        "to_the_flow": agreement(result, converged, name),
         "error": common.rounded(group.errors.in_units_of_mu(mu).mean()),
         "error_interval": common.rounded(error_interval(group.errors, mu)),
         "share_of_runs_with_train_error_0": common.rounded((group.train_wrong == 0).mean()),
     }
 
 
-def examine(study: Study, label: str, reference: StudyResult | None, distillation: bool) -> tuple[Any, StudyResult]:
+def row_of(label: str, result: StudyResult, descent: StudyResult, converged: StudyResult) -> dict[str, Any]:
     """One solver: all its groups, its ensemble, and evaluations over time of the single networks."""
-    result = run_study(study, distillation=distillation)
-    against = reference or result
-    mu = study.data.single_view_fraction
-    groups = {name: compared(result, against, name) for name in result.groups}
-    row = {
+    mu = result.study.data.single_view_fraction
+    groups = {name: compared(result, descent, converged, name) for name in result.groups}
+    for name, g in groups.items():
+        common.say(f"{label}, {name}: {g['evaluations']:.0f} evaluations, same winner {g['same_winner']:.4f}, as the "
+                   f"flow {g['to_the_flow']['same_winner']:.4f}")  # fmt: skip
+    return {
         "solver": label,
         "groups": groups,
         "ensemble_error": common.rounded(result.ensembles["ensemble"].in_units_of_mu(mu).mean()),
         "ensemble_error_interval": common.rounded(error_interval(result.ensembles["ensemble"], mu)),
-        "time": common.rounded(result.groups["single"].times * study.train.learning_rate),
+        "time": common.rounded(result.groups["single"].times * result.study.train.learning_rate),
         "evaluations_until": common.rounded(counts(result, "single").mean((0, 1))),
         "learned_until": common.rounded(learned_share(result)),
         "seconds": round(result.seconds, 1),
     }
-    single = groups["single"]
-    common.say(f"{label}: {single['evaluations']:.0f} evaluations, same winner {single['same_winner']:.4f}")
-    return row, result
 
 
 def learned_share(result: StudyResult) -> np.ndarray:
@@ -116,16 +123,23 @@ def measure(smoke: bool) -> dict[str, Any]:
 
 def all_solvers(study: Study, smoke: bool) -> dict[str, Any]:
     """One row for each solver."""
-    descent, reference = examine(study, "gradient descent", None, not smoke)
-    rows = [descent, examine(replace(study, FLOW), "gradient flow", reference, not smoke)[0]]
-    for tolerance in TOLERANCES:
-        changed = replace(study, FLOW | {"train.flow_tolerance": tolerance})
-        rows.append(examine(changed, f"gradient flow, tolerance {tolerance:g}", reference, False)[0])
     larger = {
         "train.learning_rate": study.train.learning_rate * FEWER,
         "train.num_steps": study.train.num_steps // FEWER,
     }
-    rows.append(examine(replace(study, larger), f"gradient descent, step × {FEWER}", reference, False)[0])
+    finer = {"train.flow_tolerance": study.train.flow_tolerance / CONVERGED}
+    settings = {
+        "gradient descent": ({}, not smoke),
+        "gradient flow": (FLOW, not smoke),
+        "gradient flow, converged": (FLOW | finer, not smoke),
+        f"gradient descent, step × {FEWER}": (larger, False),
+    }
+    results = {}
+    for label, (changes, distillation) in settings.items():
+        results[label] = run_study(replace(study, changes), distillation=distillation)
+        common.say(f"{label}: {results[label].seconds:.0f} s")
+    against = results["gradient descent"], results["gradient flow, converged"]
+    rows = [row_of(label, result, *against) for label, result in results.items()]
     return {"study": to_mapping(study), "fewer": FEWER, "solvers": rows}
 
 
@@ -144,6 +158,12 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
                 row["error_interval"],
             ),
         ]  # fmt: skip
+        near, far = (r["groups"][name]["to_the_flow"]["overlap_difference"] for r in (flow, descent))
+        found.append(
+            common.verdict(
+                f"distance of the overlaps to the flow, at most descent's own, {kind}", [0, far], near, [near] * 2
+            )
+        )
     return found
 
 
@@ -155,10 +175,11 @@ def draw(document: dict[str, Any]) -> Figure:
         left.plot(row["time"], row["evaluations_until"], color=f"C{color}", label=row["solver"])
     classes = left.twinx()
     classes.plot(rows[0]["time"], rows[0]["learned_until"], color="0.5", linestyle=":")
-    classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.02))
+    classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.4), yticks=np.linspace(0, 1, 6))
+    left.set_ylim(0, 1.4 * max(r["evaluations_until"][-1] for r in rows))
     classes.grid(False)
     left.set(xlabel="training time η·t", ylabel="gradient evaluations of a network", title="Where evaluations go")
-    left.legend(fontsize=8, loc="best")
+    left.legend(fontsize=8, loc="upper left", ncols=2)
     names = list(rows[0]["groups"])
     for color, row in enumerate(rows[:2]):
         values = [(g["error"], g["error_interval"]) for g in row["groups"].values()]
@@ -172,13 +193,20 @@ def draw(document: dict[str, Any]) -> Figure:
     middle.invert_yaxis()
     middle.set(xlabel="test error in units of μ, 95 % interval", title="What is learned")
     middle.legend(fontsize=8, loc="best")
-    for color, row in enumerate(rows[1:], 1):
-        single = row["groups"]["single"]
-        right.plot(single["evaluations"], single["overlap_difference"], "o", color=f"C{color}", label=row["solver"])
-    right.axvline(rows[0]["groups"]["single"]["evaluations"] / document["fewer"], color="0.5", linestyle=":")
+    markers = dict(zip(names, "osD", strict=False))
+    for color, row in enumerate(rows):
+        if row["solver"].endswith("converged"):
+            continue
+        for name, g in row["groups"].items():
+            right.plot(g["evaluations"], g["to_the_flow"]["overlap_difference"], markers[name], color=f"C{color}",
+                       label=f"{row['solver']}, {name.replace('_', ' ')}")  # fmt: skip
     right.set(xscale="log", yscale="log", xlabel="gradient evaluations", ylabel="relative difference of overlaps Λ")
-    right.set_title("Final overlaps, against gradient descent")
-    right.legend(fontsize=8, loc="best")
+    right.set_title("Final overlaps, against the converged flow")
+    right.set_xticks(ticks := [100, 200, 500, 1000, 2000], [str(t) for t in ticks])
+    right.set_yticks(ticks := [0.02, 0.05, 0.1, 0.2], [str(t) for t in ticks])
+    right.minorticks_off()
+    right.set_ylim(0.01, 0.25)
+    right.legend(fontsize=7, loc="lower right")
     return figure
 
 

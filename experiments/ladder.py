@@ -39,7 +39,7 @@ from multiview.contrasts import linear
 from multiview.contrasts.descent import descend
 from multiview.evaluation import held_out_chunks
 from multiview.network import Parameters, init
-from multiview.representations import DenseVectors
+from multiview.representations import DenseVectors, vectors
 from multiview.study import training_tasks
 from multiview.training import Task
 
@@ -109,7 +109,7 @@ DOWN = (
 
 
 def rungs_up() -> list[Rung]:
-    """The ladder, from the published negative result to the full setting."""
+    """The ladder, from all seeds learning the same to the full setting."""
     rungs = [_BOTTOM]
     for name, change in _STEPS_UP:
         rungs.append(rungs[-1]._replace(name=name, **change))
@@ -150,17 +150,17 @@ def as_seen(task: Task, rung: Rung, study: Study, key: Array) -> Task:
     if not rung.many_samples:
         norms = jnp.where(data.patch_feature >= 0, study.data.noise_norm, study.data.background_noise_norm)
         data = dataclasses.replace(data, noise_norms=norms.astype(data.noise_norms.dtype))
-    part = linear.vectors(data, study.data)
-    vectors, norm = part.vectors, part.noise_norm
+    part = vectors(data, study.data)
+    patches, norm = part.vectors, part.noise_norm
     if not rung.high_dimension:
-        padding = LOW_DIMENSION - vectors.shape[-1]
-        vectors = jnp.pad(vectors, ((0, 0), (0, 0), (0, padding)))
-        noise = jax.random.normal(key, vectors.shape) / np.sqrt(np.float32(LOW_DIMENSION))
-        vectors, norm = vectors + norm[..., None] * noise, None
+        padding = LOW_DIMENSION - patches.shape[-1]
+        patches = jnp.pad(patches, ((0, 0), (0, 0), (0, padding)))
+        noise = jax.random.normal(key, patches.shape) / np.sqrt(np.float32(LOW_DIMENSION))
+        patches, norm = patches + norm[..., None] * noise, None
     if rung.flat:
-        vectors = vectors.reshape(len(vectors), 1, -1)
+        patches = patches.reshape(len(patches), 1, -1)
         norm = None if norm is None else jnp.sqrt((norm**2).sum(1, keepdims=True))
-    return Task(dataclasses.replace(data, patches=vectors), (DenseVectors(vectors, norm),))
+    return Task(dataclasses.replace(data, patches=patches), (DenseVectors(patches, norm),))
 
 
 def probes(rung: Rung, study: Study) -> Array:
@@ -185,7 +185,7 @@ def responses(outputs: np.ndarray, study: Study) -> np.ndarray:
 def rate_of(task: Task, study: Study, neurons: int) -> float:
     """The rule of linear systems, 2 / λ_max of the weighted Gram matrix, for a network all of whose slopes are 1."""
     data = task.data
-    part = linear.vectors(data, study.data) if data.patches is None else task.patches[0]
+    part = vectors(data, study.data) if data.patches is None else task.patches[0]
     assert isinstance(part, DenseVectors)
     summed = part.vectors.sum(1)
     gram = summed @ summed.T

@@ -25,9 +25,9 @@ from multiview import load_preset, replace, streams
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.analysis.features import learned_views
 from multiview.config import ConfigError, Study, to_mapping
-from multiview.contrasts import linear
 from multiview.data import MultiViewDataset
 from multiview.evaluation import held_out_chunks
+from multiview.representations import vectors
 from multiview.study import training_tasks
 
 NAME = "tree_boosting"
@@ -45,7 +45,7 @@ def columns(data: MultiViewDataset, study: Study, noise_dim: int, key: jax.Array
 
     Noise of norm ν in d dimensions puts ν/√d on each feature's axis; d is the world's `noise_dim`.
     """
-    part = linear.vectors(data, study.data)
+    part = vectors(data, study.data)
     noise = jax.random.normal(key, part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]  # type: ignore[operator]
     return np.asarray((part.vectors + noise).sum(1))
 

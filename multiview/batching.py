@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from multiview import devices, streams
+from multiview import devices, memory, streams
 from multiview.analysis import features as feature_measures
 from multiview.analysis.memorisation import largest_noise_overlaps
 from multiview.config import ConfigError, DistillConfig, NetworkConfig, Study, TrainConfig
@@ -257,29 +257,21 @@ def block_size(train: TrainConfig) -> int:
 
 
 def block_bytes(study: Study, task: Task) -> int:
-    """Predicted peak memory of one block while it trains, from shapes alone.
-
-    The state (parameters and optimiser), as much again for the gradient, and what the passes keep for every sample:
-    three times the pre-activations N·P·k·m of dense vectors, or four numbers for each class and slot of rows; the
-    training samples on top.
-    """
+    """Predicted peak memory of one block while it trains, from shapes alone (`memory.block_bytes`)."""
     size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
     state = jax.eval_shape(
         lambda x: _start(x, task, study.network, k, task.dimension(study.data.num_features), study.train), keys
     )
-    item = jnp.dtype(study.train.dtype).itemsize
-    kept = 0
-    for part in task.patches:
-        if isinstance(part, DenseVectors):
-            kept += 3 * part.vectors.shape[0] * part.vectors.shape[1] * k * m
-        else:
-            kept += 4 * part.coefficient.size * k
-    samples = sum(
-        a.size * a.dtype.itemsize for a in jax.tree.leaves(task) if hasattr(a, "dtype") and a.dtype.kind != "V"
-    )
-    parameters = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
-    return 2 * parameters + size * kept * item + samples
+    vectors = sum(p.vectors.shape[0] * p.vectors.shape[1] for p in task.patches if isinstance(p, DenseVectors))
+    slots = sum(p.coefficient.size for p in task.patches if not isinstance(p, DenseVectors))
+    kept = size * jnp.dtype(study.train.dtype).itemsize * memory.kept_numbers(vectors, slots, k, m)
+    return round(memory.block_bytes(_bytes(state), kept, _bytes(task)))
+
+
+def _bytes(tree: Any) -> int:
+    arrays = [a for a in jax.tree.leaves(tree) if hasattr(a, "dtype") and a.dtype.kind != "V"]
+    return sum(a.size * a.dtype.itemsize for a in arrays)
 
 
 def _in_flight(study: Study, task: Task) -> int:

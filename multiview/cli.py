@@ -46,17 +46,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Progress:
-    """A progress bar on a terminal, a line for each new piece of work elsewhere."""
+    """A progress bar on a terminal, a line for each new piece of work elsewhere; both say what is left from the start.
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    Args:
+        console: where to.
+        expected: seconds that all of it takes by a guess made before, which counts less the more is done.
+    """
 
-        self.console = console
+    def __init__(self, console: Console, expected: float) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.console, self.expected = console, expected
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+            TextColumn("{task.fields[left]}"), console=console, transient=True, disable=not console.is_terminal,
         )  # fmt: skip
-        self.task = self.bar.add_task("starting", total=None)
+        self.task = self.bar.add_task("starting", total=None, left="")
         self.begin = time.perf_counter()
         self.last = ""
 
@@ -68,14 +73,24 @@ class _Progress:
         self.bar.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        self.bar.update(self.task, description=what, completed=done, total=total)
-        if what.startswith("memory:") and what != self.last:
+        seconds, share = time.perf_counter() - self.begin, done / total
+        left = f"about {seconds_left(seconds, share, self.expected):.0f} s left"
+        if what.startswith("memory:"):
             self.console.print(f"{what[0].upper()}{what[1:]}")
-        elif not self.console.is_terminal and what != self.last:
-            seconds = time.perf_counter() - self.begin
-            left = f", about {seconds * (total - done) / done:.0f} s left" if done else ""
-            self.console.print(f"{seconds:6.1f} s  {done / total:4.0%}  {what}{left}")
+            return
+        self.bar.update(self.task, description=what, completed=done, total=total, left=left)
+        if not self.console.is_terminal and what != self.last:
+            self.console.print(f"{seconds:6.1f} s  {share:4.0%}  {what}, {left}")
         self.last = what
+
+
+def seconds_left(elapsed: float, share: float, expected: float) -> float:
+    """What is left when a share is done: the whole is what has passed, and the rest at the speed that was expected.
+
+    At first this is the guess, in the end the measured speed; compiling, which comes first and once, never counts for
+    the rest.
+    """
+    return (1 - share) * (elapsed + (1 - share) * expected)
 
 
 def _number(value: float) -> str:
@@ -156,11 +171,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _run_verify(
     arguments: argparse.Namespace, study: Study, inputs: dict[str, Any], console: Console, first: bool
 ) -> int:
-    from multiview.prediction import predict
     from multiview.results import to_datatree
     from multiview.store import write_file
+    from multiview.sweep.plan import expected_seconds
     from multiview.theory import regime
-    from multiview.verification import verify
+    from multiview.verification import predict_first, verify
 
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
     conditions = regime(study)
@@ -169,11 +184,9 @@ def _run_verify(
     else:
         console.print("The theory does not speak here; these conditions fail:")
         _print_regime(console, conditions, only_failing=True)
-    begin = time.perf_counter()
-    console.print("Predicting what ideal winners of the lottery would score here ...")
-    predictions = predict(study)
-    _print_predictions(console, predictions, time.perf_counter() - begin)
-    with _Progress(console) as progress:
+    with _Progress(console, expected_seconds(study, students=True)) as progress:
+        predictions = predict_first(study, progress)
+        _print_predictions(console, predictions, time.perf_counter() - progress.begin)
         verification = verify(study, progress, predictions, **inputs)
     claims, result = verification.claims, verification.result
     console.print(f"Trained and tested in {result.seconds:.0f} s; stopping rule: {study.train.num_steps} steps of "
@@ -206,13 +219,14 @@ def _train(arguments: argparse.Namespace) -> int:
     _use_compilation_cache()
     from multiview.results import to_datatree
     from multiview.study import run_study
+    from multiview.sweep.plan import expected_seconds
     from multiview.verification import enable_precision
 
     enable_precision(study)
     inputs = _own_inputs(arguments, study)
     with resources(arguments, study) as first:
         console = _console(quiet=not first)
-        with _Progress(console) as progress:
+        with _Progress(console, expected_seconds(study, students=not arguments.no_distillation)) as progress:
             result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
     if not first:
         return 0

@@ -161,7 +161,7 @@ class TrainConfig:
         "gradient_descent", "steps of size η, or adaptive steps along the gradient flow to the same time η·T"
     )
     flow_tolerance: float = parameter(
-        0.7,
+        0.6,
         "error allowed to a step of gradient_flow, in units of σ₀ + the size of an overlap",
         check=lambda v: 1e-6 <= v <= 1,
         allowed="a number in [1e-6, 1]",

@@ -1,9 +1,17 @@
 r"""Adaptive steps along the gradient flow: the same training time ηT with fewer gradient evaluations.
 
 Gradient descent of step size η is Euler's method for $dw/dt = -\nabla L$ with one evaluation per time η, on plateaus
-too. Here the flow is integrated by the embedded Runge–Kutta pair of Bogacki and Shampine (orders 3 and 2, three
-evaluations a step): long steps where little happens, short ones where a class learns its view. Time is counted in steps
-of gradient descent, so that records, onsets and the stopping rule mean the same for both solvers.
+too. Here the flow is integrated with step size control: long steps where little happens, short ones where a class
+learns its view. Time is counted in steps of gradient descent, so that records, onsets and the stopping rule mean the
+same for both solvers.
+
+Under the labels alone the field is smooth, and the embedded Runge–Kutta pair of Bogacki and Shampine (orders 3 and 2,
+three evaluations a step) serves. A teacher's field is neither smooth nor mild: the teacher pushes a logit up to the
+cap, the labels push it down from above, and the slopes of some overlaps change sign within a third of a step of
+descent. There a step is Heun's, of order 2 with two evaluations, but damped. Of each overlap it knows the slope $s$ at
+the start and $s'$ at the end of Euler's step, and goes with their mean $s + d/2$, $d = s' - s$; where $d$ has the other
+sign than $s$ it goes with $s^2 / (s - d/2)$ instead, which is the same to second order and comes to rest where
+$s + d/2$ would run across and back.
 
 A step may reach beyond the time that is asked for; values there are interpolated between the ends of the step, so
 records cost no evaluations and do not change the trajectory.
@@ -19,25 +27,24 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
-from multiview.network import Parameters, logits
+from multiview.network import Parameters, logits, overlap_sizes
 from multiview.training import Task, TrainingState, logit_gradient
 
 Tree = TypeVar("Tree", Parameters, "FlowState")
 
-# Stages evaluate the slope at front + length · (_LATEST · the latest slope + _SUM · the weighted sum so far), the third
-# at the end of the step. Errors are those weights minus the weights of the embedded method of order 2.
+# Stages of the pair take the slope at front + length · (_LATEST · the latest slope + _SUM · the weighted sum so far),
+# the third at the end of the step. Errors are those weights minus the weights of the embedded method of order 2.
 _LATEST = (1 / 2, 3 / 4, 0.0)
 _SUM = (0.0, 0.0, 1.0)
 _WEIGHTS = (2 / 9, 1 / 3, 4 / 9)
 _ERRORS = (2 / 9 - 7 / 24, 1 / 3 - 1 / 4, 4 / 9 - 1 / 3, -1 / 8)
-_ORDER = 3
 
 FIRST_STEP = 1.0  # a step of gradient descent; the controller enlarges it within a few steps
 SMALLEST_STEP = 1e-4  # below it the flow cannot be followed: the network is marked as non-finite
-_SAFETY, _SHRINK, _GROW = 0.65, 0.2, 5.0  # of the step size; at 0.9 a third of the evaluations were rejected steps
+_SAFETY, _SHRINK, _GROW = 0.65, 0.2, 5.0  # of the step size
 
 
 class FlowState(NamedTuple):
@@ -47,10 +54,11 @@ class FlowState(NamedTuple):
         before: parameters at the start of the last step.
         before_slope: dw/dt there.
         front: parameters at its end.
-        front_slope: dw/dt there; not yet known while `step_size` is 0.
+        front_slope: dw/dt there, once it is `known`.
         before_time: time of `before`, in steps of gradient descent.
         time: time of `front`; infinite for a network that could not be followed.
-        step_size: what the controller proposes next; 0 means to evaluate the slope first (a step of length 0).
+        step_size: what the controller proposes next.
+        known: whether `front_slope` has been evaluated.
         evaluations: gradient evaluations so far, rejected steps included.
     """
 
@@ -61,6 +69,7 @@ class FlowState(NamedTuple):
     before_time: Float[Array, ""]
     time: Float[Array, ""]
     step_size: Float[Array, ""]
+    known: Bool[Array, ""]
     evaluations: Int[Array, ""]
 
 
@@ -68,7 +77,8 @@ def start_flow(parameters: Parameters) -> FlowState:
     """The integrator at time 0, before its first evaluation."""
     zero = jnp.zeros((), parameters.weights.dtype)
     nothing = jax.tree.map(jnp.zeros_like, parameters)
-    return FlowState(parameters, nothing, parameters, nothing, zero, zero, zero, jnp.int32(0))
+    first = jnp.asarray(FIRST_STEP, zero.dtype)
+    return FlowState(parameters, nothing, parameters, nothing, zero, zero, first, jnp.zeros((), bool), jnp.int32(0))
 
 
 def _restart(flow: FlowState, parameters: Parameters, time: Array) -> FlowState:
@@ -87,17 +97,22 @@ def _plus(total: Parameters, factor: Array | float, slope: Parameters) -> Parame
     return added
 
 
-def _error(difference: Parameters, one: Parameters, other: Parameters, scale: Array, tolerance: Array) -> Array:
-    """Largest error of any overlap, in units of tolerance · (σ₀ + its size): 1 is just acceptable."""
+def _mean_slope(start: Array, end: Array) -> Array:
+    """Heun's mean of the slopes at both ends of Euler's step; damped where the slope turns."""
+    change = end - start
+    turns = change * start < 0
+    return jnp.where(turns, start * start / jnp.where(turns, start - change / 2, 1), start + change / 2)
 
-    def of_leaf(e: Array, a: Array, b: Array) -> Array:
-        return (jnp.abs(e) / (tolerance * (scale + jnp.maximum(jnp.abs(a), jnp.abs(b))))).max(initial=0.0)
 
-    return jnp.stack(jax.tree.leaves(jax.tree.map(of_leaf, difference, one, other))).max()
+def _error(difference: Parameters, sizes: Parameters, smallest: Array) -> Array:
+    """Largest error of any overlap, in units of σ₀ + its size."""
+    errors = jax.tree.map(lambda e, s: (jnp.abs(e) / (smallest + s)).max(initial=0.0), difference, sizes)
+    return jnp.stack(jax.tree.leaves(errors)).max()
 
 
 def interpolated(flow: FlowState, time: Array) -> Parameters:
-    """Parameters at a time within the last step: the cubic through both ends with their slopes.
+    """Parameters at a time within the last step: the cubic through both ends with their slopes, or the parabola where
+    the slope at the second is not known.
 
     Args:
         flow: the integrator.
@@ -108,14 +123,25 @@ def interpolated(flow: FlowState, time: Array) -> Parameters:
     """
     length = flow.time - flow.before_time
     x = (time - flow.before_time) / jnp.where(length > 0, length, 1)
-    rise = x * x * (3 - 2 * x)
-    factors = (1 - rise, rise, length * x * (1 - x) * (1 - x), length * x * x * (x - 1))
 
-    def cubic(a: Array, b: Array, slope_a: Array, slope_b: Array) -> Array:
-        return factors[0] * a + factors[1] * b + factors[2] * slope_a + factors[3] * slope_b
+    def between(a: Array, b: Array, slope_a: Array, slope_b: Array) -> Array:
+        rise = b - a
+        slope_b = jnp.where(flow.known, length * slope_b, 2 * rise - length * slope_a)
+        return a + x * x * (3 - 2 * x) * rise + x * (1 - x) * ((1 - x) * length * slope_a - x * slope_b)
 
-    inner = jax.tree.map(cubic, flow.before, flow.front, flow.before_slope, flow.front_slope)
+    inner = jax.tree.map(between, flow.before, flow.front, flow.before_slope, flow.front_slope)
     return _choose(x >= 1, flow.front, _choose(x <= 0, flow.before, inner))
+
+
+def _after_attempt(s: FlowState, error: Array, order: int, length: Array, moved: FlowState) -> FlowState:
+    """Accept or reject a step, and propose the size of the next."""
+    good = error <= 1  # false for an error that is not a number
+    lost = ~good & (length <= SMALLEST_STEP)
+    factor = jnp.clip(_SAFETY * jnp.maximum(error, 1e-9) ** (-1 / order), _SHRINK, _GROW)
+    factor = jnp.where(good, factor, jnp.where(jnp.isnan(factor), _SHRINK, jnp.minimum(factor, 1)))
+    proposed = jnp.where(length > 0, length * factor, s.step_size)
+    moved = moved._replace(time=jnp.where(lost, jnp.inf, moved.time), before=s.front, before_time=s.time)
+    return _choose(good | lost, moved, s)._replace(step_size=proposed)
 
 
 def flow(
@@ -148,21 +174,22 @@ def flow(
     """
     begun: FlowState = state.optimizer_state
     dtype = state.parameters.weights.dtype
+    scale, tolerance = jnp.asarray(network.init_std, dtype), jnp.asarray(train.flow_tolerance, dtype)
     first, last = jnp.asarray(first_step, dtype), jnp.asarray(last_step, dtype)
-    onset = jnp.asarray(jnp.inf, dtype)
-    if distill is not None and teacher_logits is not None:
-        onset = jnp.asarray(distill.onset_step, dtype)
-        begun = _choose(first == onset, _restart(begun, state.parameters, first), begun)
 
-    def slope(parameters: Parameters, taught: Array) -> Parameters:
+    def slope(parameters: Parameters, taught: bool) -> Parameters:
         outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), parameters)
-        push = logit_gradient(outputs, taught, task, teacher_logits, distill)
+        push = logit_gradient(outputs, jnp.asarray(taught), task, teacher_logits, distill)
         (gradient,) = pull_back((-train.learning_rate * push).astype(dtype))
         return gradient
 
-    def step(s: FlowState) -> FlowState:
-        taught = s.time >= onset
-        length = jnp.where(taught, s.step_size, jnp.minimum(s.step_size, onset - s.time))
+    def error_of(difference: Parameters, one: Parameters, other: Parameters) -> Array:
+        sizes = jax.tree.map(jnp.maximum, *(overlap_sizes(p, task.patches) for p in (one, other)))
+        return _error(difference, sizes, scale) / tolerance
+
+    def smooth_step(end_time: Array, s: FlowState) -> FlowState:
+        """The pair of order 3: three evaluations; a step of length 0 where the first slope is not known."""
+        length = jnp.where(s.known, jnp.minimum(s.step_size, end_time - s.time), 0)
         latest, weights, errors = (jnp.asarray(c, dtype) for c in (_LATEST, _WEIGHTS, _ERRORS))
         of_sum = jnp.asarray(_SUM, dtype)
 
@@ -170,7 +197,7 @@ def flow(
             k, total, difference, _ = carry
             total, difference = _plus(total, weights[i], k), _plus(difference, errors[i], k)
             point = _plus(_plus(s.front, length * latest[i], k), length * of_sum[i], total)
-            return slope(point, taught), total, difference, point
+            return slope(point, False), total, difference, point
 
         nothing = jax.tree.map(jnp.zeros_like, s.front)
         # A loop and not three calls: the network's passes are compiled once.
@@ -178,29 +205,34 @@ def flow(
             0, len(_WEIGHTS), stage, (s.front_slope, nothing, nothing, s.front)
         )
         difference = jax.tree.map(lambda e: length * e, _plus(difference, errors[-1], end_slope))
-        scale, tolerance = jnp.asarray(network.init_std, dtype), jnp.asarray(train.flow_tolerance, dtype)
-        error = _error(difference, s.front, end, scale, tolerance)
-        good = error <= 1  # false for an error that is not a number
-        lost = ~good & (length <= SMALLEST_STEP)
-        factor = jnp.clip(_SAFETY * jnp.maximum(error, 1e-9) ** (-1 / _ORDER), _SHRINK, _GROW)
-        proposed = length * jnp.where(good, factor, jnp.where(jnp.isnan(factor), _SHRINK, jnp.minimum(factor, 1)))
-        proposed = jnp.where(length > 0, proposed, FIRST_STEP)
-        arrived = s.time + length
-        arrived = jnp.where(~taught & (length >= onset - s.time), onset, arrived)
-        moved = FlowState(
-            before=s.front,
-            before_slope=s.front_slope,
-            front=end,
-            front_slope=end_slope,
-            before_time=s.time,
-            time=jnp.where(lost, jnp.inf, arrived),
-            step_size=jnp.where(arrived == onset, jnp.where(taught, proposed, 0), proposed),
-            evaluations=s.evaluations,
+        arrived = jnp.where(s.known & (length >= end_time - s.time), end_time, s.time + length)
+        moved = s._replace(
+            before_slope=s.front_slope, front=end, front_slope=end_slope, time=arrived, known=jnp.ones((), bool)
         )
-        stayed = s._replace(step_size=proposed)
-        return _choose(good | lost, moved, stayed)._replace(evaluations=s.evaluations + len(_WEIGHTS))
+        tried = _after_attempt(s, error_of(difference, s.front, end), 3, length, moved)
+        return tried._replace(evaluations=s.evaluations + len(_WEIGHTS))
 
-    ended = jax.lax.while_loop(lambda s: s.time < last, step, begun)
+    def taught_turn(s: FlowState) -> FlowState:
+        """Heun's damped step, one evaluation a turn: at the front, then at the end of Euler's step."""
+        ahead = _plus(s.front, s.step_size, s.front_slope)
+        found = slope(_choose(s.known, ahead, s.front), True)
+        end = _plus(s.front, s.step_size, jax.tree.map(_mean_slope, s.front_slope, found))
+        error = error_of(jax.tree.map(jnp.subtract, end, ahead), s.front, end)
+        moved = s._replace(before_slope=s.front_slope, front=end, time=s.time + s.step_size, known=jnp.zeros((), bool))
+        tried = _after_attempt(s, error, 2, s.step_size, moved)
+        learned = s._replace(front_slope=found, known=jnp.ones((), bool))
+        return _choose(s.known, tried, learned)._replace(evaluations=s.evaluations + 1)
+
+    if distill is None or teacher_logits is None:
+        end_time = jnp.asarray(jnp.inf, dtype)
+        ended = jax.lax.while_loop(lambda s: s.time < last, lambda s: smooth_step(end_time, s), begun)
+    else:
+        onset = jnp.asarray(distill.onset_step, dtype)
+        begun = _choose(first == onset, _restart(begun, state.parameters, first), begun)
+        until = jnp.minimum(last, onset)
+        before = jax.lax.while_loop(lambda s: s.time < until, lambda s: smooth_step(onset, s), begun)
+        before = _choose((before.time == onset) & (last > onset), _restart(before, before.front, onset), before)
+        ended = jax.lax.while_loop(lambda s: s.time < last, taught_turn, before)
     not_followed = jnp.isinf(ended.time)
     parameters = jax.tree.map(lambda a: jnp.where(not_followed, jnp.nan, a), interpolated(ended, last))
     return TrainingState(parameters, ended)

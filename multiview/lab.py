@@ -14,6 +14,7 @@ with app.setup:
     import numpy as np
 
     import multiview as mv
+    from multiview.commands.common import use_compilation_cache
     from multiview.study import StudyResult, collect, run_replicate, training_tasks
 
     # So few samples that their rows fit one shape whatever the sliders say: most changes then need no new program.
@@ -26,6 +27,7 @@ with app.setup:
     }
     ROW_MULTIPLE = 64
     plt.style.use("petroff10")
+    use_compilation_cache()  # so that the first result waits for the compiler only on the first day
     LEARNED = 0.5  # a view counts as learned next to a larger one if it is more than this share of it
     NAMES = {
         "single": "single networks",
@@ -73,13 +75,17 @@ def race(result: StudyResult, network: int):
     """The race of each class in one network: Λ of every view on logarithmic axes."""
     group, threshold = result.groups["single"], result.study.network.relu_threshold
     overlap, steps = group.records["largest_overlap"][0, network], np.maximum(group.times, 0.5)
-    figure, axes = plt.subplots(1, overlap.shape[1], sharey=True, figsize=(9, 3), layout="constrained")
+    figure, axes = plt.subplots(1, overlap.shape[1], sharex=True, sharey=True, figsize=(9, 3))
+    figure.subplots_adjust(
+        left=0.08, right=0.99, bottom=0.17, top=0.9, wspace=0.08
+    )  # found once: a layout takes longer
     for i, ax in enumerate(axes):
         for view in range(overlap.shape[2]):
             values = np.maximum(overlap[:, i, view], 1e-6)
             ax.loglog(steps, values, ("-", "--", ":")[view % 3], color=f"C{view}", label=f"view {view + 1}")
         ax.axhline(threshold, color="0.5", linewidth=0.8)
         ax.set(title=f"class {'ABCDEFGHIJ'[i % 10]}", xlabel="step")
+        ax.minorticks_off()
     axes[0].set_ylabel(r"largest overlap $\Lambda$")
     axes[0].legend(fontsize=8)
     return figure

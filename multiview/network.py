@@ -123,6 +123,31 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
     return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
 
 
+def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
+    """How large each overlap is for the purposes of its error: an error in a noise overlap counts by what it changes
+    in its patch, so there the feature of the patch counts too, z·|⟨w, v⟩|/ν (in rows; dense vectors have no overlap
+    with one feature).
+
+    Args:
+        parameters: the network.
+        patches: the training patches.
+
+    Returns:
+        Sizes, in the shape of the parameters.
+    """
+    weights = jnp.abs(parameters.weights)
+    noise: list[Array | None] = []
+    for part, overlaps in zip(patches, parameters.noise, strict=True):
+        size = None if overlaps is None else jnp.abs(overlaps)
+        if size is not None and isinstance(part, NoisyRows):
+            share = jnp.where(
+                part.noise_norm > 0, part.coefficient / jnp.where(part.noise_norm > 0, part.noise_norm, 1), 0
+            )
+            size = jnp.maximum(size, _overlaps_of_rows(weights, part.feature)[:, :, None] * share)
+        noise.append(size)
+    return Parameters(weights, tuple(noise))
+
+
 def fresh_logits(
     key: Key[Array, ""], weights: Float[Array, "d k m"], patches: Patches, network: NetworkConfig
 ) -> Float[Array, "n k"]:

@@ -7,6 +7,7 @@ samples of this configuration. The 2.5 % and 97.5 % quantiles over those studies
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -67,7 +68,15 @@ def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig
     return sums.reshape(samples, k + 1, seeds)[:, :k].transpose(2, 0, 1)
 
 
-def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Prediction]:
+def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
+    """How many ideal networks `predict` draws and tests; each takes about as long as one step of one network."""
+    students = study.students * (1 + study.self_distill.generations)
+    return num_studies * study.replicates * (study.seeds + students)
+
+
+def predict(
+    study: Study, num_studies: int = NUM_STUDIES, progress: Callable[[int], None] | None = None
+) -> dict[str, Prediction]:
     """Predicted errors in units of μ (and dark knowledge) of a study of this size.
 
     A distilled student ideally has every view that some network of the ensemble has and for which a neuron of
@@ -77,6 +86,7 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
     Args:
         study: the configuration; its seeds, replicates and students set the width of the intervals.
         num_studies: how many studies are drawn.
+        progress: called with the number of ideal networks that were just tested.
 
     Returns:
         Predictions by name: single, ensemble, distilled, self_distilled (with a suffix _g for later
@@ -130,6 +140,8 @@ def predict(study: Study, num_studies: int = NUM_STUDIES) -> dict[str, Predictio
         for name, (multi, single_view) in errors.items():
             error = combine(np.array(multi), np.array(single_view), data.single_view_fraction)
             values.setdefault(name, []).append(float(error))
+        if progress is not None:
+            progress(len(everyone))
     result = {}
     for name, numbers in values.items():
         means = np.array(numbers).reshape(num_studies, study.replicates).mean(1)

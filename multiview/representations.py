@@ -188,6 +188,18 @@ def _place_in_run(labels: np.ndarray) -> np.ndarray:
     return place
 
 
+def vectors(data: MultiViewDataset, config: DataConfig) -> DenseVectors:
+    """Every patch as a vector: itself where the data hold it, else its coefficients over features [N, P, kL], with
+    feature noise, and its noise apart."""
+    if data.patches is not None:
+        return DenseVectors(data.patches, None)
+    one_hot = jax.nn.one_hot(data.patch_feature, config.num_features, dtype=data.coefficients.dtype)
+    of_feature = data.coefficients[..., None] * one_hot
+    if data.feature_noise is not None:
+        of_feature = of_feature + data.feature_noise
+    return DenseVectors(of_feature, data.noise_norms)
+
+
 def represent(
     datasets: list[MultiViewDataset], config: DataConfig, dtype: Any = jnp.float32, row_multiple: int = 1
 ) -> list[Patches]:
@@ -205,22 +217,13 @@ def represent(
     Returns:
         For each dataset a tuple of parts, which cover its samples in order.
     """
-    if datasets[0].patches is not None:
-        return [(DenseVectors(jnp.asarray(d.patches, dtype), None),) for d in datasets]
     num_features = config.num_features
-    if config.feature_noise > 0:
-        result: list[Patches] = []
-        for data in datasets:
-            one_hot = jax.nn.one_hot(data.patch_feature, num_features, dtype=dtype)
-            alpha = jnp.zeros((), dtype) if data.feature_noise is None else data.feature_noise
-            vectors = data.coefficients[..., None] * one_hot + alpha
-            noisy = bool((data.noise_norms > 0).any())
-            result.append((DenseVectors(vectors.astype(dtype), data.noise_norms.astype(dtype) if noisy else None),))
-        return result
+    if datasets[0].patches is not None or config.feature_noise > 0:
+        return [(_of_type(vectors(d, config), dtype),) for d in datasets]
     groups = [_groups(data) for data in datasets]
     if any(g != groups[0] for g in groups):
         groups = [[slice(0, data.num_samples)] for data in datasets]
-    result = [()] * len(datasets)
+    result: list[Patches] = [()] * len(datasets)
     for group in groups[0]:
         length = ROW_LENGTH
         if any(np.asarray(d.noise_norms)[group].max(initial=0) > 0 for d in datasets):
@@ -240,6 +243,14 @@ def represent(
         for i, p in enumerate(parts):
             result[i] = (*result[i], _finish(p, num_rows, num_features, max(width, 1), noisy, dtype))
     return result
+
+
+def _of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
+    """In the numbers of training; noise that is nowhere is not tracked."""
+    norm = part.noise_norm
+    if norm is not None:
+        norm = norm.astype(dtype) if bool((norm > 0).any()) else None
+    return DenseVectors(jnp.asarray(part.vectors, dtype), norm)
 
 
 def _most_patches_of_a_feature(data: MultiViewDataset, group: slice, num_features: int) -> int:

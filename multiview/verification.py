@@ -12,9 +12,9 @@ from multiview import __version__
 from multiview.claims import Claim, check_claims, check_verifiable
 from multiview.config import ConfigError, Study, load_preset, to_mapping
 from multiview.data import MultiViewDataset
-from multiview.prediction import Prediction, predict
+from multiview.prediction import Prediction, predict, predicted_networks
 from multiview.results import device_name, versions
-from multiview.study import Group, Report, StudyResult, run_study
+from multiview.study import Group, Report, StudyResult, run_study, total_network_steps
 
 
 class Verification(NamedTuple):
@@ -57,6 +57,26 @@ def enable_precision(study: Study) -> None:
         jax.config.update("jax_enable_x64", True)
 
 
+def predict_first(study: Study, report: Report | None = None) -> dict[str, Prediction]:
+    """The prediction, as the first part of a verification.
+
+    Args:
+        study: the configuration.
+        report: called with what is being done, and the work done and in all, training included.
+    """
+    if report is None:
+        return predict(study)
+    done, total = 0, predicted_networks(study) + total_network_steps(study)
+
+    def progress(networks: int) -> None:
+        nonlocal done
+        done += networks
+        report("predicting what ideal winners would score", done, total)
+
+    progress(0)
+    return predict(study, progress=progress)
+
+
 def verify(
     study: Study | str = "reference",
     report: Report | None = None,
@@ -70,7 +90,7 @@ def verify(
 
     Args:
         study: a configuration or the name of a preset.
-        report: progress, see `run_study`.
+        report: progress, see `run_study`; the prediction is part of the work.
         predictions: made before; by default made here, before training.
         own_data: a user's own training set, see `run_study`.
         own_features: its feature vectors, see `run_study`.
@@ -90,6 +110,12 @@ def verify(
         )
     enable_precision(study)
     if predictions is None:
-        predictions = predict(study)
-    result = run_study(study, report, own_data=own_data, own_features=own_features, own_teacher=own_teacher)
+        predictions = predict_first(study, report)
+    ahead = predicted_networks(study)
+
+    def after_prediction(what: str, done: int, total: int) -> None:
+        if report is not None:
+            report(what, ahead + done, ahead + total)
+
+    result = run_study(study, after_prediction, own_data=own_data, own_features=own_features, own_teacher=own_teacher)
     return Verification(result, predictions, check_claims(result, predictions))

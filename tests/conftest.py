@@ -1,8 +1,11 @@
-"""Shared by all tests: strict JAX settings, a compilation cache, and one tiny study that most tests reuse."""
+"""Shared by all tests: strict JAX settings, a compilation cache, one tiny study that most tests reuse, a browser."""
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -118,3 +121,68 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def random() -> np.random.Generator:
     """Fixed random numbers, the same for every test."""
     return np.random.default_rng(20)
+
+
+# Pages in headless Chromium. A module that opens some takes BROWSER among its marks.
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    # Playwright leaves its own loop's sockets to the collector at the end.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PHONE = {"width": 390, "height": 800}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    missing = "playwright is not installed; pip install '.[browser]'"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=missing)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens pages; at the end nothing may have gone wrong on them, and nothing else may have been asked for."""
+    contexts, wrong, asked, opened = [], [], set(), set()
+
+    def open_page(url, **options):
+        context = browser.new_context(**{"viewport": DESKTOP, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.on("request", lambda request: asked.add(request.url.partition("#")[0]))
+        opened.add(url.partition("#")[0])
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert asked <= opened
+
+
+def serious_violations(page) -> str:
+    """What axe-core finds on a page that was opened with `bypass_csp`, from serious on; empty if nothing."""
+    axe = "axe_playwright_python"
+    pytest.importorskip(axe, reason="axe-playwright-python is not installed; pip install '.[browser]'")
+    page.evaluate((importlib.resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
+    violations = page.evaluate("axe.run().then((result) => result.violations)")
+    serious = [
+        (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
+        for v in violations
+        if v["impact"] in ("serious", "critical")
+    ]
+    return json.dumps(serious, indent=1) if serious else ""

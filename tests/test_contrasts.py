@@ -15,6 +15,7 @@ from multiview.config import ConfigError, DistillConfig, replace
 from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features
 from multiview.contrasts.descent import descend
 from multiview.network import init, logits, smoothed_relu
+from multiview.representations import vectors
 from multiview.study import training_tasks
 
 
@@ -26,7 +27,7 @@ def task(tiny):
 @pytest.fixture(scope="module")
 def start(tiny, task):
     """Patches as vectors with noise apart, and a start on them."""
-    part = linear.vectors(task.data, tiny.data)
+    part = vectors(task.data, tiny.data)
     return part, init(
         jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
     )

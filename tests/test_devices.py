@@ -22,6 +22,7 @@ from multiview.config import ConfigError, load_preset, replace
 from multiview.data import sample_dataset
 from multiview.store import open_results
 from multiview.study import run_study, training_tasks
+from multiview.sweep.plan import PROCESS_BYTES, worker_bytes
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,24 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
     m = lowered.compile().memory_analysis()
     used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
     assert used <= block_bytes(study, task) <= 3 * used
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"data.representation": "limit"},
+        {"data.representation": "dense", "data.patch_dim": 64},
+        {"train.solver": "gradient_flow"},
+        {"train.optimizer": "adam"},
+    ],
+    ids=["noise on single-view samples", "noise on all", "dense", "flow", "adam"],
+)
+def test_a_sweep_expects_the_memory_that_the_shapes_take(tiny, changes):
+    """One formula: before any sample is drawn only the number of patches is a guess."""
+    study = replace(tiny, {"data.num_train": 400, "data.num_single_view_train": 60, "replicates": 1} | changes)
+    expected = (worker_bytes(study) - PROCESS_BYTES) / (os.cpu_count() or 1)
+    assert expected == pytest.approx(block_bytes(study, training_tasks(study)[0]), rel=0.4)
 
 
 def test_a_budget_bounds_the_blocks_in_flight():

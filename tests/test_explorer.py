@@ -302,7 +302,8 @@ def test_a_missing_page_is_one_line(monkeypatch, capsys, tmp_path):
 def test_every_address_in_the_documentation_is_a_moment_of_the_page(run_javascript):
     """Lecturers link to them; a value that the page does not allow would fall back to its default."""
     pages = sorted((Path(__file__).parents[1] / "docs").rglob("*.md"))
-    addresses = {a for p in pages for a in re.findall(r"#(?:screen|do|seed)=[\w=&.]+", p.read_text(encoding="utf-8"))}
+    moment = re.compile(r"(?:#|\(explorer:)((?:screen|do|seed)=[\w=&.]+)")
+    addresses = {f"#{a}" for p in pages for a in moment.findall(p.read_text(encoding="utf-8"))}
     assert len(addresses) > 10
     body = "return input.addresses.flatMap((hash) => Address.parse(hash, input.defaults).problems);"
     assert run_javascript(body, {"addresses": sorted(addresses), "defaults": DEFAULTS}, ADDRESS) == []

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
-import shutil
-
 import pytest
+from conftest import BROWSER, DESKTOP, PHONE, serious_violations
 
 from multiview.web import page as web
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[browser]'")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-    # Playwright leaves its own loop's sockets to the collector at the end.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PHONE = {"width": 390, "height": 800}
-DESKTOP = {"width": 1280, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+pytestmark = BROWSER
 
 
 @pytest.fixture
-def visit(browser):
-    """Opens the page at an address; at the end nothing may have gone wrong on it."""
-    contexts, wrong, asked = [], [], []
+def visit(open_page):
+    """Opens the page at an address; `quick` asks for reduced motion, so that training is done at once."""
 
     def visit(hash="", *, quick=True, **options):
-        """`quick` asks for reduced motion, so that training is done at once instead of frame by frame."""
-        options = {"viewport": DESKTOP, "reduced_motion": "reduce" if quick else "no-preference", **options}
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(web.PAGE.as_uri() + hash)
-        return page
+        motion = {"reduced_motion": "reduce" if quick else "no-preference"}
+        return open_page(web.PAGE.as_uri() + hash, **{**motion, **options})
 
-    yield visit
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert {url.partition("#")[0] for url in asked} == {web.PAGE.as_uri()}
+    return visit
 
 
 def finish(page, seconds=60):
@@ -213,25 +176,13 @@ def test_frames_pause_and_the_moment_of_a_pause(visit):
     assert float(page.evaluate("document.documentElement.dataset.frames")) >= 20
 
 
-AXE = "axe_playwright_python"
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("hash", ["", "#screen=7&do=distil", "#q=banana&views=3"])
 def test_no_serious_accessibility_violation(visit, scheme, hash):
-    pytest.importorskip(AXE, reason="axe-playwright-python is not installed; pip install '.[browser]'")
-    axe = (importlib.resources.files(AXE) / "axe.min.js").read_text(encoding="utf-8")
     for viewport in (DESKTOP, PHONE):
         page = visit(hash, color_scheme=scheme, viewport=viewport, bypass_csp=True)
         finish(page)
-        page.evaluate(axe)
-        violations = page.evaluate("axe.run().then((result) => result.violations)")
-        serious = [
-            (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
-            for v in violations
-            if v["impact"] in ("serious", "critical")
-        ]
-        assert not serious, json.dumps(serious, indent=1)
+        assert not serious_violations(page)
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE, {"width": 320, "height": 640}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -230,6 +231,24 @@ def test_a_second_axis_of_a_sweep_gives_a_line_for_each_value(sweep, ax):
     assert ax.get_ylabel() == "learned views (views)"
 
 
+def test_errors_far_beyond_the_unit_do_not_hide_the_others(sweep, ax):
+    errors = sweep.copy(deep=True)
+    errors["test_error"][:] = 0.4
+    plot_sweep(errors, ax, measures=("test_error",), by=("num_steps",))
+    assert ax.get_yscale() == "linear"
+    errors["test_error"][0] = 20.0
+    errors["test_error"][1] = 0.0
+    ax.clear()
+    plot_sweep(errors, ax, measures=("test_error",), by=("num_steps",))
+    heights = ax.transData.transform([(20, 0.0), (20, 0.4), (20, 20.0)])[:, 1]
+    assert heights[1] - heights[0] > 0.1 * (heights[2] - heights[0])
+    ax.clear()
+    plot_phase(errors, ax, measures=("test_error",))
+    (mesh,) = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    shades = [np.dot(mesh.to_rgba(error)[:3], (0.299, 0.587, 0.114)) for error in (0.0, 0.4, 20.0)]
+    assert min(-np.diff(shades)) > 0.1
+
+
 def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, ax):
     holes = sweep.copy(deep=True)
     holes["done"][1, 1] = 0
@@ -325,9 +344,24 @@ def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, em
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_film_as_mp4(study_store, empty, brief):
+def test_a_film_as_mp4_plays_the_frames_of_the_gif(study_store, empty, brief):
     assert main(["animate", str(study_store), "--out=a.mp4"]) == 0
     assert b"ftyp" in (empty / "a.mp4").read_bytes()[:16]
+    decode = ["ffmpeg", "-v", "error", "-i", "a.mp4", "-fps_mode", "passthrough", "frame%02d.png"]
+    subprocess.run(decode, check=True, capture_output=True)
+    frames = []
+    for path in sorted(empty.glob("frame*.png")):
+        with Image.open(path) as image:
+            assert image.width == 1920  # as wide as a projector
+            frames.append(np.asarray(image.convert("L").resize((96, 43)), dtype=float))
+    assert len(frames) == 8 + 2
+    mosaic = [frame[6:-6, 3:44] for frame in frames]
+    assert mosaic[0].min() > 150  # nothing is known
+    assert mosaic[-1].min() < 60  # and at the end a view of each class
+    assert np.abs(mosaic[-1] - mosaic[-2]).max() < 8  # the end is held
+    probe = ["ffmpeg", "-i", "a.mp4", "-f", "null", "-"]
+    # What every player decodes.
+    assert "yuv420p" in subprocess.run(probe, check=True, capture_output=True, text=True).stderr
 
 
 # Bad input.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,7 +11,8 @@ from multiview import streams
 from multiview.batching import Trained, start_keys, train_networks
 from multiview.config import ConfigError, Study, replace
 from multiview.distillation import distil, own_phase
-from multiview.network import Parameters
+from multiview.gradient_flow import _mean_slope
+from multiview.network import Parameters, overlap_sizes
 from multiview.study import training_tasks
 from multiview.theory import growth_rate, tensor_power_time
 
@@ -187,3 +189,27 @@ def test_bad_input_is_one_line_that_names_the_field(changes, words):
         replace(Study(), FLOW | changes)
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damped_step_is_heuns_to_second_order_and_rests_where_heuns_runs_away():
+    """For the decay s = −z/h·u of one step, Heun's factor 1 − z + z²/2 grows with z; the damped one stays within 1."""
+    z = np.array([1e-2, 1e-1, 1.0, 3.0, 100.0])
+    factor = 1 - z * np.asarray(
+        _mean_slope(jnp.ones(5), jnp.asarray(1 - z, jnp.float32))
+    )  # of u, where u = 1 and s = −z u
+    np.testing.assert_allclose(factor[:2], np.exp(-z[:2]), atol=2 * z[1] ** 3)
+    assert (np.abs(factor) < 1.0).all()
+    np.testing.assert_allclose(_mean_slope(jnp.ones(3), jnp.array([1.0, 1.5, 3.0])), [1.0, 1.25, 2.0])  # Heun's itself
+
+
+def test_an_error_of_noise_counts_by_what_it_changes_in_its_patch(study):
+    """Where a patch's feature outweighs its noise, the noise overlap is as large as the feature makes it."""
+    task = training_tasks(replace(study, {"replicates": 1}))[0]
+    parameters = jax.tree.map(lambda a: jnp.asarray(a[0]), train(study, num_steps=0).state.parameters)
+    grown = parameters._replace(weights=parameters.weights + 5.0)
+    small, large = (jax.tree.leaves(overlap_sizes(p, task.patches).noise)[0] for p in (parameters, grown))
+    (own,) = [np.abs(a) for a in jax.tree.leaves(parameters.noise)]
+    assert (small >= own).all()
+    part = next(p for p in task.patches if hasattr(p, "noise_norm"))
+    acts = np.broadcast_to(np.asarray(part.coefficient) > 0.05, large.shape)
+    assert (np.asarray(large)[acts] > 20 * own.mean()).all()

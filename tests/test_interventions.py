@@ -11,9 +11,9 @@ from multiview import streams
 from multiview.batching import start_keys, train_networks
 from multiview.config import ConfigError, replace
 from multiview.contrasts.interventions import Intervention, _loss, begin, go_on, view_slowdown
-from multiview.contrasts.linear import vectors
 from multiview.losses import cross_entropy
 from multiview.network import init, logits
+from multiview.representations import vectors
 from multiview.study import training_tasks
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import mimetypes
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import BROWSER, DESKTOP
 
 from multiview.cli import main
 
+pytestmark = BROWSER[1:]  # what Playwright leaves behind
 needs_marimo = pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="the extra lab is not installed")
 
 
@@ -46,6 +50,53 @@ def test_an_export_does_not_overwrite(capsys, tmp_path):
     (tmp_path / "lab.html").write_text("mine")
     assert "exists already" in line_of(["lab", "--export", str(tmp_path / "lab.html")], capsys)
     assert (tmp_path / "lab.html").read_text() == "mine"
+
+
+def test_an_export_is_a_page(capsys, tmp_path):
+    assert "must end in .html" in line_of(["lab", "--export", str(tmp_path / "lab.pdf")], capsys)
+
+
+@needs_marimo
+def test_an_export_that_fails_says_why_and_leaves_nothing(capsys, empty, monkeypatch):
+    Path("broken.py").write_text("import marimo\napp = marimo.App()\n@app.cell\ndef _():\n    1 / 0\n")
+    monkeypatch.setattr("multiview.commands.lab.NOTEBOOK", Path("broken.py"))
+    assert "--export = 'lab.html' was not written" in line_of(["lab", "--export", "lab.html"], capsys)
+    assert [path.name for path in empty.iterdir() if path.suffix == ".html"] == []
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The exported page."""
+    path = tmp_path_factory.mktemp("export") / "lab.html"
+    assert main(["lab", "--export", str(path)]) == 0
+    return path
+
+
+@needs_marimo
+@pytest.mark.slow
+@BROWSER[0]
+def test_an_export_shows_the_race_and_the_table(exported, browser):
+    """Marimo's pages take its front end from the network; here it comes from the installed package."""
+    import marimo
+
+    front_end = Path(marimo.__file__).parent / "_static"
+
+    def answer(route):
+        file = front_end / route.request.url.partition("/dist/")[2]
+        kind = mimetypes.guess_type(file.name)[0]
+        route.fulfill(path=file, content_type=kind, headers={"Access-Control-Allow-Origin": "*"})
+
+    page = browser.new_page(viewport=DESKTOP)
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.route(lambda url: url.startswith("https://"), answer)
+    page.goto(exported.as_uri())
+    page.get_by_text("their ensemble").first.wait_for()
+    assert page.get_by_text("8 of 8").count() == 1  # networks with training error 0
+    assert page.get_by_text("All conditions of the theory hold here.").is_visible()
+    assert page.locator("img").last.bounding_box()["width"] > 600  # the race
+    assert page.get_by_role("slider").count() == 10
+    assert wrong == []
 
 
 @needs_marimo
@@ -88,12 +139,12 @@ from multiview import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
 import jax
-from multiview.batching import _advance, _start
-before = _advance._cache_size(), _start._cache_size()
+from multiview.batching import _advance
+before = _advance._cache_size()
 study = lab.study_of({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})
 lab.train(study, False)
-assert (_advance._cache_size(), _start._cache_size()) == before
+assert _advance._cache_size() == before
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr

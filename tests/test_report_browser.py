@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import shutil
 
 import pytest
-from test_explorer_browser import AXE, CHROMIUM, DESKTOP, FLAGS, PHONE
+from conftest import BROWSER, DESKTOP, PHONE, serious_violations
 from test_report import FEW_STUDIES
 
 from multiview.cli import main
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install '.[browser]'")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-    # Playwright leaves its own loop's sockets to the collector at the end.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +34,10 @@ def pages(study_store, sweep_store, tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, pages):
-    """Opens a report; at the end nothing may have gone wrong on it, and nothing else may have been asked for."""
-    contexts, wrong, asked = [], [], []
-
-    def visit(name, **options):
-        context = browser.new_context(**{"viewport": DESKTOP, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.on("request", lambda request: asked.append(request.url.partition("#")[0]))
-        page.goto(pages[name].as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert set(asked) <= {path.as_uri() for path in pages.values()}
+def visit(open_page, pages):
+    """Opens a report."""
+    return lambda name, **options: open_page(pages[name].as_uri(), **options)
 
 
 @pytest.mark.parametrize(
@@ -77,17 +46,8 @@ def visit(browser, pages):
     ids=["study on a phone", "study in the dark", "sweep"],
 )
 def test_no_serious_accessibility_violation(visit, name, scheme, viewport):
-    pytest.importorskip(AXE, reason="axe-playwright-python is not installed; pip install '.[browser]'")
-    axe = (importlib.resources.files(AXE) / "axe.min.js").read_text(encoding="utf-8")
     page = visit(name, color_scheme=scheme, viewport=viewport, bypass_csp=True)
-    page.evaluate(axe)
-    violations = page.evaluate("axe.run().then((result) => result.violations)")
-    serious = [
-        (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
-        for v in violations
-        if v["impact"] in ("serious", "critical")
-    ]
-    assert not serious, json.dumps(serious, indent=1)
+    assert not serious_violations(page)
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE, {"width": 320, "height": 640}], ids=lambda v: str(v["width"]))

@@ -20,7 +20,7 @@ ROOT = Path(multiview.__file__).parent
 # A module may import modules of a lower rank only, so imports can never run in a circle.
 RANKS = {
     "config": 0,
-    "streams": 1, "devices": 1, "losses": 1, "store": 1, "ensemble": 1,
+    "streams": 1, "devices": 1, "memory": 0, "losses": 1, "store": 1, "ensemble": 1,
     "analysis.features": 1, "analysis.errors": 1,
     "theory.power_iteration": 0.6, "theory.mean_field": 0.7, "theory.outcome": 0.8, "theory.conditions": 0.9,
     "theory.__init__": 1, "theory": 1,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,18 +35,37 @@ def _free_port(word: str) -> int:
     return port
 
 
+def _export(out: Path, marimo: list[str]) -> int:
+    """Run the notebook at its defaults and write what it shows; a page appears whole or not at all."""
+    from multiview.store import write_file
+
+    def export(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # marimo leaves a folder of its own beside a notebook
+            notebook = shutil.copy(NOTEBOOK, folder)
+            words = ["export", "html", notebook, "--no-include-code", "--force", "--output", str(path.resolve())]
+            done = subprocess.run([*marimo, *words], check=False, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+            raise ConfigError(f"--export = {str(out)!r} was not written, the notebook failed: {reason}")
+
+    write_file(out, export)
+    print(f"Laboratory: {out}")
+    return 0
+
+
 def _lab(arguments: argparse.Namespace) -> int:
     port = _free_port(arguments.port)
     out = None
     if arguments.export:
+        from multiview.plotting.style import check_ending
         from multiview.store import new_path
 
-        out = new_path(arguments.export, "--export")
+        out = new_path(check_ending(arguments.export, (".html",), "--export"), "--export")
     if importlib.util.find_spec("marimo") is None:
         raise ConfigError("lab needs marimo, which is not installed: pip install 'multiview-theory[lab]'")
     marimo = [sys.executable, "-m", "marimo", "--quiet"]
     if out:
-        return subprocess.run([*marimo, "export", "html", str(NOTEBOOK), "--output", str(out)], check=False).returncode
+        return _export(out, marimo)
     print(f"Laboratory: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     headless = ["--headless"] if arguments.no_browser else []
     # In place of this process, so that a signal to it ends the server.

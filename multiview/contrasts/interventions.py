@@ -17,9 +17,9 @@ from jaxtyping import Float, Key
 
 from multiview.config import ConfigError, Study
 from multiview.contrasts.descent import wrong_samples
-from multiview.contrasts.linear import pre_activations, vectors
+from multiview.contrasts.linear import pre_activations
 from multiview.network import Parameters, init, smoothed_relu
-from multiview.representations import DenseVectors
+from multiview.representations import DenseVectors, vectors
 from multiview.training import Task
 
 

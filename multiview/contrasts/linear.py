@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from multiview.config import DataConfig, DistillConfig
+from multiview.config import DistillConfig
 from multiview.contrasts.descent import wrong_samples
-from multiview.data import MultiViewDataset
 from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
 from multiview.representations import DenseVectors
 
@@ -48,17 +47,6 @@ class Fitted(NamedTuple):
     train_logits: Float[Array, "n k"]
     train_wrong: Array
     steps: Array
-
-
-def vectors(data: MultiViewDataset, config: DataConfig) -> DenseVectors:
-    """Every patch as a vector with its noise apart: coefficients over features [N, P, kL] in the limit, else itself."""
-    if data.patches is not None:
-        return DenseVectors(data.patches, None)
-    dtype = data.coefficients.dtype
-    of_feature = data.coefficients[..., None] * jax.nn.one_hot(data.patch_feature, config.num_features, dtype=dtype)
-    if data.feature_noise is not None:
-        of_feature = of_feature + data.feature_noise
-    return DenseVectors(of_feature, data.noise_norms)
 
 
 def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: DenseVectors) -> Float[Array, "n p k m"]:

@@ -20,6 +20,7 @@ ENDINGS = (".gif", ".mp4")
 FRAMES = 60  # of growth; with the rest at the end some seven seconds
 REST = 18  # frames that the end is held
 PER_SECOND = 12
+DOTS_PER_INCH = {".gif": 72, ".mp4": 160}  # a GIF stays small; a film of a slide's width fills 1,920 pixels
 
 
 def check_film(path: str | Path) -> Path:
@@ -120,6 +121,6 @@ def animate(results: Results, path: str | Path, ending: str = "", replicate: int
         writer: animation.AbstractMovieWriter
         writer = animation.PillowWriter(fps=PER_SECOND) if ending == ".gif" else animation.FFMpegWriter(fps=PER_SECOND)
         try:
-            film.save(str(path), writer=writer, dpi=72)
+            film.save(str(path), writer=writer, dpi=DOTS_PER_INCH[ending])
         finally:
             plt.close(figure)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,11 @@ def _hash(text: str) -> str:
 
 def _safe(value: object) -> str:
     return html.escape(str(value), quote=True)
+
+
+def _digits(value: float) -> str:
+    """A number as it is read: no exponent where it is not needed."""
+    return "∞" if value == math.inf else f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _interval(ends: Sequence[float]) -> str:
@@ -286,12 +292,12 @@ def _regime(study: Study) -> str:
         (
             f'{_safe(c.name)}<br><span class="quiet">{_safe(c.statement)}</span>',
             _verdict("holds" if c.holds else "fails"),
-            f"{c.left:.4g}",
-            f"{c.right:.4g}",
+            _digits(c.left),
+            _digits(c.right),
         )
         for c in conditions
     ]
-    clocks = [(_safe(name), f"{step:.4g}") for name, step in clock_steps(study).items()]
+    clocks = [(_safe(name), _digits(step)) for name, step in clock_steps(study).items()]
     summary = (
         "All conditions hold."
         if not failing

@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -160,7 +161,7 @@ def letters() -> float:
     return float(plt.rcParams["font.size"])
 
 
-def colored_scale(ax: Axes, drawn: Any, label: str) -> None:
+def colored_scale(ax: Axes, drawn: Any, label: str) -> Colorbar:
     """A bar that says what the shades of a panel mean; it holds no picture, so that SVG stays vector."""
     bar = ax.figure.colorbar(drawn, ax=ax, pad=0.02, aspect=25)
     if bar.solids is not None:
@@ -168,6 +169,7 @@ def colored_scale(ax: Axes, drawn: Any, label: str) -> None:
         bar.solids.set_edgecolor("face")
     bar.outline.set_visible(False)
     bar.set_label(label)
+    return bar
 
 
 def count(number: int, word: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import SymLogNorm, to_rgb
 
 from multiview.config import ConfigError
 from multiview.plotting.stored import Results
@@ -28,6 +28,10 @@ from multiview.tables import Table, point_dimensions, summarise
 
 DEFAULT_MEASURES = ("test_error", "ensemble_test_error")
 MOST_LINES = len(SERIES)
+# Errors in units of μ lie below 1 where the theory speaks. Those of networks that learned nothing are tens of times
+# larger, and a linear scale would then hide all others; from 1 on it is logarithmic.
+FAR_BEYOND = 3.0
+UNIT_TICKS = (0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)
 WORDS = {
     "test_error": "single networks",
     "ensemble_test_error": "ensemble",
@@ -94,6 +98,15 @@ def _positions(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
         return np.array(values, float), None
     words = list(dict.fromkeys(map(str, values)))
     return np.array([words.index(str(v)) for v in values], float), words
+
+
+def _far_beyond(measures: Sequence[str], values: np.ndarray) -> bool:
+    """Whether these are errors of which some are many units of μ."""
+    return all(m.endswith("test_error") for m in measures) and float(np.nanmax(values)) > FAR_BEYOND
+
+
+def _ticks(largest: float) -> list[float]:
+    return [tick for tick in UNIT_TICKS if tick <= largest]
 
 
 def _logarithmic(values: np.ndarray) -> bool:
@@ -204,6 +217,11 @@ def plot_sweep(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
             number += 1
     _scale(ax, "x", place, words)
     ax.set_xlabel(axis_label(data, chosen[0]))
+    means = np.array([row.values for row in table.rows])[..., 0]
+    if _far_beyond(measures, means):
+        ax.set_yscale("symlog", linthresh=1.0)
+        ax.set_yticks(_ticks(ax.get_ylim()[1]), [f"{tick:g}" for tick in _ticks(ax.get_ylim()[1])])
+        ax.set_yticks([], minor=True)
     errors = all(m.endswith("test_error") for m in measures)
     ax.set_ylabel("test error in units of μ" if errors else measure_label(data, measures[0]) if len(measures) == 1
                   else "value")  # fmt: skip
@@ -242,6 +260,9 @@ def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
     (x, x_words), (y, y_words) = (_positions(_keys(table, n)) for n in (across, up))
     values = np.array([row.values[0][0] for row in table.rows])
     limits: dict[str, Any] = {"vmin": float(np.nanmin(values)), "vmax": float(np.nanmax(values))}
+    far = _far_beyond((measure,), values)
+    if far:
+        limits = {"norm": SymLogNorm(linthresh=1.0, linscale=1.5, base=10, **limits)}
     drawn: Any
     if axes[across] == "point":
         known = np.isfinite(values)
@@ -266,7 +287,10 @@ def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
         for spine in ax.spines.values():
             spine.set_visible(False)
     ax.set(xlabel=axis_label(data, across), ylabel=axis_label(data, up))
-    colored_scale(ax, drawn, measure_label(data, measure))
+    scale = colored_scale(ax, drawn, measure_label(data, measure))
+    if far:
+        scale.set_ticks(_ticks(float(np.nanmax(values))), labels=[f"{t:g}" for t in _ticks(float(np.nanmax(values)))])
+        scale.minorticks_off()
     title(ax, "Phase diagram", _note(data, (across, up)))
     return ax
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from multiview import memory
 from multiview.config import ConfigError, Study, all_fields, get, replace
 from multiview.sweep.design import Design
 
@@ -18,6 +19,7 @@ ROW_MULTIPLE = 16
 # measures its own speed.
 ACTIVATIONS_PER_SECOND = 1e9
 TEST_SHARE = 0.4  # a test is a forward pass, about 0.4 of a step
+STUDY_SECONDS = 15  # of a study's own: its programs are compiled or read back, its prediction is made
 PROCESS_BYTES = 500e6  # an interpreter with JAX and its compiled programs
 # Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
@@ -75,8 +77,16 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Predicted training time on this machine, a rough guess."""
-        cores = min(os.cpu_count() or 1, 2)
-        return 2 / cores * sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)) / ACTIVATIONS_PER_SECOND
+        return _seconds(sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)))
+
+
+def _seconds(activations: float) -> float:
+    return 2 / min(os.cpu_count() or 1, 2) * activations / ACTIVATIONS_PER_SECOND
+
+
+def expected_seconds(study: Study, students: bool) -> float:
+    """A rough guess, before anything is known, of what one study takes on this machine."""
+    return STUDY_SECONDS + _seconds(study.replicates * activations(study, students))
 
 
 def group_key(study: Study) -> tuple[Any, ...]:
@@ -110,7 +120,7 @@ def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
         groups.setdefault(group_key(study), []).append(point)
         replicates.append(study.replicates)
         cost.append(activations(study, students))
-        most = max(most, memory(study))
+        most = max(most, worker_bytes(study))
         double = double or study.train.dtype == "float64"
         for name in _SIZES:
             largest[name] = max(largest[name], get(study, name))
@@ -156,20 +166,25 @@ def _each_patch(study: Study) -> tuple[float, float]:
     return quiet, quiet if data.noise_norm == 0 else float(data.num_classes * m)
 
 
-def memory(study: Study) -> float:
-    """Predicted bytes of one worker process: states, gradients and logits of the blocks in flight."""
-    data, network, train = study.data, study.network, study.train
-    width = 8 if train.dtype == "float64" else 4
-    neurons = data.num_classes * network.neurons_per_class
-    dense = data.representation == "dense"
-    noisy = 0.0 if dense or data.noise_norm + data.background_noise_norm == 0 else data.num_train
-    if data.representation == "limit_single_view_noise":
-        noisy = min(noisy, data.num_single_view_train)
-    weights = (data.patch_dim if dense else data.num_features) * neurons
-    # State, gradient and their updated copies; pre-activations of one neuron of each class at a time.
-    network_numbers = (
-        4 * (weights + _slots(study, noisy) * neurons) + 3 * _slots(study, data.num_train) * data.num_classes
+def worker_bytes(study: Study) -> float:
+    """Predicted bytes of one worker process: the blocks in flight on the CPU (`memory.block_bytes`), at the number of
+    patches that is expected; an accelerator has memory of its own."""
+    data, train = study.data, study.train
+    k, m = data.num_classes, study.network.neurons_per_class
+    item = 8 if train.dtype == "float64" else 4
+    as_vectors = data.representation == "dense" or data.feature_noise > 0
+    dimension = data.patch_dim if data.representation == "dense" else data.num_features
+    tracked = (
+        0.0 if data.representation == "dense" or data.noise_norm + data.background_noise_norm == 0 else data.num_train
     )
-    patches = data.num_train * data.num_patches * (data.patch_dim if dense else 4)
-    in_flight = (train.block_size or 2) * (os.cpu_count() or 1)  # on the CPU; an accelerator has memory of its own
-    return PROCESS_BYTES + width * (in_flight * network_numbers + patches)
+    if data.representation == "limit_single_view_noise":
+        tracked = min(tracked, data.num_single_view_train)
+    patches, slots = data.num_train * data.num_patches, _slots(study, data.num_train)
+    parameters = (dimension + _slots(study, tracked)) * k * m
+    kept = memory.kept_numbers(patches, 0, k, m) if as_vectors else memory.kept_numbers(0, slots, k, m)
+    # Beside the parameters a solver or optimiser keeps so many numbers for each of them, seldom more than Adam's two.
+    beside = 4 if train.solver == "gradient_flow" else 0 if train.optimizer == "sgd" else 2
+    networks = item * (train.block_size or 2)
+    samples = item * patches * (dimension if as_vectors else 4)
+    block = memory.block_bytes(networks * (1 + beside) * parameters, networks * kept, samples)
+    return PROCESS_BYTES + (os.cpu_count() or 1) * block

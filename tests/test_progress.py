@@ -1,0 +1,47 @@
+"""Progress: from the first second on it says what is done and what is left."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from multiview import verification
+from multiview.cli import _Progress, seconds_left
+from multiview.prediction import predicted_networks
+from multiview.study import total_network_steps
+
+
+def test_what_is_left_is_the_guess_at_first_and_the_measured_speed_in_the_end():
+    assert seconds_left(0, 0.0, 90) == 90
+    assert seconds_left(30, 0.5, 90) == pytest.approx(0.5 * (30 + 45))
+    assert seconds_left(60, 0.99, 90) == pytest.approx(0.01 * 60, rel=0.02)
+    assert seconds_left(60, 1.0, 90) == 0
+
+
+def test_the_prediction_is_the_first_part_of_the_work(tiny, monkeypatch):
+    """It is announced before anything is computed, and its end is where training begins."""
+    told = []
+
+    def predict(study, progress):
+        assert told == [(told[0][0], 0, total)]
+        for _ in range(4):
+            progress(predicted_networks(study) // 4)
+        return {}
+
+    total = predicted_networks(tiny) + total_network_steps(tiny)
+    monkeypatch.setattr(verification, "predict", predict)
+    verification.predict_first(tiny, lambda *words: told.append(words))
+    assert [done for _, done, _ in told] == [predicted_networks(tiny) * i // 4 for i in range(5)]
+    assert {all_of_it for *_, all_of_it in told} == {total}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_first_line_says_what_is_done_and_what_is_left(terminal):
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=terminal, width=120)
+    with _Progress(console, 80.0) as progress:
+        progress("predicting", 0, 1000)
+    assert "predicting" in written.getvalue()
+    assert "about 80 s left" in written.getvalue()
