@@ -19,17 +19,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import common
+from experiments.view_strength import winning_share
 from multiview import replace, run_study
 from multiview.analysis.errors import error_interval, hierarchical_bootstrap
 from multiview.analysis.features import winners
-from multiview.config import Study, to_mapping
+from multiview.config import Study, from_mapping, to_mapping
 from multiview.study import StudyResult, start_and_final_overlaps
 
 NAME = "batch_approximation"
 CLAIM = "N samples may be replaced by their single-view ones with noise and M without; the error of this falls with M."
 SECONDS = 190
 REMARK = """Single networks look right down to M = 12, the ensemble does not: a small batch favours one view of a class
-in all networks at once, and the ensemble lacks the other. The effect is gone, within the intervals, from M = 80 on."""
+in all networks at once, and the ensemble lacks the other. The effect is gone, within the intervals, from M = 80 on. How
+much networks agree follows from the batch alone: from the lottery between views whose moments are those of M/k drawn
+samples and of the class's single-view samples (dotted; derived after the run, nothing fitted)."""
 
 # Wider label strengths than in the presets: with narrow ones all samples are alike and M cannot matter.
 SETTING = common.SMALL | {"data.label_strength": [1.0, 1.7], "train.num_steps": 300, "replicates": 6}
@@ -55,6 +58,30 @@ def same_view_share(result: StudyResult) -> np.ndarray:
     coins = np.random.default_rng(0).binomial(seeds, 0.5, 20000) / seeds
     share = winner.mean(1)
     return np.maximum(share, 1 - share) - np.maximum(coins, 1 - coins).mean()
+
+
+def expected_excess(study: Study, batch: int) -> float:
+    r"""What `same_view_share` is expected to be from the samples of a batch of M alone, nothing fitted.
+
+    View ℓ of a class has $S_\ell = \frac{1-\mu}{M} \sum_n z_{n\ell}^q$ over its M/k multi-view samples, and
+    $\mu/N_s$ times $z^q$, or $(\rho z)^q$, from each of its single-view samples. By the lottery view 2 wins with the
+    probability of `view_strength.winning_share` at strengths $(S_2/S_1)^{1/q}$; of S networks a binomial number does.
+    """
+    data, q, rng = study.data, study.network.relu_power, np.random.default_rng(0)
+    draws, mu, k = 2000, data.single_view_fraction, data.num_classes
+    low, high = data.label_strength
+    moments = (1 - mu) / batch * (rng.uniform(low, high, (draws, max(batch // k, 1), 2)) ** q).sum(1)
+    singles = rng.binomial(data.num_single_view_train, 1 / k, draws)
+    for index in range(singles.max()):
+        here = (index < singles)[:, None] * mu / data.num_single_view_train
+        shown = np.eye(2)[rng.integers(0, 2, draws)]
+        strength = rng.uniform(low, high, (draws, 2)) * np.where(shown > 0, 1.0, data.weak_view_strength)
+        moments = moments + here * strength**q
+    ratio = (moments[:, 1] / moments[:, 0]) ** (1 / q)
+    chance = winning_share(ratio, q / (q - 2), study.network.neurons_per_class)
+    second = rng.binomial(study.seeds, chance) / study.seeds
+    coins = rng.binomial(study.seeds, 0.5, 20000) / study.seeds
+    return float(np.maximum(second, 1 - second).mean() - np.maximum(coins, 1 - coins).mean())
 
 
 def examine(study: Study, label: str) -> dict[str, Any]:
@@ -110,9 +137,16 @@ def measure(smoke: bool) -> dict[str, Any]:
 
 
 def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Errors of single networks and of the ensemble against the exact limit's, at each M."""
+    """How agreement falls with M; errors of single networks and the ensemble against the exact limit's, at each M."""
+    study, rows = from_mapping(document["study"]), document["batches"]
+    law = np.array([expected_excess(study, r["multi_view_batch"]) for r in rows])
+    values, ends = [r["same_view_excess"] for r in rows], [r["same_view_excess_interval"] for r in rows]
+    weights = 1 / np.diff(ends, axis=1)[:, 0] ** 2
+    factor = common.from_intervals(values, ends, lambda v: float((weights * v * law).sum() / (weights * law**2).sum()))
+    words = "networks' excess agreement on a view, in units of what the batch's strengths and views give (factor fitted"
+    fit = common.verdict(f"{words} over M)", 1.0, *factor, bearable=1.0)
     names = {"single_error": "single networks", "ensemble_error": "the ensemble"}
-    return [
+    return [fit] + [
         common.verdict(
             f"error of {words} with a batch of M = {r['multi_view_batch']}, in units of μ",
             document["reference"][f"{name}_interval"], r[name], r[f"{name}_interval"],
@@ -138,6 +172,11 @@ def draw(document: dict[str, Any]) -> Figure:
         ax.axhline(reference[name], color="C1", linestyle="--",
                    label=f"exact limit, N = {document['samples_of_the_exact_limit']}")  # fmt: skip
         common.against(ax, batch, rows, name, label="approximation")
+        if name == "same_view_excess":
+            study = from_mapping(document["study"])
+            law = [expected_excess(study, int(m)) for m in batch]
+            ax.plot(batch, law, ":", color="C2", label="from the batch's samples alone")
+            ax.legend(fontsize=8)
         ax.set(xlabel="multi-view batch M", ylabel=label, title=title)
     axes[0].legend(fontsize=8, loc="best")
     return figure

@@ -263,6 +263,26 @@ def percentiles(values: Any) -> list[float]:
     return rounded(np.quantile(values, [0.025, 0.975]))
 
 
+def from_intervals(
+    values: Sequence[float], intervals: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], float]
+) -> tuple[float, list[float]]:
+    """A statistic of measured values, and its 95 % interval when each is drawn again from its own.
+
+    For fits to numbers that are kept with their intervals alone: points are drawn as normal and independent.
+
+    Args:
+        values: the values.
+        intervals: their 95 % intervals.
+        statistic: of such values.
+
+    Returns:
+        The statistic, and the ends of its interval.
+    """
+    low, high = np.array(intervals, float).T
+    draws = np.random.default_rng(0).normal(values, (high - low) / (2 * 1.96), (BOOTSTRAP_SAMPLES, len(values)))
+    return float(statistic(np.array(values, float))), percentiles([statistic(draw) for draw in draws])
+
+
 def against(ax: Axes, x: np.ndarray, rows: list[dict[str, Any]], name: str, **style: Any) -> None:
     """One measure of all rows, `name` with its `name_interval`, against x on a log axis with just these x as ticks."""
     value = np.array([r[name] for r in rows])

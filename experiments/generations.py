@@ -31,8 +31,9 @@ REMARK = """The first generation goes the predicted way, the next ones stand sti
 the views that its teacher knows and that it lost; then the share missed follows m(g+1) = m(0) (1 − p (1 − m(g))),
 which has a fixed point and does not go to 0. The first step gives p = 0.49 (500 steps) and 0.57 (1,500 steps), with
 fixed points of 0.29 and 0.26: near where the later generations stand. The law is the case p = 1; three times as many
-steps hardly move p. A view that is taught stops at the cap of the truncated logits, which may be what keeps its own
-traces too weak to be passed on; not separated."""
+steps hardly move p. What limits p is not that a taught view stops at the cap of the truncated logits: its traces then
+have the logit of the cap, and a teacher shows no more of any view, as its own logits are truncated there too (derived).
+Which losers are taught and which are not was not measured."""
 
 GENERATIONS = 3
 LENGTHS = (500, 1500)  # steps of distillation: the preset's, and three times as many, added after the first run

@@ -116,15 +116,22 @@ def _of_networks(study: Each, count: int) -> Sequence[Study]:
 
 @partial(devices.jit_for_draws, static_argnames=("num_classes", "dimension"))
 def _start(
-    keys: Array, task: Task, network: NetworkConfig, num_classes: int, dimension: int, train: TrainConfig
+    keys: Array,
+    task: Task,
+    network: NetworkConfig,
+    num_classes: int,
+    dimension: int,
+    train: TrainConfig,
+    batch_keys: Array | None = None,
 ) -> TrainingState:
-    def one(key: Array, network: NetworkConfig, train: TrainConfig) -> TrainingState:
+    def one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
         parameters = init(key, task.patches, dimension, num_classes, network, jnp.dtype(train.dtype))
         if train.solver == "gradient_flow":
             return TrainingState(parameters, start_flow(parameters))
-        return TrainingState(parameters, make_optimizer(train).init(parameters))
+        batches = () if batch_key is None else jax.random.key_data(batch_key)
+        return TrainingState(parameters, make_optimizer(train).init(parameters), batches)
 
-    return jax.vmap(one)(keys, network, train)
+    return jax.vmap(one)(keys, network, train, batch_keys)
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -182,6 +189,7 @@ def train_networks(
     keys: Array | None,
     *,
     num_steps: int,
+    batch_keys: Array | None = None,
     features: Array | None = None,
     first_step: int = 0,
     resume: TrainingState | None = None,
@@ -199,6 +207,7 @@ def train_networks(
         task: training samples.
         keys: typed keys of the starts [S]; None with `resume`.
         num_steps: steps to take.
+        batch_keys: typed keys of the mini-batches [S]; by default each start's own, `streams.BATCHES` folded in.
         features: feature vectors in the dense representation, for the records.
         first_step: number of the first step (a student's own phase comes before).
         resume: states to go on from, instead of new starts.
@@ -224,6 +233,8 @@ def train_networks(
         raise ConfigError(
             "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
         )
+    if train.batch_size and keys is not None and batch_keys is None:
+        batch_keys = jax.vmap(lambda key: jax.random.fold_in(key, streams.BATCHES))(keys)
     terms = [distill] * count if distill is None or isinstance(distill, DistillConfig) else distill
     settings = (
         _settings([s.network for s in studies], train.dtype),
@@ -240,8 +251,9 @@ def train_networks(
             state = here(jax.tree.map(lambda a: a[indices], resume))
         else:
             own_keys = here(keys[indices])  # type: ignore[index]
+            batches = here(batch_keys[indices]) if train.batch_size and batch_keys is not None else None
             dimension = task.dimension(data.num_features)
-            state = _start(own_keys, samples, own_network, data.num_classes, dimension, own_train)
+            state = _start(own_keys, samples, own_network, data.num_classes, dimension, own_train, batches)
         teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
 
         def stretch(state: TrainingState, begin: int, end: int) -> TrainingState:

@@ -149,10 +149,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Full-batch training of the single networks."""
+    """Training of the single networks: full-batch descent, unless `batch_size` says otherwise."""
 
     learning_rate: float = parameter(16.0, "step size η", **_above(0), traced=True)
     num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
+    batch_size: int = parameter(0, "samples drawn afresh for each step; 0 means all samples", **_at_least(0))
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
     solver: Literal["gradient_descent", "gradient_flow"] = parameter(
         "gradient_descent", "steps of size η, or adaptive steps along the gradient flow to the same time η·T"
@@ -344,6 +345,10 @@ def validate(study: Study) -> None:
         raise _wrong("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
     if data.representation == "limit_single_view_noise" and data.num_single_view_train >= data.num_train:
         raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
+    if study.train.batch_size > data.num_train:
+        raise _wrong("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
+    if study.train.solver == "gradient_flow" and study.train.batch_size:
+        raise _wrong("train.batch_size", study.train.batch_size, "0 with train.solver = 'gradient_flow'")
     if study.train.solver == "gradient_flow" and study.train.optimizer != "sgd":
         raise _wrong("train.optimizer", study.train.optimizer, "sgd with train.solver = 'gradient_flow'")
     if study.train.optimizer != "sgd":

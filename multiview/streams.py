@@ -15,6 +15,7 @@ START = 4
 STUDENT_START = 5
 TEST_NOISE = 6
 PREDICTION = 7  # of NumPy, in prediction.py
+BATCHES = 8  # folded into the key of a start
 
 
 def stream(seed: int, name: int, *indices: int) -> jax.Array:

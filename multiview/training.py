@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Key
 
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
 from multiview.data import MultiViewDataset
@@ -43,10 +43,17 @@ class Task(NamedTuple):
 
 
 class TrainingState(NamedTuple):
-    """What the next step needs: the parameters and the optimiser's own state."""
+    """What the next step needs: the parameters, the optimiser's own state, and where mini-batches come from.
+
+    Attributes:
+        parameters: the network.
+        optimizer_state: of optax, or of the flow.
+        batch_key: the data of the key of all mini-batches; nothing with the full batch.
+    """
 
     parameters: Parameters
     optimizer_state: Any
+    batch_key: Any = ()
 
 
 def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
@@ -70,6 +77,27 @@ def logit_gradient(
     return push + jnp.where(taught, distill.weight, 0.0).astype(push.dtype) * term
 
 
+def mini_batch(weights: Float[Array, " n"], key: Key[Array, ""], index: Array, size: int) -> Float[Array, " n"]:
+    r"""Sample weights of a step's mini-batch: $w_n N/B$ for B of the N samples, drawn without replacement, else 0.
+
+    Their mean over batches is w, so the gradient's is the full one. All samples are evaluated, and a step costs what a
+    full one does.
+
+    Args:
+        weights: w of all samples.
+        key: of all mini-batches of this network.
+        index: number of the step.
+        size: B ≥ 1; more than N means all.
+
+    Returns:
+        Weights of this step.
+    """
+    count = weights.shape[0]
+    size = min(size, count)
+    drawn = jax.random.permutation(jax.random.fold_in(key, index), count) < size
+    return jnp.where(drawn, weights * (count / size), 0)
+
+
 def step(
     state: TrainingState,
     index: Array,
@@ -79,7 +107,7 @@ def step(
     train: TrainConfig,
     distill: DistillConfig | None,
 ) -> TrainingState:
-    """One full-batch step.
+    """One step, on all samples or on a mini-batch (`train.batch_size`).
 
     The logits' gradient is that of the cross-entropy, plus, once `index` has reached `distill.onset_step`,
     `distill.weight` times the distillation term.
@@ -98,10 +126,14 @@ def step(
     """
     outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), state.parameters)
     taught = jnp.asarray(False if distill is None else index >= distill.onset_step)
+    if train.batch_size:
+        key = jax.random.wrap_key_data(state.batch_key)
+        weights = mini_batch(task.data.weights, key, jnp.asarray(index), train.batch_size)
+        task = task._replace(data=dataclasses.replace(task.data, weights=weights))
     push = logit_gradient(outputs, taught, task, teacher_logits, distill)
     (gradient,) = pull_back(push)
     updates, optimizer_state = make_optimizer(train).update(gradient, state.optimizer_state, state.parameters)
-    return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state)
+    return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state, state.batch_key)
 
 
 def advance(

@@ -12,9 +12,11 @@ import pytest
 
 from multiview.config import ConfigError
 from multiview.practice import convolutional as conv
+from multiview.practice import linear
 from multiview.practice.images import Images, half, load_cifar, load_images, split
 
-RECIPE = conv.Recipe(channels=(3, 4), steps=5)
+RECIPE = conv.Recipe(channels=(3, 4), steps=5, longest=5)
+RATE = 3e-3
 
 
 @pytest.fixture
@@ -145,27 +147,74 @@ def test_neighbourhoods_make_a_convolution(random):
     np.testing.assert_allclose(conv._neighbourhoods(x) @ kernel.reshape(27, 4), expected, atol=1e-4)
 
 
-def test_systems_agree_at_their_start(small):
-    """The linearised network, random features and the average of one network are the network before training."""
+def test_linear_systems_are_the_network_before_training(small):
     x = jnp.asarray(small.pixels)
     begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
-    expected = conv.outputs(begin, x)
-    lone = jax.tree.map(lambda a: a[None], begin)
-    np.testing.assert_allclose(conv.system_outputs("lazy", begin, begin, x), expected, atol=1e-5)
-    np.testing.assert_allclose(conv.system_outputs("random_features", begin, begin, x), expected, atol=1e-5)
-    np.testing.assert_allclose(conv.system_outputs("average", lone, lone, x), expected, atol=1e-5)
-    np.testing.assert_allclose(conv.system_outputs("lazy_average", lone, lone, x), expected, atol=1e-5)
+    for system in ("lazy", "random_features"):
+        found = linear.linear_logits(system, begin, jnp.zeros((12, 3)), x, x[:5])
+        np.testing.assert_allclose(found, conv.outputs(begin, x[:5]), atol=1e-5)
 
 
-def test_linearised_network_is_the_network_to_first_order(small):
+def test_linearised_network_moves_along_the_gradients(small):
+    """A tiny dual coefficient moves the network itself as it moves the linear system, to first order."""
     x = jnp.asarray(small.pixels)
     begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
-    direction = jax.tree.map(jnp.ones_like, begin)
+    dual = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32)
+    (direction,) = jax.vjp(lambda w: conv.outputs(w, x), begin)[1](dual)
     errors = []
     for scale in (1e-2, 1e-3):
         now = jax.tree.map(lambda a, b, s=scale: a + s * b, begin, direction)
-        errors.append(float(jnp.abs(conv.outputs(now, x) - conv.system_outputs("lazy", now, begin, x)).max()))
+        flat = linear.linear_logits("lazy", begin, scale * dual, x, x)
+        errors.append(float(jnp.abs(conv.outputs(now, x) - flat).max()))
     assert 0 < errors[1] < 0.2 * errors[0]
+
+
+@pytest.mark.parametrize("system", ["lazy", "random_features"])
+def test_gram_matrices_give_the_logits_of_training_images(small, system):
+    x = jnp.asarray(small.pixels)
+    begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
+    model = linear.linear_model(system, begin, x)
+    dual = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32)
+    found = model.start_logits + linear._apply(model.gram, dual)
+    np.testing.assert_allclose(found, linear.linear_logits(system, begin, dual, x, x), rtol=1e-3, atol=1e-3)
+    largest = linear.largest_eigenvalue(model.gram, dual.shape)
+    assert float(largest) == pytest.approx(np.linalg.eigvalsh(model.gram)[-1], rel=1e-2)
+
+
+def test_convex_fits_end_at_the_optimum_of_the_objective():
+    """With random labels and few features errors stay, and the gradient has gone: against scipy's minimiser."""
+    from scipy.optimize import minimize
+
+    labels = jnp.asarray([0, 0, 1, 1, 2, 2, 0, 1, 2, 0, 1, 2], jnp.int32)
+    features = np.random.default_rng(1).normal(size=(12, 2))
+    model = linear.LinearModel(jnp.zeros((12, 3)), jnp.asarray(features @ features.T, jnp.float32))
+    done = linear.fit(model, labels, RECIPE, 0.0, jnp.zeros((12, 3)), min_steps=50, max_steps=500)
+
+    @jax.value_and_grad
+    def loss(theta):
+        logits = jnp.asarray(features, jnp.float32) @ theta.reshape(2, 3)
+        return conv.objective(logits, labels, jnp.zeros((12, 3)), 0.0, 1.0)
+
+    def plain(theta):
+        value, slope = loss(jnp.asarray(theta, jnp.float32))
+        return float(value), np.asarray(slope, float)
+
+    assert int(done.train_wrong) > 0
+    assert int(done.steps) == 500
+    assert float(done.gradient_left) < linear.SMALL_GRADIENT
+    ours = float(conv.objective(done.train_logits, labels, jnp.zeros((12, 3)), 0.0, 1.0))
+    assert ours == pytest.approx(minimize(plain, np.zeros(6), jac=True, tol=1e-5).fun, abs=1e-4)
+
+
+def test_fits_stop_when_nothing_is_wrong(small):
+    x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)
+    begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
+    model = linear.linear_model("lazy", begin, x)
+    done = linear.fit(model, y, RECIPE, 0.0, jnp.zeros((12, 3)), min_steps=2, max_steps=3000)
+    assert int(done.train_wrong) == 0
+    assert 2 <= int(done.steps) < 3000
+    same = linear.average_model([model, model])
+    np.testing.assert_allclose(same.gram, model.gram, rtol=1e-6)
 
 
 @pytest.fixture
@@ -175,28 +224,37 @@ def standard_promotion():
         yield
 
 
-def test_training_keeps_what_a_system_does_not_train(standard_promotion, small):
-    """Random features keep their convolutions; a network is the same in any company; an average of one is it."""
+def test_networks_do_not_depend_on_company_and_averages_of_one_are_networks(standard_promotion, small):
     x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)
     keys = jax.random.split(jax.random.key(3), 2)
-    features = conv.train(keys, x, y, 3, RECIPE, "random_features")
-    np.testing.assert_array_equal(features.weights.first[0], features.begin.first[0])
-    assert np.abs(features.weights.readout[0] - features.begin.readout[0]).max() > 1e-4
-    two, one = conv.train(keys, x, y, 3, RECIPE), conv.train(keys[1:], x, y, 3, RECIPE)
+    two, one = conv.train(keys[:, None], x, y, 3, RECIPE, RATE), conv.train(keys[1:, None], x, y, 3, RECIPE, RATE)
     np.testing.assert_allclose(two.weights.first[0][1], one.weights.first[0][0], atol=1e-5)
-    average = conv.train(keys[1:, None], x, y, 3, RECIPE, "average")
-    np.testing.assert_allclose(conv.logits_of(average, x, "average"), conv.logits_of(one, x), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(conv.logits_of(one.weights, x)[0], one.train_logits[0], atol=1e-5)
+    twins = conv.train(jnp.stack([keys[1], keys[1]])[None], x, y, 3, RECIPE, RATE)
+    np.testing.assert_allclose(twins.train_logits, one.train_logits, rtol=1e-2, atol=1e-3)
+
+
+def test_longer_runs_end_without_training_errors(standard_promotion, small):
+    """Steps are counted, the longest run is not exceeded, and what is reported belongs to the weights returned."""
+    x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)
+    key = jax.random.split(jax.random.key(3), 1)[:, None]
+    recipe = RECIPE._replace(steps=1, longest=400)
+    slow = conv.train(key, x, y, 3, recipe, 1e-7)
+    assert (int(slow.steps[0]), int(slow.train_wrong[0]) > 0) == (400, True)
+    long = conv.train(key, x, y, 3, recipe, 1e-2)
+    assert 1 < int(long.steps[0]) < 400
+    assert int(long.train_wrong[0]) == 0
+    assert int(conv.wrong_images(conv.logits_of(long.weights, x)[0], y)) == 0
 
 
 def test_objective_without_weight_is_cross_entropy_and_its_minimum_is_the_teacher():
     logits = jnp.array([[1.0, 2.0, 0.5]])
     labels = jnp.array([1], jnp.int32)
-    alone = conv.objective(logits, labels, None, RECIPE)
+    alone = conv.objective(logits, labels, logits, 0.0, 4.0)
     assert float(alone) == pytest.approx(float(-jax.nn.log_softmax(logits)[0, 1]), rel=1e-6)
-    recipe = RECIPE._replace(weight=2.0, temperature=3.0)
 
     def soft(z):
-        return conv.objective(z, labels, logits, recipe) - conv.objective(z, labels, None, recipe)
+        return conv.objective(z, labels, logits, 2.0, 3.0) - conv.objective(z, labels, logits, 0.0, 3.0)
 
     np.testing.assert_allclose(jax.grad(soft)(logits), 0, atol=1e-5)
     assert float(soft(logits)) < float(soft(logits[:, ::-1]))

@@ -214,6 +214,7 @@ TOGETHER = {
         ["train.learning_rate=4,8,16", "network.relu_threshold=1,1.5"],
         False,
     ),
+    "mini-batches": ({"train.batch_size": 10}, ["train.learning_rate=4,8", "network.init_std=0.02,0.03"], False),
     "float64": ({"train.dtype": "float64"}, ["train.learning_rate=4,8", "network.init_std=0.02,0.03"], False),
     "flow": (
         {"train.solver": "gradient_flow"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from multiview.losses import cross_entropy
 from multiview.network import Parameters, logits
 from multiview.prediction import Prediction
 from multiview.study import run_study, training_tasks
-from multiview.training import Task
+from multiview.training import Task, mini_batch
 
 STEPS = 60
 
@@ -112,6 +113,37 @@ def test_one_step_is_gradient_descent_on_the_cross_entropy(world):
     assert np.abs(np.asarray(last.weights - first.weights)).max() > 0
     for a, b in zip(jax.tree.leaves(last), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_mini_batches_average_to_the_full_weights(random):
+    """B of N samples, each as often as any other, and their mean weights are the full ones; B ≥ N is the full batch."""
+    weights, key = jnp.asarray(random.uniform(0.5, 1.0, 7), jnp.float32), jax.random.key(1)
+    drawn = np.asarray(jax.vmap(lambda i: mini_batch(weights, key, i, 3))(jnp.arange(4000)))
+    assert ((drawn > 0).sum(1) == 3).all()
+    share = (drawn > 0).mean(0)
+    assert np.allclose(share, 3 / 7, atol=4 * math.sqrt(3 / 7 * 4 / 7 / 4000))
+    assert np.allclose(drawn.max(0), np.asarray(weights) * 7 / 3, rtol=1e-6)
+    for size in (7, 9):
+        assert np.array_equal(mini_batch(weights, key, jnp.int32(0), size), weights)
+
+
+def test_mini_batches_come_from_a_stream_of_their_own(tiny):
+    """The same start and batches give the same network, whoever else is trained; other batches another, no other start;
+    a batch of all samples is gradient descent."""
+    task = training_tasks(replace(tiny, {"replicates": 1}))[0]
+    world = replace(tiny, {"train.batch_size": 8}), task
+    three = train(world, [0, 1, 2])
+    assert_same_network(train(world, [1]), 0, three, 1)
+    other = jax.random.split(jax.random.key(5), 3)
+    others = train(world, [0, 1, 2], batch_keys=other)
+    overlaps, of_others = (t.records["largest_overlap"] for t in (three, others))
+    assert np.array_equal(overlaps[:, 0], of_others[:, 0])
+    assert not np.allclose(overlaps[:, -1], of_others[:, -1], rtol=1e-3)
+    half = train(world, [0, 1, 2], STEPS // 2)
+    rest = train_networks(world[0], task, None, resume=half.state, num_steps=STEPS // 2, first_step=STEPS // 2)
+    assert np.array_equal(rest.weights, three.weights)
+    everything = train((replace(tiny, {"train.batch_size": tiny.data.num_train}), task), [0, 1, 2])
+    assert np.array_equal(everything.weights, train((tiny, task), [0, 1, 2]).weights)
 
 
 def test_records_have_leading_seed_and_time_and_end_at_the_last_step(world, five):

@@ -20,17 +20,23 @@ def average_outputs(members: Parameters, patches: Patches, network: NetworkConfi
     return jax.vmap(lambda p: logits(p, patches, network))(members).mean(0)
 
 
-@partial(jax.jit, static_argnames=("study", "dimension", "min_steps", "max_steps"))
+@partial(jax.jit, static_argnames=("dimension", "num_classes"))
 def _train(
-    keys: Key[Array, " members"], task: Task, study: Study, dimension: int, min_steps: int, max_steps: int
+    keys: Key[Array, " members"],
+    task: Task,
+    network: NetworkConfig,
+    rate: float,
+    dimension: int,
+    num_classes: int,
+    min_steps: int,
+    max_steps: int,
 ) -> Descended:
     def start(key: Array) -> Parameters:
-        return init(key, task.patches, dimension, study.data.num_classes, study.network, task.data.weights.dtype)
+        return init(key, task.patches, dimension, num_classes, network, task.data.weights.dtype)
 
     def outputs(members: Parameters, patches: Patches) -> Array:
-        return average_outputs(members, patches, study.network)
+        return average_outputs(members, patches, network)
 
-    rate = study.train.learning_rate * len(keys)
     return descend(outputs, jax.vmap(start)(keys), task, rate, min_steps, max_steps)
 
 
@@ -53,4 +59,5 @@ def train_average(
         The members, weights [K, D, k, m], with the average's logits on the training samples.
     """
     dimension = task.dimension(study.data.num_features)
-    return _train(keys, task, study, dimension, min_steps, max_steps)
+    rate = study.train.learning_rate * len(keys)
+    return _train(keys, task, study.network, rate, dimension, study.data.num_classes, min_steps, max_steps)

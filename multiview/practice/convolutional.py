@@ -1,23 +1,18 @@
-r"""A small convolutional network, and the systems of the contrast made of it.
+r"""A small convolutional network, and training K of them as one.
 
-Two layers of 3 × 3 convolutions with ReLU and mean pooling, and a trained readout. Everything is trained full batch by
-Adam at one rate: Adam does not see the scale of a gradient, so that the average of K networks (gradients divided by K)
-and linearised networks need no step size of their own.
+Two layers of 3 × 3 convolutions with ReLU and mean pooling, and a trained readout, trained full batch by Adam.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from jaxtyping import Float, Int, Key
-
-System = Literal["network", "lazy", "random_features", "average", "lazy_average", "random_features_average"]
 
 
 class Weights(NamedTuple):
@@ -39,15 +34,15 @@ class Recipe(NamedTuple):
 
     Attributes:
         channels: c₁ and c₂.
-        learning_rate: of Adam.
-        steps: full-batch steps, the stopping rule.
+        steps: full-batch steps, if the training error is 0 after them.
+        longest: steps of the longer run otherwise.
         temperature: of distillation.
         weight: of the distillation term.
     """
 
     channels: tuple[int, int] = (8, 16)
-    learning_rate: float = 3e-3
     steps: int = 300
+    longest: int = 6000
     temperature: float = 4.0
     weight: float = 1.0
 
@@ -95,97 +90,137 @@ def start(key: Key[Array, ""], shape: tuple[int, ...], num_classes: int, recipe:
     return Weights(*layers)
 
 
-def system_outputs(system: System, now: Weights, begin: Weights, x: Array) -> Float[Array, "n k"]:
-    r"""Logits of a system: the network, the network linearised at its start, random features, or the mean of K of them.
+def objective(
+    logits: Float[Array, "n k"],
+    labels: Int[Array, " n"],
+    teacher: Float[Array, "n k"],
+    weight: float | Array,
+    temperature: float,
+) -> Array:
+    r"""Cross-entropy, plus weight · T² times the cross-entropy of softened outputs (Hinton, Vinyals and Dean 2015).
 
     Args:
-        system: which; averages have the members' axis leading in all weights.
-        now: its trained weights.
-        begin: its start; lazy is $F_{\theta_0} + \langle\nabla F_{\theta_0}, \theta - \theta_0\rangle$, and random
-            features keep its convolutional layers.
-        x: images.
+        logits: of the student.
+        labels: of the images.
+        teacher: the teacher's logits.
+        weight: 0 for training without a teacher.
+        temperature: T.
     """
-    if system.endswith("average"):
-        member: Any = system.removesuffix("average").removesuffix("_") or "network"
-        return jax.vmap(lambda a, b: system_outputs(member, a, b, x))(now, begin).mean(0)
-    if system == "lazy":
-        change = jax.tree.map(jnp.subtract, now, begin)
-        value, derivative = jax.jvp(lambda w: outputs(w, x), (begin,), (change,))
-        return value + derivative
-    if system == "random_features":
-        return outputs(begin._replace(readout=now.readout), x)
-    return outputs(now, x)
-
-
-def objective(
-    logits: Float[Array, "n k"], labels: Int[Array, " n"], teacher: Float[Array, "n k"] | None, recipe: Recipe
-) -> Array:
-    r"""Cross-entropy, plus weight · T² times the cross-entropy of softened outputs if there is a teacher (Hinton)."""
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
-    if teacher is None:
-        return loss
-    t = recipe.temperature
-    soft = -(jax.nn.softmax(teacher / t) * jax.nn.log_softmax(logits / t)).sum(-1).mean()
-    return loss + recipe.weight * t**2 * soft
+    soft = -(jax.nn.softmax(teacher / temperature) * jax.nn.log_softmax(logits / temperature)).sum(-1).mean()
+    return loss + weight * temperature**2 * soft
+
+
+def wrong_images(logits: Float[Array, "n k"], labels: Int[Array, " n"]) -> Array:
+    """Number of images whose largest logit is not that of their label."""
+    return (logits.argmax(-1).astype(labels.dtype) != labels).sum()
 
 
 class Fitted(NamedTuple):
-    """Trained systems, leading axis S: weights, their starts, and wrong training images [S]."""
+    """Trained networks, leading axis S; averages have an axis of members K after it in their weights.
+
+    Attributes:
+        weights: all of them.
+        train_logits: on the training images [S, n, k].
+        train_wrong: wrong training images [S].
+        steps: steps taken [S].
+    """
 
     weights: Weights
-    begin: Weights
+    train_logits: Array
     train_wrong: Array
+    steps: Array
 
 
-@partial(jax.jit, static_argnames=("system", "num_classes", "recipe"))
+class _State(NamedTuple):
+    taken: Array  # steps that led to `now`
+    now: Weights
+    logits: Array
+    wrong: Array
+    after: Weights
+    memory: optax.OptState
+
+
+@partial(jax.jit, static_argnames=("num_classes", "recipe"))
+def _train(
+    keys: Array,
+    x: Array,
+    labels: Array,
+    num_classes: int,
+    recipe: Recipe,
+    rate: Array,
+    teachers: Array,
+    weight: Array,
+    longest: Array,
+) -> Fitted:
+    optimizer = optax.adam(rate)
+
+    def one(given: tuple[Array, Array]) -> Fitted:
+        members, teacher = given
+        begin = jax.vmap(lambda key: start(key, x.shape[1:], num_classes, recipe))(members)
+
+        def loss(now: Weights) -> tuple[Array, Array]:
+            now_logits = mean_outputs(now, x)
+            return objective(now_logits, labels, teacher, weight, recipe.temperature), now_logits
+
+        # One evaluation more than steps: what is returned are the weights whose logits were looked at.
+        def step(state: _State) -> _State:
+            now = state.after
+            gradient, now_logits = jax.grad(loss, has_aux=True)(now)
+            change, memory = optimizer.update(gradient, state.memory, now)
+            after = optax.apply_updates(now, change)
+            return _State(state.taken + 1, now, now_logits, wrong_images(now_logits, labels), after, memory)
+
+        def goes_on(state: _State) -> Array:
+            return (state.taken < recipe.steps) | ((state.wrong > 0) & (state.taken < longest))
+
+        nothing = jnp.zeros((), jnp.int32)
+        first = _State(nothing - 1, begin, jnp.zeros_like(teacher), nothing + 1, begin, optimizer.init(begin))
+        end = jax.lax.while_loop(goes_on, step, first)
+        return Fitted(end.now, end.logits, end.wrong, end.taken)
+
+    if jax.default_backend() == "cpu":  # one after the other: a batch is no quicker on a core, and needs more memory
+        return jax.lax.map(one, (keys, teachers))
+    return jax.vmap(lambda *given: one(given))(keys, teachers)
+
+
 def train(
-    keys: Key[Array, " *s"],
+    keys: Key[Array, "s members"],
     x: Float[Array, "n h w c"],
     labels: Int[Array, " n"],
     num_classes: int,
     recipe: Recipe,
-    system: System = "network",
+    learning_rate: float,
     teachers: Float[Array, "s n k"] | None = None,
 ) -> Fitted:
-    """Train one system for each key.
+    """Train S systems, each the average of as many networks as it has keys, by Adam.
+
+    At least `recipe.steps` steps; then on while a training image is wrong, up to `recipe.longest`.
 
     Args:
-        keys: typed keys of the starts [S]; [S, K] for averages of K.
+        keys: typed keys of the starts [S, K]; K = 1 is a network.
         x: standardised training images.
         labels: their labels.
         num_classes: k.
         recipe: size and training.
-        system: which.
+        learning_rate: of Adam; another one is the same compiled program.
         teachers: logits of each student's teacher on the training images.
 
     Returns:
         The systems.
     """
-    optimizer = optax.adam(recipe.learning_rate)
-    new: Callable[[Array], Weights] = partial(start, shape=x.shape[1:], num_classes=num_classes, recipe=recipe)
-
-    def one(given: tuple[Array, Array | None]) -> Fitted:
-        key, teacher = given
-        begin = jax.vmap(new)(key) if system.endswith("average") else new(key)
-
-        def loss(now: Weights) -> Array:
-            return objective(system_outputs(system, now, begin, x), labels, teacher, recipe)
-
-        def step(_: int, state: tuple[Weights, optax.OptState]) -> tuple[Weights, optax.OptState]:
-            now, memory = state
-            change, memory = optimizer.update(jax.grad(loss)(now), memory, now)
-            return optax.apply_updates(now, change), memory
-
-        now, _ = jax.lax.fori_loop(0, recipe.steps, step, (begin, optimizer.init(begin)))
-        wrong = (system_outputs(system, now, begin, x).argmax(-1).astype(labels.dtype) != labels).sum()
-        return Fitted(now, begin, wrong)
-
-    if jax.default_backend() == "cpu":  # one after the other: a batch is no quicker on a core, and needs more memory
-        return jax.lax.map(one, (keys, teachers))
-    return jax.vmap(one, in_axes=((0, None if teachers is None else 0),))((keys, teachers))
+    weight = 0.0 if teachers is None else recipe.weight
+    teachers = jnp.zeros((len(keys), len(x), num_classes)) if teachers is None else teachers
+    numbers = jnp.float32(learning_rate), teachers, jnp.float32(weight), jnp.int32(recipe.longest)
+    return _train(keys, x, labels, num_classes, recipe._replace(longest=0), *numbers)
 
 
-@partial(jax.jit, static_argnames="system")
-def logits_of(fitted: Fitted, x: Float[Array, "n h w c"], system: System = "network") -> Float[Array, "s n k"]:
-    """Logits of trained systems on images."""
-    return jax.lax.map(lambda f: system_outputs(system, f.weights, f.begin, x), fitted)
+def mean_outputs(members: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+    """Mean of the logits of K networks, whose axis leads in all weights."""
+    return jax.vmap(lambda w: outputs(w, x))(members).mean(0)
+
+
+@jax.jit
+def logits_of(weights: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "s n k"]:
+    """Logits of trained systems on images; axes S and K lead in all weights."""
+    return jax.lax.map(lambda w: mean_outputs(w, x), weights)
