@@ -1,8 +1,9 @@
 """What storing, progress and grouping cost: a sweep against the plain loop over the same studies.
 
 64 points × 16 seeds. The points differ in their number of steps alone, so both sides use the same compiled programs,
-which are compiled before the clock starts. The plain loop trains and tests each study and throws the result away.
-Both run twice, in the order plain, sweep, sweep, plain, so that a drift of the machine cancels (`--once`: once each).
+which are compiled before the clock starts, and train on the same samples, which both make once. The plain loop trains
+and tests each study and throws the result away. Both run twice, in the order plain, sweep, sweep, plain, so that a
+drift of the machine cancels (`--once`: once each).
 
 Run it with: python -m benchmarks.sweep_overhead [--steps 150] [--once]
 """
@@ -19,7 +20,8 @@ from typing import Any
 import multiview
 import multiview.sweep
 from multiview.commands.common import use_compilation_cache
-from multiview.study import run_study
+from multiview.study import collect, run_replicate, training_tasks
+from multiview.sweep.plan import ROW_MULTIPLE
 
 POINTS, SEEDS = 64, 16
 
@@ -34,8 +36,10 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
 
     def plain() -> float:
         begin = time.perf_counter()
+        (task,) = training_tasks(study, row_multiple=ROW_MULTIPLE)
         for value in values:
-            run_study(multiview.replace(study, {"train.num_steps": value}), distillation=False)
+            longer = multiview.replace(study, {"train.num_steps": value})
+            collect(longer, [run_replicate(longer, 0, task, distillation=False)], None, 0.0)
         return time.perf_counter() - begin
 
     def swept() -> float:
@@ -47,7 +51,7 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
         return seconds
 
     warm = multiview.replace(study, {"train.num_steps": 2})
-    run_study(warm, distillation=False)
+    run_replicate(warm, 0, *training_tasks(warm, row_multiple=ROW_MULTIPLE), distillation=False)
     with tempfile.TemporaryDirectory() as folder:
         multiview.sweep.run(warm, [], Path(folder) / "sweep.zarr")
     loops, sweeps = [plain()], [swept()]
