@@ -11,9 +11,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.analysis.errors import ErrorCounts, error_interval, exact_interval, hierarchical_bootstrap
 from multiview.analysis.lottery import lottery
 from multiview.config import ConfigError, Study
 from multiview.prediction import Prediction, self_distilled_name
@@ -131,7 +130,7 @@ def _error_claim(
 
 def _train_claim(id: str, who: str, group: Group) -> Claim:
     failed = (group.train_wrong > 0) | ~group.finite
-    exact = binomtest(int(failed.sum()), failed.size).proportion_ci(0.95, "exact")
+    exact = exact_interval(int(failed.sum()), failed.size)
     note = "" if not failed.any() else f"worst training error {np.nanmax(group.train_error):.4f}"
     non_finite = int((~group.finite).sum())
     if non_finite:
@@ -143,7 +142,7 @@ def _train_claim(id: str, who: str, group: Group) -> Claim:
         (0.0, 0.0),
         (0.0, 0.0),
         float(failed.mean()),
-        (float(exact.low), float(exact.high)),
+        exact,
         0.5,
         replicates=failed.shape[0],
         seeds=failed.shape[1],

@@ -128,11 +128,12 @@ class DataConfig:
     @property
     def overflow_probability(self) -> float:
         """Probability that a sample has more features than fit: P(Binomial(L(k-1), s/k) > P/C_p − L)."""
-        from scipy.stats import binom
+        from scipy.special import bdtrc
 
         room = self.num_patches // self.patches_per_feature - self.num_views
         rate = min(1.0, self.feature_sparsity / self.num_classes)
-        return float(binom.sf(room, self.num_views * (self.num_classes - 1), rate))
+        most = self.num_views * (self.num_classes - 1)
+        return 1.0 if room < 0 else float(bdtrc(room, most, rate)) if room < most else 0.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 BOOTSTRAP_SAMPLES = 4000
 
@@ -35,11 +35,17 @@ def combine(e_multi: np.ndarray, e_single: np.ndarray, mu: float) -> np.ndarray:
     return (1 - mu) / mu * np.asarray(e_multi) + np.asarray(e_single)
 
 
+def exact_interval(wrong: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper–Pearson interval of a binomial rate."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if wrong <= 0 else float(betaincinv(wrong, samples - wrong + 1, tail))
+    high = 1.0 if wrong >= samples else float(betaincinv(wrong + 1, samples - wrong, 1 - tail))
+    return low, high
+
+
 def exact_upper_bound(wrong: int, samples: int, confidence: float = 0.95) -> float:
-    """Clopper–Pearson upper bound of a binomial rate, the upper end of the two-sided interval."""
-    if wrong >= samples:
-        return 1.0
-    return float(beta.ppf(1 - (1 - confidence) / 2, wrong + 1, samples - wrong))
+    """Upper end of `exact_interval`."""
+    return exact_interval(wrong, samples, confidence)[1]
 
 
 def hierarchical_bootstrap(values: np.ndarray, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from multiview.config import DataConfig, NetworkConfig, Study
 from multiview.theory.power_iteration import from_phase, growth_rate, phase, split_factor, uniform_moment
@@ -205,13 +205,13 @@ def _equations(study: Study) -> _Equations:
     data, network = study.data, study.network
     m, q, threshold = network.neurons_per_class, network.relu_power, network.relu_threshold
     share = 1 - (np.arange(ARRIVALS) + 0.5) / ARRIVALS  # classes with large starts are learned first
-    winner = np.repeat(np.maximum(norm.ppf(share ** (1 / (data.num_views * m))), 1e-3), SPACINGS)
-    below = norm.cdf(winner)
+    winner = np.repeat(np.maximum(ndtri(share ** (1 / (data.num_views * m))), 1e-3), SPACINGS)
+    below = ndtr(winner)
     others = []
     for number in range(min(m - 1, OTHER_NEURONS)):
         drawn = np.tile((np.arange(SPACINGS) + 0.5) / SPACINGS, ARRIVALS) if number == 0 else 0.5
         below = below * drawn ** (1 / (m - 1 - number))
-        others.append(norm.ppf(np.maximum(below, 1e-12)))
+        others.append(ndtri(np.maximum(below, 1e-12)))
     starts = np.stack([winner, *others], 1).clip(1e-9) * network.init_std
     room = np.maximum(phase(starts[:, 1:], q) - np.maximum(phase(starts[:, :1], q), phase(threshold, q)), 0.0)
     arrival = np.maximum(phase(starts[:, 0], q) - phase(threshold, q), 0.0) / growth_rate(data, network)

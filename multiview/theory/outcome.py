@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import comb
 
 from multiview.config import DataConfig, DistillConfig, Study
 from multiview.theory.mean_field import (
@@ -179,6 +179,11 @@ def idealised_single_error(num_views: int, generation: int = 0) -> float:
     return (1 - 1 / num_views) ** (generation + 1)
 
 
+def _binomial(counts: np.ndarray, size: int, rate: float) -> np.ndarray:
+    """Probabilities of these counts out of `size`."""
+    return comb(size, counts) * rate**counts * (1 - rate) ** (size - counts)
+
+
 def ensemble_error(study: Study, size: int) -> float:
     r"""Error on single-view samples of an ensemble of K networks: the binomial law of learned views.
 
@@ -209,9 +214,9 @@ def ensemble_error(study: Study, size: int) -> float:
     label = uniform_moment(data.label_strength, 1.0)
     foreign = data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
     views, counts = data.num_views, np.arange(size + 1)
-    known = binom.pmf(counts, size, 1 / views)
-    present = binom.pmf(np.arange(views + 1), views, min(1.0, data.feature_sparsity / data.num_classes))
-    of_foreign = sum(w * binom.pmf(counts, size, j / views) for j, w in enumerate(present))
+    known = _binomial(counts, size, 1 / views)
+    present = _binomial(np.arange(views + 1), views, min(1.0, data.feature_sparsity / data.num_classes))
+    of_foreign = sum(w * _binomial(counts, size, j / views) for j, w in enumerate(present))
     own = counts * logit(label) + (size - counts) * logit(data.weak_view_strength * label)
     below = own[:, None] - counts * logit(foreign)
     # A tie: equal up to rounding.

@@ -7,8 +7,7 @@ import math
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.special import gammaln, ndtr, ndtri
 
 from multiview.config import DataConfig, NetworkConfig, Study
 
@@ -51,7 +50,7 @@ def foreign_moment(data: DataConfig, power: float) -> float:
 @functools.lru_cache
 def expected_maximum(neurons: int) -> float:
     r"""$E[\max_{r \le m} g_r^+]$ of m standard normal numbers: the start's Λ_0 in units of σ₀."""
-    value, _ = quad(lambda x: 1 - norm.cdf(x) ** neurons, 0, np.inf)
+    value, _ = quad(lambda x: 1 - ndtr(x) ** neurons, 0, np.inf)
     return float(value)
 
 
@@ -150,7 +149,7 @@ def last_view_time(study: Study) -> float:
     """
     data, network = study.data, study.network
     classes = study.replicates * study.seeds * data.num_classes
-    z = norm.ppf((math.log(2) / classes) ** (1 / (data.num_views * network.neurons_per_class)))
+    z = ndtri((math.log(2) / classes) ** (1 / (data.num_views * network.neurons_per_class)))
     if z <= 0:
         return math.inf
     start = network.init_std * z
