@@ -1,8 +1,8 @@
 """How many classes end with both views, against the threshold ϱ of the activation?
 
-The loser is not left alone when the winner is learned: while labels make the winner grow to W, neuron by neuron
-dΛ'/dΛ = (S'/S)(Λ'/ϱ)^(q-1), so a small ϱ, beside which W is large, lets the loser creep up (docs/theory.md, section
-6). `theory.ideal_overlaps` adds the pushes of late classes, of single-view samples and of finite steps; it is
+The loser is not left alone when the winner is learned: while labels make the winner grow to W, they push the loser too,
+by (Λ'/ϱ)^(q-1) of that, so a small ϱ, beside which W is large, lets the loser creep up; and where it reaches ϱ, traces
+pull the larger view back until the second has caught up (docs/theory.md, section 6). `theory.ideal_overlaps` is
 evaluated at each network's own start and training set, and nothing is fitted.
 
 Run it with `python -m experiments.creep`.
@@ -24,7 +24,7 @@ from multiview.config import Study
 from multiview.theory import time_scales
 
 NAME = "creep"
-CLAIM = "The smaller ϱ, the more losers creep up to a second view of their class; the closed form says how many."
+CLAIM = "The smaller ϱ, the more losers creep up to a second view of their class; the mean field says how many."
 SECONDS = 40
 REMARK = """Wherever fewer than 0.3 of the classes end with both views, which is where the regime check calls winners
 clear, the theory agrees; for smaller ϱ it says up to 0.17 too many. There W is many times ϱ, several neurons of the
@@ -80,14 +80,14 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The exponent, and the difference of simulation and closed form at each ϱ."""
     return [
         common.verdict(
-            "exponent of ϱ in the share of classes with both views, against the closed form's",
+            "exponent of ϱ in the share of classes with both views, against the mean field's",
             document["law_exponent"],
             document["exponent"],
             document["exponent_interval"],
         ),
         *(
             common.verdict(
-                f"share of classes with both views at ϱ = {r['threshold']:g}, simulated minus closed form",
+                f"share of classes with both views at ϱ = {r['threshold']:g}, simulated minus mean field",
                 0.0,
                 r["difference"],
                 r["difference_interval"],
@@ -105,7 +105,7 @@ def draw(document: dict[str, Any]) -> Figure:
     figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
     common.against(ax, thresholds, rows, "both", label="simulated, 95 %")
     ax.plot(
-        thresholds, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="closed form at the same starts"
+        thresholds, [r["law"] for r in rows], "s--", color="C1", markersize=4, label="mean field at the same starts"
     )
     ax.set(xlabel="threshold ϱ", ylabel="share of classes with both views", ylim=(0, None))
     low, high = document["exponent_interval"]

@@ -27,10 +27,10 @@ from multiview.theory import time_scales
 NAME = "phase_diagram"
 CLAIM = "The conditions of the regime check draw the borders within which simulated networks show theorem 1."
 SECONDS = 90
-REMARK = """Borders on three sides are where the check draws them: too few steps on the left, too little noise to
-memorise below, too large a start on the right. Two of 42 points disagree: one at the lower border, where some sample
-is not yet memorised, one at the last, where the error has fallen just below the band. Before the creep of second views was corrected in
-docs/theory.md they were four."""
+REMARK = """Borders on three sides are where the check draws them: too few steps on the left, too little
+noise to memorise below, too large a start on the right. Two of 42 points disagree: one at the lower border,
+where some sample is not yet memorised, one at the last, where the error has fallen just below the band.
+Before the creep of second views was corrected in docs/theory.md they were four."""
 
 STARTS = (0.0003, 0.0008, 0.002, 0.005, 0.012, 0.03, 0.08)
 NORMS = (0.15, 0.3, 0.5, 0.8, 1.3, 2.0)

@@ -1,8 +1,8 @@
 """The finite-size prediction: what ideal winners would score at this configuration, before anything is trained.
 
-Many studies of this size are drawn from the sampling law alone. Starts are random; the closed forms of
-`theory.ideal_overlaps` turn each start into what it ideally learns; the ideal networks then answer fresh test
-samples of this configuration. The 2.5 % and 97.5 % quantiles over those studies are the predicted interval.
+Many studies of this size are drawn from the sampling law alone. Starts are random; `theory.ideal_overlaps` turns each
+start into what it ideally learns; the ideal networks then answer fresh test samples of this configuration. The 2.5 %
+and 97.5 % quantiles over those studies are the predicted interval.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ whatever happens to the writer, a block is either there or not. A power cut can 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import shutil
@@ -149,11 +150,18 @@ class SweepStore:
             state: DONE or FAILED.
             reason: why it failed.
         """
-        for name, values in arrays.items():
-            array = self.arrays[name]
-            padded = np.full(array.shape[len(index) :], array.fill_value, array.dtype)
-            padded[tuple(slice(n) for n in np.shape(values))] = values
-            array[index] = padded
+        from zarr.core.sync import sync
+
+        def padded(name: str) -> np.ndarray:
+            array, values = self.arrays[name], arrays[name]
+            out = np.full(array.shape[len(index) :], array.fill_value, array.dtype)
+            out[tuple(slice(n) for n in np.shape(values))] = values
+            return out
+
+        async def write_together() -> None:  # one hand-over to zarr's thread, not one for each array
+            await asyncio.gather(*(self.arrays[n].async_array.setitem(index, padded(n)) for n in arrays))
+
+        sync(write_together())
         self.arrays["reason"][index] = reason
         self.arrays["done"][index] = np.int8(state)
         self.done[index] = state

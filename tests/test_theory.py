@@ -121,7 +121,7 @@ START = arrays(float, (3, 5, 2), elements=st.one_of(st.just(0.0), st.floats(1e-5
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("q", [2.0, 2.5, 3.0, 4.0])
+@pytest.mark.parametrize("q", [1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
 @settings(max_examples=15)
 @given(start=START)
 def test_ideal_overlaps_winner_is_the_largest_start_and_nothing_shrinks(q, start):
@@ -314,7 +314,7 @@ def test_the_typical_network_learns_its_classes_at_the_quantiles_of_their_starts
     rate = theory.growth_rate(data, network)
     times = theory.tensor_power_time(starts, rate, network.relu_power, network.relu_threshold)
     arrival = theory.typical_network(study, 25600.0).arrival
-    np.testing.assert_allclose(arrival, np.quantile(times, (np.arange(10) + 0.5) / 10), rtol=0.02)
+    np.testing.assert_allclose(arrival, np.quantile(times, (np.arange(11) + 0.5) / 11), rtol=0.02)
 
 
 def test_memory_time_follows_its_differential_equations_in_a_class_alone():
@@ -361,6 +361,53 @@ def test_single_view_samples_of_its_own_lift_a_loser():
     assert ends[0] < mean < ends[1]  # 20 samples for 56 views
 
 
+def test_views_of_double_strength_are_label_strengths_of_double_strength():
+    double = {"data.view_strengths": [2.0, 2.0], "data.label_strength": [0.5, 0.75]}
+    one, other = (
+        replace(load_preset("reference"), c | {"data.weak_view_strength": 0.05})
+        for c in (double, {"data.label_strength": [1.0, 1.5]})
+    )
+    networks = [theory.typical_network(s, 25600.0) for s in (one, other)]
+    for name in ("arrival", "winner", "pair", "unmemorised"):
+        np.testing.assert_allclose(*(getattr(n, name) for n in networks), rtol=1e-6)
+    assert theory.memory_time(one) == pytest.approx(theory.memory_time(other), rel=1e-6)
+    start = np.tile([0.004, 0.0036], (1, one.data.num_classes, 1))
+    ends = [theory.ideal_overlaps(start, np.ones(2), s) for s in (one, other)]
+    np.testing.assert_allclose(*ends, rtol=1e-6)
+
+
+def test_a_feature_on_several_patches_is_learned_where_its_slope_has_not_yet_risen():
+    """At W = ϱ each of C_p patches has the slope (z/C_p)^(q−1): the winner's first steps are that much slower."""
+    study = replace(
+        load_preset("reference"), ALONE | {"data.label_strength": [1.0, 1.0], "data.patches_per_feature": 2}
+    )
+    data, q, threshold = study.data, study.network.relu_power, study.network.relu_threshold
+    k, since = data.num_classes, 0.2 * data.num_classes
+    first = theory.typical_network(study, 1.0).arrival[0]
+    winner = theory.typical_network(study, first + since).winner[0]
+
+    def slope(_: float, y: np.ndarray) -> list[float]:
+        logit = 2 * smoothed(y[0] / 2, q, threshold)
+        return [(k - 1) / (math.exp(logit) + k - 1) * min(y[0] / 2 / threshold, 1.0) ** (q - 1) / k]
+
+    end = solve_ivp(slope, (0, since), [threshold], rtol=1e-8, atol=1e-10).y[0, -1]
+    assert winner - threshold == pytest.approx(end - threshold, rel=0.01)
+    assert winner - threshold < 0.3 * since / k  # a quarter of the label's push, at first
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_theory_answers_without_single_view_samples_and_before_anything_is_learned():
+    study = load_preset("reference")
+    none = replace(study, {"data.num_single_view_train": 0})
+    assert theory.memory_time(none) == math.inf
+    assert not any(math.isnan(c.left + c.right) for c in theory.regime(none) if math.isfinite(c.left + c.right))
+    short = replace(study, {"train.num_steps": 3})
+    start = np.tile([0.004, 0.0036], (1, study.data.num_classes, 1))
+    end = theory.ideal_overlaps(start, np.ones(2), short)
+    assert (end >= start).all()
+    assert (end <= study.network.relu_threshold).all()
+
+
 def test_a_drawn_training_set_is_that_of_the_generator():
     """Moments and counts of the sampling law against those of drawn datasets, mean and spread over sets."""
     study = replace(load_preset("smoke"), {"data.view_strengths": [1.0, 1.1]})
@@ -391,6 +438,12 @@ def test_noise_room_is_the_time_of_the_averaged_growth(q):
     expected = quad(lambda x: 1 / push(x), 0, threshold, limit=200)[0]
     assert theory.noise_room(s, q, threshold) == pytest.approx(expected, rel=0.01)
     assert theory.noise_room(0.0, q, threshold) == math.inf
+    # By scaling λ = s x, what is left of the integral beyond ϱ = s X is about X^−(q−2)/(q−2).
+    tiny = 1e-4
+    left = ((threshold / tiny) ** (2 - q) - (threshold / s) ** (2 - q)) / (q - 2)
+    assert theory.noise_room(tiny, q, threshold) == pytest.approx(
+        (expected * s ** (q - 2) - left) * tiny ** (2 - q), rel=0.03
+    )
     assert theory.noise_room(2 * s, q, threshold) < theory.noise_room(s, q, threshold)
 
 

@@ -67,7 +67,7 @@ def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScale
     samples = effective_samples(data)
     nu, mu = data.noise_norm, data.single_view_fraction
     naive = memorise = second = trace = infinite
-    if nu > 0 and mu > 0 and samples > 0:
+    if nu > 0 and mu > 0 and math.isfinite(samples):
         naive = float(tensor_power_time(start * nu, nu**2 / (samples * threshold ** (q - 1)), q, threshold))
         memorise = min(view + memory_time(study), naive)
     loser = float(tensor_power_loser(0.75 * start, start, 1.0, q, threshold))
@@ -101,7 +101,7 @@ def noise_room(overlap: float, power: float, threshold: float) -> float:
     if overlap <= 0:
         return math.inf
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    reach = np.linspace(0, threshold, 400)
+    reach = np.concatenate([[0.0], np.geomspace(1e-3 * min(overlap, threshold), threshold, 800)])
     push = np.maximum(reach[:, None] + overlap * nodes, 0.0) ** (power - 1) @ weights / math.sqrt(2 * math.pi)
     return float(np.trapezoid(1 / push, reach))
 
@@ -121,7 +121,7 @@ def regime(study: Study) -> list[Condition]:
 
     "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for the views that no network of
     an ensemble learns, against the 1 − 1/L that one network misses. At most 30 % of classes may end with both views, by
-    the closed form of `ideal_overlaps` at drawn starts.
+    `ideal_overlaps` at drawn starts.
     """
     data, network = study.data, study.network
     q, threshold = network.relu_power, network.relu_threshold

@@ -22,7 +22,7 @@ from multiview.theory.power_iteration import from_phase, growth_rate, phase, spl
 
 # Classes of the typical network: so many times at which one is learned, and for each so many distances between its
 # winning neuron and the next; further neurons of the winning view that are followed.
-ARRIVALS = 10
+ARRIVALS = 11
 SPACINGS = 4
 OTHER_NEURONS = 6
 # Later instants, after all arrivals, at which a second view may be learned.
@@ -62,9 +62,9 @@ class TypicalNetwork(NamedTuple):
 
 
 def effective_samples(data: DataConfig) -> float:
-    """Inverse weight n of one single-view training sample: N, or N_s/μ in `limit_single_view_noise`."""
+    """Inverse weight of a single-view training sample: N, or N_s/μ in `limit_single_view_noise`; infinite without."""
     if data.representation == "limit_single_view_noise" and data.single_view_fraction > 0:
-        return data.num_single_view_train / data.single_view_fraction
+        return data.num_single_view_train / data.single_view_fraction if data.num_single_view_train else math.inf
     return float(data.num_train)
 
 
@@ -91,21 +91,27 @@ class _Equations:
     room: np.ndarray  # phase that other neurons of the winning view have left when the winner is at ϱ [N, R]
     median: int
 
+    @property
+    def weak(self) -> float:
+        """Mean strength ρ z of the other views in a single-view sample."""
+        return self.study.data.weak_view_strength * mean_label_strength(self.study)
+
     def split(self, state: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Winners [N], labels' push [N], pairs [B, 2] and the lost sample [3]."""
         count = len(self.arrival)
         return state[:count], state[count : 2 * count], state[2 * count : -3].reshape(-1, 2), state[-3:]
 
-    def neurons(self, grown: np.ndarray) -> np.ndarray:
+    def neurons(self, grown: np.ndarray, pushed: np.ndarray) -> np.ndarray:
         """Overlaps of a class's neurons with its winning view, the winner first [N, 1 + R].
 
-        The others follow the winner's net push, by its phase below ϱ and in parallel above.
+        The others run down their phase by what labels give, and from ϱ on grow in parallel with the winner.
         """
-        q, threshold = self.study.network.relu_power, self.study.network.relu_threshold
-        gained = grown[:, None] / threshold ** (q - 1)
+        data, q, threshold = self.study.data, self.study.network.relu_power, self.study.network.relu_threshold
+        shown = 1 - data.single_view_fraction * (1 - 1 / data.num_views)  # of the samples show the view in full
+        gained = shown * pushed[:, None]
         bent = from_phase(np.maximum(self.room - gained, 0.0) + phase(threshold, q), q)
-        others = bent + np.maximum(gained - self.room, 0.0) * threshold ** (q - 1)
-        return np.concatenate([threshold + grown[:, None], others], axis=1)
+        share = np.where(gained > self.room, 1 - self.room / np.where(gained > self.room, gained, 1.0), 0.0)
+        return np.concatenate([threshold + grown[:, None], bent + share * grown[:, None]], axis=1)
 
     def logit(self, strength: np.ndarray | float, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logit of neurons [..., R] at a feature of this strength over its C_p patches, and the slope of the first."""
@@ -126,7 +132,7 @@ class _Equations:
         grown, _, _, (learned, unlearned, _) = self.split(state)
         rival = threshold + float(known @ grown / known.sum())
         parts, own = data.patches_per_feature, threshold + grown[self.median]
-        value, slope = activation(_weak_strength(data) / parts * own + learned, self.study.network)
+        value, slope = activation(self.weak / parts * own + learned, self.study.network)
         other, other_slope = activation(_foreign_strength(data) / parts * rival - unlearned, self.study.network)
         label, foreign = (min(parts * float(v), LARGEST_LOGIT) for v in (value, other))
         competitors = data.num_classes - 1 + _known_traces(data) * known.mean() * math.expm1(foreign)
@@ -136,12 +142,14 @@ class _Equations:
     def push(self, state: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r"""Net push on winners [N] and pairs [B, 2], and $E[(1 - p_y) \sum_p z_p^q]$ [N], all in units of 1/k."""
         data, q, threshold = self.study.data, self.study.network.relu_power, self.study.network.relu_threshold
-        grown, _, pairs, _ = self.split(state)
-        z, weights = _label_strengths(data)
+        grown, pushed, pairs, _ = self.split(state)
+        z, weights = _label_strengths(self.study)
         trace_strength, traces = uniform_moment(data.foreign_strength, 1.0), _known_traces(data)
-        winners, pairs = self.neurons(grown), threshold + pairs[..., None]
-        own = np.exp(self.logit(z, winners)[0] * known)  # [Z, N]
-        own_pair = np.exp(self.logit(z, pairs[:, 0])[0] + self.logit(z, pairs[:, 1])[0])  # [Z, B]
+        winners, pairs = self.neurons(grown, pushed), threshold + pairs[..., None]
+        own, own_slope = self.logit(z, winners)
+        own = np.exp(own * known)  # [Z, N]
+        of_views, pair_slope = self.logit(z[..., None], pairs)
+        own_pair = np.exp(np.minimum(of_views.sum(-1), LARGEST_LOGIT))  # [Z, B]
         trace = np.exp(self.logit(trace_strength, winners)[0] * known)
         # Rivals of the label in a multi-view sample: k − 1 classes, some with a trace of their learned view.
         rivals = data.num_classes - 1 + traces * (trace - 1).mean()
@@ -156,19 +164,17 @@ class _Equations:
             pull = traces * trace_strength * slope * wrong
             multi_view = np.tensordot((weights * z)[:, 0, 0], residual, 1) - pull
             of_lost = traces * _foreign_strength(data) * self.logit(_foreign_strength(data), overlaps)[1] * rival
-            return (1 - lost) * multi_view + lost * known.mean() * (_weak_strength(data) * weak_slope * left - of_lost)
+            return (1 - lost) * multi_view + lost * (self.weak * weak_slope * left - known.mean() * of_lost)
 
         residual, of_pair = rivals / (own + rivals), rivals / (own_pair + rivals)
         seen = split_factor(data, q) * np.tensordot((weights * z**q)[:, 0, 0], residual, 1)
-        return known * net(winners, residual), net(pairs, of_pair[..., None]), known * seen
+        return known * net(winners, residual * own_slope), net(pairs, of_pair[..., None] * pair_slope), known * seen
 
-    def slope(self, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
+    def derivative(self, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
         """The state's time derivative, with the classes that are known and the pairs that have begun."""
         data = self.study.data
         winners, pairs, seen = self.push(state, known)
-        seen *= (1 - data.single_view_fraction) / self.study.network.relu_threshold ** (
-            self.study.network.relu_power - 1
-        )
+        seen /= self.study.network.relu_threshold ** (self.study.network.relu_power - 1)
         memory = np.zeros(3)
         if known[self.median] and data.single_view_fraction > 0:
             left, rival, label_slope, rival_slope, _ = self.lost_sample(state, known)
@@ -176,6 +182,17 @@ class _Equations:
             memory = np.array([rate * label_slope * left, rate * rival_slope * rival, left])
         pushes = np.concatenate([winners, seen, (pairs * paired[:, None]).ravel()])
         return np.concatenate([pushes / data.num_classes, memory])
+
+
+def _view_factor(study: Study) -> float:
+    """Strength of an average view in units of `label_strength`: $E[f^q]^{1/q}$ over `view_strengths`."""
+    q = study.network.relu_power
+    return float(np.mean(np.power(study.data.view_strengths or (1.0,), q)) ** (1 / q))
+
+
+def mean_label_strength(study: Study) -> float:
+    """Mean strength of a view of the label in a multi-view sample."""
+    return _view_factor(study) * uniform_moment(study.data.label_strength, 1.0)
 
 
 def _known_traces(data: DataConfig) -> float:
@@ -188,15 +205,10 @@ def _foreign_strength(data: DataConfig) -> float:
     return data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
 
 
-def _weak_strength(data: DataConfig) -> float:
-    """Mean strength ρ z of the other views in a single-view sample."""
-    return data.weak_view_strength * uniform_moment(data.label_strength, 1.0)
-
-
-def _label_strengths(data: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+def _label_strengths(study: Study) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of an expectation over label strengths [Z, 1, 1]."""
     nodes, weights = NODES
-    low, high = data.label_strength
+    low, high = (_view_factor(study) * strength for strength in study.data.label_strength)
     return ((low + high) / 2 + (high - low) / 2 * nodes)[:, None, None], weights[:, None, None] / 2
 
 
@@ -215,7 +227,7 @@ def _equations(study: Study) -> _Equations:
     starts = np.stack([winner, *others], 1).clip(1e-9) * network.init_std
     room = np.maximum(phase(starts[:, 1:], q) - np.maximum(phase(starts[:, :1], q), phase(threshold, q)), 0.0)
     arrival = np.maximum(phase(starts[:, 0], q) - phase(threshold, q), 0.0) / growth_rate(data, network)
-    return _Equations(study, arrival, np.minimum(room, 1e12), (ARRIVALS // 2) * SPACINGS)
+    return _Equations(study, arrival, np.minimum(room, 1e12), (ARRIVALS // 2) * SPACINGS + SPACINGS // 2)
 
 
 class _Stretch(NamedTuple):
@@ -254,7 +266,7 @@ def _integrate(equations: _Equations, edges: np.ndarray, until_memorised: bool =
         within = np.geomspace(FIRST_INSTANT, 1.0, INSTANTS) * (end - begin) + begin
         within = np.unique(np.append(within[within < end], end))
         solution = solve_ivp(
-            lambda _, y, *mask: equations.slope(y, *mask),
+            lambda _, y, known, paired: equations.derivative(y, known, paired),
             (begin, end),
             state,
             method="LSODA",
@@ -263,6 +275,8 @@ def _integrate(equations: _Equations, edges: np.ndarray, until_memorised: bool =
             atol=1e-6,
             args=(known, paired),
         )
+        if not solution.success:
+            raise ArithmeticError(f"the mean field of this configuration cannot be integrated: {solution.message}")
         stretches.append(_Stretch(solution.t, solution.y.T, known))
         state = solution.y[:, -1]
         if until_memorised and known[equations.median]:
@@ -300,7 +314,7 @@ def typical_network(study: Study, time: float) -> TypicalNetwork:
         by_arrival(equations.arrival),
         threshold + by_arrival(winners),
         np.concatenate([edges[:1], *(s.times for s in stretches)]),
-        by_arrival(states[:, count : 2 * count]),
+        (1 - study.data.single_view_fraction) * by_arrival(states[:, count : 2 * count]),
         edges[:-1],
         threshold + np.array([s.known @ s.states[0, :count] / s.known.sum() for s in stretches]),
         threshold + pairs,
@@ -324,21 +338,21 @@ def memory_time(study: Study) -> float:
     slope at which they are learned.
 
     Args:
-        study: the configuration, with noise and single-view samples; how long it trains does not matter.
+        study: the configuration; how long it trains does not matter.
 
     Returns:
-        The time; 0 where the weak view outweighs foreign features from the beginning, infinite where memory is not
-        enough within the time that the weakest slope would need.
+        The time; 0 where the weak view outweighs foreign features from the beginning, infinite without noise or
+        single-view samples, and where ten times what the weakest slope would need is not enough.
     """
     data, network = study.data, study.network
-    weak = _weak_strength(data)
+    equations = _equations(study)
+    weak = equations.weak
     if weak >= _foreign_strength(data):
         return 0.0
-    equations = _equations(study)
     begin = float(equations.arrival[equations.median])
-    slope = (weak / data.patches_per_feature) ** (network.relu_power - 1)
-    if slope == 0 or not math.isfinite(begin):
+    slope = min(weak / data.patches_per_feature, 1.0) ** (network.relu_power - 1)
+    rate = data.noise_norm**2 * slope / effective_samples(data) if data.single_view_fraction > 0 else 0.0
+    if rate == 0 or not math.isfinite(begin):
         return math.inf
-    gap = math.log(data.num_classes) + network.relu_threshold
-    longest = begin + effective_samples(data) * gap / (data.noise_norm**2 * slope)
+    longest = begin + 10 * (math.log(data.num_classes) + network.relu_threshold) / rate
     return _integrate(equations, _edges(equations, longest), until_memorised=True)[1] - begin

@@ -10,6 +10,7 @@ from multiview.theory.mean_field import (
     TypicalNetwork,
     activation,
     effective_samples,
+    mean_label_strength,
     typical_network,
     winner_overlap,
 )
@@ -76,8 +77,9 @@ def drawn_training_set(rng: np.random.Generator, study: Study) -> tuple[np.ndarr
     else:
         counts = rng.multinomial(data.num_train - own, np.full(k, 1 / k))
     shown = np.empty((k, views))
-    for i, count in enumerate(np.maximum(counts, 1)):
-        shown[i] = (rng.uniform(*data.label_strength, (count, views)) ** q).mean(0) * count / max(counts.mean(), 1e-9)
+    counts = np.maximum(counts, 1)
+    for i, count in enumerate(counts):
+        shown[i] = (rng.uniform(*data.label_strength, (count, views)) ** q).mean(0) * count / counts.mean()
     single = rng.multinomial(own, np.full(k * views, 1 / (k * views))).reshape(k, views)
     lone = single * k / max(own, 1) * uniform_moment(data.label_strength, q)
     return ((1 - mu) * shown + mu * lone) * np.power(data.view_strengths or (1.0,) * views, q), single
@@ -140,7 +142,7 @@ def ideal_overlaps(
         room = room - np.maximum(lag, 0.0)
     end = max(time, float(typical.arrival[-1]))
     overlap = np.interp(learned_at, typical.arrival, typical.winner)
-    push = ratio * np.interp(learned_at, typical.arrival, typical.push[-1])
+    push = moments / moments.mean(-1, keepdims=True) * np.interp(learned_at, typical.arrival, typical.push[-1])
     reached = (room < push) & (start > 0)
     share = np.divide(np.maximum(room, 0.0), push, out=np.where(reached, 0.0, np.inf), where=reached & (push > 0))
     reached_at = _when_pushed(typical, learned_at, share)
@@ -156,13 +158,13 @@ def ideal_overlaps(
     # A loser that comes close behind finds the winner still on its way from ϱ: between half of both and the typical.
     grown = np.where(reached, np.maximum(room, 0.0), 0.0) * threshold ** (q - 1)
     behind = np.where(grown < before - threshold, grown / np.maximum(before - threshold, 1e-9), 1.0)
-    shared = behind * second + (1 - behind) * both / 2
+    shared = np.minimum(behind * second + (1 - behind) * both / 2, both / 2)
     crept = np.minimum(from_phase(np.maximum(room - push, 0.0) + learned, q), threshold)
 
     # Single-view samples of the loser's own, until they are memorised.
     cells = data.num_classes * data.num_views
     own = _single_views(data) / cells if single_views is None else single_views
-    noise = data.patches_per_feature * data.noise_norm**2 / uniform_moment(data.label_strength, 1.0) ** 2
+    noise = data.patches_per_feature * data.noise_norm**2 / mean_label_strength(study) ** 2
     of_sample = label_moment(data, q) / threshold ** (q - 1) / max(effective_samples(data), 1.0)
     lifted = np.maximum(phase(crept, q) - of_sample * (own + noise) * typical.unmemorised, learned)
     crept = crept + own / np.maximum(own + noise, 1e-300) * (np.minimum(from_phase(lifted, q), threshold) - crept)
@@ -171,7 +173,7 @@ def ideal_overlaps(
     is_winner = np.arange(start.shape[-1]) == winner
     given = np.where(reached & ~is_winner, both - shared, np.inf).min(-1, keepdims=True)
     out = np.where(is_winner, np.where(np.isfinite(given), given, overlap), loser)
-    return np.where(first > 0, out, 0.0)
+    return np.where(first > 0, np.maximum(out, start), 0.0)
 
 
 def idealised_single_error(num_views: int, generation: int = 0) -> float:
@@ -189,11 +191,11 @@ def ensemble_error(study: Study, size: int) -> float:
 
     Idealised networks know exactly one view of each class, a fair die's, at the winner's overlap W, and nothing else.
     $B \sim \mathrm{Bin}(K, 1/L)$ of them know the view of a single-view sample, whose logit is then
-    $\frac{B}{K} a(1) + \frac{K-B}{K} a(\rho)$ with $a(x) = C_p\,\mathrm{act}(x \bar z W / C_p)$. In a foreign class,
-    $J \sim \mathrm{Bin}(L, s/k)$ of whose features are present with the mean strength $\bar\Gamma$,
+    $\frac{B}{K} a(\bar z) + \frac{K-B}{K} a(\rho\bar z)$ with $a(x) = C_p\,\mathrm{act}(x W / C_p)$. In a foreign
+    class, $J \sim \mathrm{Bin}(L, s/k)$ of whose features are present with the mean strength $\bar\Gamma$,
     $X \sim \mathrm{Bin}(K, J/L)$ networks know one of them, and its logit is $\frac{X}{K} a(\bar\Gamma)$:
 
-    $e_s(K) = \sum_b P(B = b) \left[1 - P(X a(\bar\Gamma) < b\,a(1) + (K - b)\,a(\rho))^{k-1}\right]$.
+    $e_s(K) = \sum_b P(B = b) \left[1 - P(X a(\bar\Gamma) < b\,a(\bar z) + (K - b)\,a(\rho\bar z))^{k-1}\right]$.
 
     At K = 1 it is $(1 - 1/L)(1 - (1 - s/k)^{k-1})$ where the missing view is fatal.
 

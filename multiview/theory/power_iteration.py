@@ -68,12 +68,12 @@ def phase(overlap: np.ndarray | float, power: float) -> np.ndarray:
 
 
 def from_phase(value: np.ndarray, power: float) -> np.ndarray:
-    """The overlap with a given phase: the inverse of `phase`; infinite where the phase has run out."""
+    """The overlap with a given phase: the inverse of `phase`; where the phase has run out, infinite (0 for q < 2)."""
     if abs(power - 2) < 1e-9:
         return np.exp(-value)
     inside = value * (power - 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(inside > 0, np.maximum(inside, 1e-300) ** (1 / (2 - power)), np.inf)
+        return np.where(inside > 0, np.maximum(inside, 1e-300) ** (1 / (2 - power)), np.inf if power > 2 else 0.0)
 
 
 def growth_rate(data: DataConfig, network: NetworkConfig) -> float:
