@@ -15,7 +15,7 @@ import pytest
 from conftest import TINY
 
 from multiview import devices, streams
-from multiview.batching import _advance, _start, block_bytes, start_keys
+from multiview.batching import _advance, _settings, _start, block_bytes, start_keys
 from multiview.cli import main
 from multiview.commands.common import bytes_of
 from multiview.config import ConfigError, load_preset, replace
@@ -108,9 +108,10 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
     task = training_tasks(study)[0]
     dimension = study.data.patch_dim if task.data.patches is not None else study.data.num_features
     keys = start_keys(study, streams.START, 0, range(2))
-    state = _start(keys, task, study.network, 4, dimension, study.train)
+    network, train = (_settings([section] * 2, study.train.dtype) for section in (study.network, study.train))
+    state = _start(keys, task, network, 4, dimension, train)
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
-        lowered = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, study.network, study.train, None)
+        lowered = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, network, train, None)
     m = lowered.compile().memory_analysis()
     used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
     assert used <= block_bytes(study, task) <= 3 * used
