@@ -187,7 +187,7 @@ def draw_panel(ax: Axes, document: dict[str, Any], theorem: str) -> Any:
     colors = {name: f"C{1 + i}" for i, name in enumerate(every)}  # of a condition, the same in all panels
     for name in (n for n in (*plane["lines"], *OWN_CONDITIONS.get(theorem, ())) if n in points[0]["ratios"]):
         value = np.log(np.maximum(np.array([p["ratios"][name] for p in points]), 1e-6)).reshape(shape).T
-        if value.min() < 0 < value.max():
+        if value.min() < 0 < value.max() and min(shape) > 1:  # a line needs a plane
             color, style = colors[name], "-" if name in plane["lines"] else "--"
             ax.contour(x, y, value, [0.0], colors=[color], linewidths=2, linestyles=[style])
             ax.plot([], [], color=color, linewidth=2, linestyle=style, label=name)

@@ -109,11 +109,12 @@ def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
 def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
     """Nearly all winners are those of gradient descent, for fewer evaluations; a finer tolerance costs more."""
     descent, *others = documents("gradient_flow")["solvers"]
-    flows = [row["groups"]["single"] for row in others if "flow" in row["solver"]]
+    usual, converged = (row["groups"]["single"] for row in others if "flow" in row["solver"])
     assert descent["groups"]["single"]["evaluations"] == 300
-    assert all(flow["times_fewer"] > 1 and flow["same_winner"] >= 0.95 for flow in flows)
-    usual, fine, finer = flows[0], *flows[1:][::-1]
-    assert usual["evaluations"] < fine["evaluations"] < finer["evaluations"]
+    assert usual["times_fewer"] > 1
+    assert usual["same_winner"] >= 0.95
+    assert converged["same_winner"] >= 0.95
+    assert usual["evaluations"] < converged["evaluations"]
 
 
 def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):

@@ -22,6 +22,7 @@ from multiview.batching import block_logits
 from multiview.contrasts import linear, linearised, random_features
 from multiview.evaluation import held_out_chunks
 from multiview.network import Parameters, init
+from multiview.representations import vectors
 from multiview.training import Task
 
 KINDS = ("multi_view", "single_view")
@@ -100,7 +101,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
         `joint_train_wrong`: wrong training samples.
     """
     model_of, change_of, outputs_of = SYSTEMS[system]
-    part, sizes = linear.vectors(task.data, study.data), (study.data.num_features, study.data.num_classes)
+    part, sizes = vectors(task.data, study.data), (study.data.num_features, study.data.num_classes)
     starts = jax.vmap(lambda key: init(key, (part,), *sizes, study.network, jnp.float32))(keys)
     models = jax.lax.map(jax.jit(lambda start: model_of(start, part, study.network)), starts)
 
@@ -110,7 +111,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
     fits, joint = jax.lax.map(fit, models), fit(linear.average_model(models))
     found: dict[str, Any] = {"single": {}, "joint": {}}
     for kind in KINDS:
-        seen = linear.vectors(test_samples(study, kind).data, study.data)
+        seen = vectors(test_samples(study, kind).data, study.data)
 
         @jax.jit
         def outputs(starts: Parameters, duals: Any, noise: Any, seen: Any = seen) -> Any:
