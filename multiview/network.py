@@ -124,9 +124,10 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
 
 
 def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
-    """How large each overlap is for the purposes of its error: an error in a noise overlap counts by what it changes
-    in its patch, so there the feature of the patch counts too, z·|⟨w, v⟩|/ν (in rows; dense vectors have no overlap
-    with one feature).
+    """How large each overlap is for the purposes of its error.
+
+    An error in a noise overlap counts by what it changes in its patch, so there the feature of the patch counts too, by
+    the absolute value of z·⟨w, v⟩/ν (in rows; dense vectors have no overlap with one feature).
 
     Args:
         parameters: the network.
