@@ -159,7 +159,11 @@ class SweepStore:
             return out
 
         async def write_together() -> None:  # one hand-over to zarr's thread, not one for each array
-            await asyncio.gather(*(self.arrays[n].async_array.setitem(index, padded(n)) for n in arrays))
+            writes = (self.arrays[n].async_array.setitem(index, padded(n)) for n in arrays)
+            # All have ended before an error is raised, so that nothing is written behind the back of who handles it.
+            for outcome in await asyncio.gather(*writes, return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
 
         sync(write_together())
         self.arrays["reason"][index] = reason

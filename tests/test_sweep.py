@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import io
 import json
 import math
 import os
+import shutil
 import tomllib
 
 import jax
@@ -676,3 +679,29 @@ def test_the_small_sweep_is_a_valid_study():
     assert small().preset == "smoke"
     assert set(FIELDS) <= set(all_fields())
     assert DONE != FAILED
+
+
+def test_a_block_that_cannot_be_written_is_not_done_and_no_write_outlives_the_error(swept, tmp_path):
+    """One array fails at once, the others are slow: when the error arrives they have ended, and `done` is untouched."""
+    shutil.copytree(swept, tmp_path / "a")
+    store = SweepStore(tmp_path / "a", writable=True)
+    store.forget([(0, 0, 0)])
+    ended = []
+
+    class Slow:
+        def __init__(self, name):
+            self.async_array, self.name = self, name
+            self.shape, self.dtype, self.fill_value = (1, 1, 1, 2), np.float32, 0.0
+
+        async def setitem(self, index, values):
+            if self.name == "a":
+                raise OSError(errno.ENOSPC, "no space left")
+            await asyncio.sleep(0.2)
+            ended.append(self.name)
+
+    for name in "abc":
+        store.arrays[name] = Slow(name)
+    with pytest.raises(OSError, match="no space left"):
+        store.write_block((0, 0, 0), dict.fromkeys("abc", np.ones(2)))
+    assert sorted(ended) == ["b", "c"]
+    assert (0, 0, 0) not in zip(*np.nonzero(SweepStore(tmp_path / "a").done == DONE), strict=True)

@@ -44,7 +44,7 @@ class TypicalNetwork(NamedTuple):
         winner: overlap W of the winning view [A]; ϱ in classes not yet learned.
         times: instants up to that time [T].
         push: phase that labels have given a loser until each of them [T, A],
-            $\int \frac1k E[(1 - p_y) \sum_p z_p^q] dt / \varrho^{q-1}$ from the arrival on.
+            $\int \frac{1-\mu}k E[(1 - p_y) \sum_p z_p^q] dt / \varrho^{q-1}$ from the arrival on.
         late: instants at which the second view of a class may reach ϱ after all [B].
         before: overlap of winners then [B].
         pair: overlaps that first and second view of such a class end with [B, 2].
@@ -74,6 +74,17 @@ def activation(pre_activation: np.ndarray | float, network: NetworkConfig) -> tu
     bent = np.clip(pre_activation, 0.0, threshold)
     value = bent**q / (q * threshold ** (q - 1)) + np.maximum(pre_activation - threshold, 0.0)
     return np.minimum(value, LARGEST_LOGIT), (bent / threshold) ** (q - 1)
+
+
+class _LostSample(NamedTuple):
+    """A single-view sample whose view its class lost: 1 − p_y, the output p_Γ of a rival, the slopes of label and rival
+    in their patches, and by how much the label's logit leads."""
+
+    residual: float
+    rival: float
+    label_slope: float
+    rival_slope: float
+    lead: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,27 +130,28 @@ class _Equations:
         value, slope = activation(strength / parts * overlaps, self.study.network)
         return np.minimum(parts * value.sum(-1), LARGEST_LOGIT), slope[..., 0]
 
-    def lost_sample(self, state: np.ndarray, known: np.ndarray) -> tuple[float, float, float, float, float]:
-        r"""A single-view sample whose view its class lost.
+    def lost_sample(self, state: np.ndarray, known: np.ndarray) -> _LostSample:
+        r"""The sample that the class `median` lost.
 
         Its label has the logit $G = act(\rho \bar z W + \nu A)$, each of $n = s(1 - 1/k)$ known foreign features
-        $F_\Gamma = act(\Gamma W - \nu B)$.
-
-        Returns:
-            1 − p_y, the output p_Γ of a rival, the slopes of label and rival, and the gap G − F_Γ.
+        $F_\Gamma = act(\Gamma W - \nu B)$, summed over C_p patches.
         """
         data, threshold = self.study.data, self.study.network.relu_threshold
         grown, _, _, (learned, unlearned, _) = self.split(state)
         rival = threshold + float(known @ grown / known.sum())
         parts, own = data.patches_per_feature, threshold + grown[self.median]
         value, slope = activation(self.weak / parts * own + learned, self.study.network)
-        other, other_slope = activation(_foreign_strength(data) / parts * rival - unlearned, self.study.network)
+        other, other_slope = activation(mean_foreign_strength(data) / parts * rival - unlearned, self.study.network)
         label, foreign = (min(parts * float(v), LARGEST_LOGIT) for v in (value, other))
         competitors = data.num_classes - 1 + _known_traces(data) * known.mean() * math.expm1(foreign)
         total = math.exp(label) + competitors
-        return competitors / total, math.exp(foreign) / total, float(slope), float(other_slope), label - foreign
+        return _LostSample(
+            competitors / total, math.exp(foreign) / total, float(slope), float(other_slope), label - foreign
+        )
 
-    def push(self, state: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def push(
+        self, state: np.ndarray, known: np.ndarray, sample: _LostSample
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         r"""Net push on winners [N] and pairs [B, 2], and $E[(1 - p_y) \sum_p z_p^q]$ [N], all in units of 1/k."""
         data, q, threshold = self.study.data, self.study.network.relu_power, self.study.network.relu_threshold
         grown, pushed, pairs, _ = self.split(state)
@@ -154,7 +166,6 @@ class _Equations:
         # Rivals of the label in a multi-view sample: k − 1 classes, some with a trace of their learned view.
         rivals = data.num_classes - 1 + traces * (trace - 1).mean()
         lost = data.single_view_fraction * (1 - 1 / data.num_views)
-        left, rival, weak_slope, _, _ = self.lost_sample(state, known) if lost > 0 else (0.0,) * 5
 
         def net(overlaps: np.ndarray, residual: np.ndarray) -> np.ndarray:
             """Labels' push on a view less the pull of its traces in samples of others, multi-view and lost ones."""
@@ -163,8 +174,14 @@ class _Equations:
             wrong = (weights[:, 0, 0] @ (of_view[..., None, :] / (own + rivals + of_view[..., None, :] - 1))).mean(-1)
             pull = traces * trace_strength * slope * wrong
             multi_view = np.tensordot((weights * z)[:, 0, 0], residual, 1) - pull
-            of_lost = traces * _foreign_strength(data) * self.logit(_foreign_strength(data), overlaps)[1] * rival
-            return (1 - lost) * multi_view + lost * (self.weak * weak_slope * left - known.mean() * of_lost)
+            of_lost = (
+                traces
+                * mean_foreign_strength(data)
+                * self.logit(mean_foreign_strength(data), overlaps)[1]
+                * sample.rival
+            )
+            of_label = self.weak * sample.label_slope * sample.residual
+            return (1 - lost) * multi_view + lost * (of_label - known.mean() * of_lost)
 
         residual, of_pair = rivals / (own + rivals), rivals / (own_pair + rivals)
         seen = split_factor(data, q) * np.tensordot((weights * z**q)[:, 0, 0], residual, 1)
@@ -173,13 +190,14 @@ class _Equations:
     def derivative(self, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
         """The state's time derivative, with the classes that are known and the pairs that have begun."""
         data = self.study.data
-        winners, pairs, seen = self.push(state, known)
+        sample = self.lost_sample(state, known)
+        winners, pairs, seen = self.push(state, known, sample)
         seen /= self.study.network.relu_threshold ** (self.study.network.relu_power - 1)
         memory = np.zeros(3)
         if known[self.median] and data.single_view_fraction > 0:
-            left, rival, label_slope, rival_slope, _ = self.lost_sample(state, known)
             rate = data.noise_norm**2 / effective_samples(data)
-            memory = np.array([rate * label_slope * left, rate * rival_slope * rival, left])
+            learned, unlearned = sample.label_slope * sample.residual, sample.rival_slope * sample.rival
+            memory = np.array([rate * learned, rate * unlearned, sample.residual])
         pushes = np.concatenate([winners, seen, (pairs * paired[:, None]).ravel()])
         return np.concatenate([pushes / data.num_classes, memory])
 
@@ -200,8 +218,8 @@ def _known_traces(data: DataConfig) -> float:
     return min(data.feature_sparsity * (1 - 1 / data.num_classes), data.num_classes - 1.0)
 
 
-def _foreign_strength(data: DataConfig) -> float:
-    """Mean strength Γ of a foreign feature in a single-view sample."""
+def mean_foreign_strength(data: DataConfig) -> float:
+    """Mean strength of a foreign feature in a single-view sample, Γ times its ratio."""
     return data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
 
 
@@ -280,7 +298,7 @@ def _integrate(equations: _Equations, edges: np.ndarray, until_memorised: bool =
         stretches.append(_Stretch(solution.t, solution.y.T, known))
         state = solution.y[:, -1]
         if until_memorised and known[equations.median]:
-            gap = np.array([equations.lost_sample(y, known)[-1] for y in solution.y.T])
+            gap = np.array([equations.lost_sample(y, known).lead for y in solution.y.T])
             if gap[-1] >= 0:  # the first instant at which it is, by the straight line from the one before
                 after = max(int((gap >= 0).argmax()), 1)
                 share = gap[after] / max(gap[after] - gap[after - 1], 1e-300)
@@ -347,7 +365,7 @@ def memory_time(study: Study) -> float:
     data, network = study.data, study.network
     equations = _equations(study)
     weak = equations.weak
-    if weak >= _foreign_strength(data):
+    if weak >= mean_foreign_strength(data):
         return 0.0
     begin = float(equations.arrival[equations.median])
     slope = min(weak / data.patches_per_feature, 1.0) ** (network.relu_power - 1)

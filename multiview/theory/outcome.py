@@ -10,6 +10,7 @@ from multiview.theory.mean_field import (
     TypicalNetwork,
     activation,
     effective_samples,
+    mean_foreign_strength,
     mean_label_strength,
     typical_network,
     winner_overlap,
@@ -213,8 +214,7 @@ def ensemble_error(study: Study, size: int) -> float:
     def logit(strength: float) -> float:
         return parts * float(activation(strength * overlap / parts, network)[0])
 
-    label = uniform_moment(data.label_strength, 1.0)
-    foreign = data.single_view_foreign_strength * uniform_moment(data.single_view_foreign_ratio, 1.0)
+    label, foreign = mean_label_strength(study), mean_foreign_strength(data)
     views, counts = data.num_views, np.arange(size + 1)
     known = _binomial(counts, size, 1 / views)
     present = _binomial(np.arange(views + 1), views, min(1.0, data.feature_sparsity / data.num_classes))
