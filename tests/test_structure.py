@@ -22,7 +22,7 @@ RANKS = {
     "config": 0,
     "streams": 1, "devices": 1, "memory": 0, "losses": 1, "store": 1, "ensemble": 1,
     "analysis.features": 1, "analysis.errors": 1,
-    "theory.power_iteration": 0.6, "theory.mean_field": 0.7, "theory.outcome": 0.8, "theory.conditions": 0.9,
+    "theory.power_iteration": 0.6, "theory.mean_field": 0.7, "theory.outcome": 0.8, "theory.taught": 0.85, "theory.conditions": 0.9,
     "theory.__init__": 1, "theory": 1,
     "data": 2,
     "representations": 3, "analysis.lottery": 3, "analysis.dark_knowledge": 3,

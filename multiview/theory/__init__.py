@@ -2,7 +2,7 @@
 
 Docs/theory.md, sections 5 and 6, says which follow the paper and which are this project's own. Time is η · steps
 throughout. `power_iteration` is the race of the views, `mean_field` what happens after a view is learned, `outcome`
-what a start becomes and scores, `conditions` the clocks and the regime check.
+what a start becomes and scores, `taught` what distillation adds, `conditions` the clocks and the regime check.
 """
 
 from multiview.theory.conditions import (
@@ -28,7 +28,6 @@ from multiview.theory.outcome import (
     ideal_overlaps,
     idealised_single_error,
     single_view_rate,
-    taught_overlap,
 )
 from multiview.theory.power_iteration import (
     expected_maximum,
@@ -44,9 +43,12 @@ from multiview.theory.power_iteration import (
     tensor_power_time,
     uniform_moment,
 )
+from multiview.theory.taught import Lesson, Race, lesson, race, student_alone, taught_overlap
 
 __all__ = [
     "Condition",
+    "Lesson",
+    "Race",
     "TimeScales",
     "TypicalNetwork",
     "activation",
@@ -61,15 +63,18 @@ __all__ = [
     "idealised_single_error",
     "label_moment",
     "last_view_time",
+    "lesson",
     "mean_foreign_strength",
     "mean_label_strength",
     "memory_time",
     "noise_room",
     "phase",
+    "race",
     "regime",
     "single_view_rate",
     "split_factor",
     "step_size_lag",
+    "student_alone",
     "taught_overlap",
     "tensor_power_loser",
     "tensor_power_time",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import comb
 
-from multiview.config import DataConfig, DistillConfig, Study
+from multiview.config import DataConfig, Study
 from multiview.theory.mean_field import (
     TypicalNetwork,
     activation,
@@ -23,24 +23,6 @@ from multiview.theory.power_iteration import (
     step_size_lag,
     uniform_moment,
 )
-
-
-def taught_overlap(study: Study, distill: DistillConfig) -> float:
-    r"""Overlap of a view that a student learned from traces: its trace's logit stops at the cap c.
-
-    $\sum_p act(\bar z_f \Lambda) = c$, that is $\Lambda = (c + (1 - 1/q)\varrho\,C_p)/\bar z_f$ where the
-    activation is linear; at most the W of a view learned from labels.
-    """
-    data, network = study.data, study.network
-    q, threshold, parts = network.relu_power, network.relu_threshold, data.patches_per_feature
-    per_patch = distill.cap / parts
-    if per_patch >= threshold / q:
-        pre_activation = per_patch + (1 - 1 / q) * threshold
-    else:
-        pre_activation = (q * threshold ** (q - 1) * per_patch) ** (1 / q)
-    trace = uniform_moment(data.foreign_strength, 1.0) / parts
-    full = winner_overlap(study, study.train.learning_rate * (distill.onset_step + distill.num_steps))
-    return min(full, pre_activation / trace) if trace > 0 else 0.0
 
 
 def single_view_rate(study: Study) -> float:
@@ -174,6 +156,11 @@ def ideal_overlaps(
     is_winner = np.arange(start.shape[-1]) == winner
     given = np.where(reached & ~is_winner, both - shared, np.inf).min(-1, keepdims=True)
     out = np.where(is_winner, np.where(np.isfinite(given), given, overlap), loser)
+    # A class that is not learned in time is still in its race.
+    behind = step_size_lag(first, threshold, rates, study) if study.train.optimizer == "sgd" else 0.0
+    late = learned_at + np.take_along_axis(np.broadcast_to(behind / rates, start.shape), winner, -1) > time
+    racing = np.minimum(from_phase(np.maximum(phase(start, q) - rates * time, learned), q), threshold)
+    out = np.where(late, racing, out)
     return np.where(first > 0, np.maximum(out, start), 0.0)
 
 
