@@ -3,7 +3,8 @@
 Claim (docs/theory.md, section 5): a network knows one view of each class, a coin's, so K networks know a view in
 Binomial(K, 1/2) of them, and the ensemble errs where too few do to beat the foreign features of a single-view sample.
 `theory.ensemble_error` is that law in closed form, with nothing fitted. It leaves out networks that know both views
-of a class, the spread of strengths, and training sets that favour one view in all networks at once.
+of a class, the spread of strengths, and training sets that favour one view in all networks at once. The mean field knows
+these: `theory.ideal_overlaps` at each network's own start and training set, and ideal networks with those overlaps.
 
 Run it with `python -m experiments.ensemble_size`; it takes about a minute on two cores.
 """
@@ -29,7 +30,7 @@ from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
 from multiview.evaluation import held_out_chunks
 from multiview.study import training_tasks
-from multiview.theory import ensemble_error
+from multiview.theory import ensemble_error, ideal_overlaps
 
 NAME = "ensemble_size"
 CLAIM = (
@@ -48,20 +49,24 @@ SETTING = WORLD | {"seeds": 64, "data.num_test_multi_view": 2000, "data.num_test
 SMOKE = SMALLER | {"seeds": 4}
 
 
-def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np.ndarray]:
+def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np.ndarray, dict[int, np.ndarray]]:
     """Errors of disjoint ensembles of K = 1, 2, 4, … networks; classes with both views; training errors.
 
     Returns:
-        By K, e_m and e_s of each ensemble [R, groups, 2]; shares by replicate; wrong training samples [R, S].
+        By K, e_m and e_s of each ensemble [R, groups, 2]; shares by replicate; wrong training samples [R, S]; by K, the
+        e_s that the mean field gives the same networks [R, groups].
     """
     sizes = [2**p for p in range(study.seeds.bit_length()) if 2**p <= study.seeds]
     numbers = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
     errors: dict[int, list[Any]] = {size: [] for size in sizes}
-    both, train_wrong = [], []
+    both, train_wrong, ideal = [], [], []
     for replicate, task in enumerate(training_tasks(study)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         trained = train_networks(study, task, keys, num_steps=study.train.num_steps)
         train_wrong.append(trained.records["train_wrong"][:, -1])
+        of_set = networks.training_set_of(task, study)
+        start = trained.records["largest_overlap"][:, 0]
+        ideal.append(ideal_overlaps(start, of_set["moments"], study, of_set["single_views"]))
         both.append(float(1 - winners(trained.records["largest_overlap"][:, -1])[1].mean()))
         wrong: dict[int, list[Any]] = {size: [0, 0] for size in sizes}
         for index, (kind, number) in enumerate(numbers.items()):
@@ -75,23 +80,27 @@ def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np
         for size in sizes:
             errors[size].append(np.stack(wrong[size], -1) / np.array(list(numbers.values())))
         common.say(f"training set {replicate + 1} of {study.replicates}")
-    return {size: np.stack(values) for size, values in errors.items()}, both, np.stack(train_wrong)
+    field = networks.ideal_errors(study, np.stack(ideal), sizes)
+    return {size: np.stack(values) for size, values in errors.items()}, both, np.stack(train_wrong), field
 
 
-def as_cell(errors: dict[int, np.ndarray], both: list[float], train_wrong: np.ndarray) -> dict[str, Any]:
+def as_cell(
+    errors: dict[int, np.ndarray], both: list[float], train_wrong: np.ndarray, field: dict[int, np.ndarray]
+) -> dict[str, Any]:
     """What `errors_by_size` gives, by name."""
     dims = ("replicate", "group", "kind")
     arrays = {
         f"errors_{size}": xr.DataArray(values, dims=(dims[0], f"group_{size}", dims[2]))
         for size, values in errors.items()
     }
+    arrays |= {f"field_{size}": xr.DataArray(v, dims=(dims[0], f"group_{size}")) for size, v in field.items()}
     return arrays | {"train_wrong": train_wrong, "both": both, "sizes": list(errors)}
 
 
 def measure(smoke: bool) -> dict[str, Any]:
     """Measured and predicted errors by size."""
     study = replace(load_preset("smoke"), SETTING | (SMOKE if smoke else {}))
-    found = common.cell("networks", study, lambda: as_cell(*errors_by_size(study)))
+    found = common.cell("networks and mean field", study, lambda: as_cell(*errors_by_size(study)))
     errors = {size: found[f"errors_{size}"].values for size in found["sizes"]}
     both, train_wrong = found["both"], found["train_wrong"].values
     rows = []
@@ -108,6 +117,7 @@ def measure(smoke: bool) -> dict[str, Any]:
             "e_single_view_by_training_set": common.rounded(values[..., 1].mean(1)),
             "e_multi_view": common.rounded(values[..., 0].mean()),
             "law": common.rounded(law),
+            "field": common.rounded(found[f"field_{size}"].values.mean()),
             "law_is_inside": bool(low <= law <= high),
         })  # fmt: skip
     return {
@@ -136,6 +146,12 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             r["e_single_view_interval"],
         )
         for r in document["sizes"]
+    ] + [
+        common.verdict(
+            f"the same of an ensemble of {r['size']}, by the mean field at each network's start", r["field"],
+            r["e_single_view"], r["e_single_view_interval"],
+        )
+        for r in document["sizes"]
     ]  # fmt: skip
 
 
@@ -148,6 +164,7 @@ def draw(document: dict[str, Any]) -> Figure:
     each = np.array([r["e_single_view_by_training_set"] for r in rows])
     ax.plot(size, each, color="0.6", linewidth=0.8, label=["one training set"] + [None] * (each.shape[1] - 1))
     ax.plot(size, [r["law"] for r in rows], "--", color="C1", label="binomial law, nothing fitted")
+    ax.plot(size, [r["field"] for r in rows], ":", color="C2", label="mean field at each start, nothing fitted")
     ax.set(xlabel="networks in the ensemble K", ylabel="error on single-view test data e_s", title="Ensemble size")
     ax.legend(fontsize=8)
     return figure

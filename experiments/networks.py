@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -14,7 +15,9 @@ from multiview import streams, theory
 from multiview.analysis.lottery import single_view_counts, view_moments
 from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.evaluation import evaluate
+from multiview.distillation import own_phase
+from multiview.evaluation import evaluate, held_out_chunks
+from multiview.prediction import ideal_logits
 from multiview.study import training_tasks
 from multiview.training import Task
 
@@ -64,8 +67,7 @@ def _train_all(study: Study, tasks: list[Task], record_at: Any, test: bool) -> d
             study, task, keys, num_steps=study.train.num_steps, record_at=record_at, keep_state=False
         )
         row = {n: np.asarray(trained.records[n]) for n in ("largest_overlap", "train_wrong")}
-        row["moments"] = view_moments(task.data, data.num_classes, data.num_views, study.network.relu_power)
-        row["single_views"] = single_view_counts(task.data, data.num_classes, data.num_views)
+        row |= training_set_of(task, study)
         if test:
             wrong, _ = evaluate(study, replicate, {"single": trained.weights})
             numbers = (data.num_test_multi_view, data.num_test_single_view)
@@ -121,6 +123,45 @@ def ideal_overlaps(found: dict[str, Any], study: Study) -> np.ndarray:
     """What the theory makes of the starts and training sets of `single_networks` [replicate, seed, class, view]."""
     start, moments, counts = (found[n].values for n in ("overlap", "moments", "single_views"))
     return theory.ideal_overlaps(start[:, :, 0], moments[:, None], study, counts[:, None])
+
+
+def training_set_of(task: Task, study: Study) -> dict[str, np.ndarray]:
+    """Moments S and single-view counts of each view of a training set [k, L], by name."""
+    data = study.data
+    return {
+        "moments": view_moments(task.data, data.num_classes, data.num_views, study.network.relu_power),
+        "single_views": single_view_counts(task.data, data.num_classes, data.num_views),
+    }
+
+
+def student_starts(study: Study, task: Task, replicate: int, generation: int = 0) -> np.ndarray:
+    """Λ(0) of the students of one training set [S, k, L]."""
+    return own_phase(study, task, replicate, 0, generation=generation).records["largest_overlap"][:, 0]
+
+
+def ideal_errors(study: Study, overlaps: np.ndarray, sizes: Sequence[int] = (1,)) -> dict[int, np.ndarray]:
+    """Errors on the study's single-view test samples of networks that know exactly these views, and nothing else.
+
+    Args:
+        study: whose test samples.
+        overlaps: Λ [replicate, network, class, view] of one neuron a view.
+        sizes: K of the disjoint ensembles to ask.
+
+    Returns:
+        By K, errors [replicate, ensemble].
+    """
+    number, count = study.data.num_test_single_view, overlaps.shape[1]
+    found: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
+    for replicate, networks in enumerate(overlaps):
+        wrong = {size: np.zeros(count // size) for size in sizes}
+        for test in held_out_chunks(study, replicate, "single_view", number):
+            outputs = np.asarray(ideal_logits(jnp.asarray(networks, jnp.float32), test.data, study.network))
+            for size in sizes:
+                groups = outputs[: count // size * size].reshape(-1, size, *outputs.shape[1:]).mean(1)
+                wrong[size] += (groups.argmax(-1) != np.asarray(test.data.labels)).sum(-1)
+        for size in sizes:
+            found[size].append(wrong[size] / number)
+    return {size: np.stack(values) for size, values in found.items()}
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:

@@ -55,8 +55,17 @@ KEEPS = {"ensemble": 1 / 4, "distilled": 1 / 4, "self_distilled": 3 / 4}  # of t
 ENSEMBLE_LAW = "law of the ensemble"
 OWN_CONDITIONS = {
     "ensemble": ("balanced views (ensemble)", ENSEMBLE_LAW),
-    "distilled": ("balanced views (ensemble)", ENSEMBLE_LAW, "time to distil (distill)"),
-    "self_distilled": ("traces outrun foreign overlaps (self_distill)", "time to distil (self_distill)"),
+    "distilled": (
+        "balanced views (ensemble)",
+        ENSEMBLE_LAW,
+        "taught view beats foreign features (distill)",
+        "time to distil (distill)",
+    ),
+    "self_distilled": (
+        "traces outrun foreign overlaps (self_distill)",
+        "taught view beats foreign features (self_distill)",
+        "time to distil (self_distill)",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments import common, networks
-from multiview import load_preset, replace, streams
+from multiview import load_preset, replace, streams, theory
 from multiview.analysis.features import learned_views
 from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study
@@ -72,11 +72,17 @@ def single_view_logits(study: Study, replicate: int, weights: np.ndarray) -> tup
 
 def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
     """Errors of teachers [R, K], of their students [R, S, K], and views that students learned [R, S, K]."""
-    found: dict[str, list[Any]] = {"teacher": [], "student": [], "learned": [], "train_wrong": []}
+    found: dict[str, list[Any]] = {"teacher": [], "student": [], "learned": [], "below": [], "train_wrong": []}
+    ideal: dict[str, list[Any]] = {"known": [], "start": [], "moments": [], "single_views": []}
     for replicate, task in enumerate(training_tasks(study)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         single = train_networks(study, task, keys, num_steps=study.train.num_steps, keep_state=False)
         own = own_phase(study, task, replicate, study.distill.onset_step)
+        learned = single.records["largest_overlap"][:, -1] >= study.network.relu_threshold
+        known = np.stack([learned[:size].any(0) for size in sizes])  # [K, k, L]
+        of_set = networks.training_set_of(task, study) | {"known": known, "start": own.records["largest_overlap"][:, 0]}
+        for name in ideal:
+            ideal[name].append(of_set[name])
         outputs, labels = single_view_logits(study, replicate, single.weights)
         rows: dict[str, list[Any]] = {name: [] for name in found}
         for size in sizes:
@@ -86,7 +92,9 @@ def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
             answers = single_view_logits(study, replicate, students.weights)[0]
             rows["teacher"].append((outputs[:size].mean(0).argmax(-1) != labels).mean())
             rows["student"].append((answers.argmax(-1) != labels).mean(-1))
-            rows["learned"].append(learned_views(students.records["largest_overlap"][:, -1]).mean((-2, -1)))
+            overlap = students.records["largest_overlap"][:, -1]
+            rows["learned"].append(learned_views(overlap).mean((-2, -1)))
+            rows["below"].append((overlap < study.network.relu_threshold).mean((-2, -1)))
             rows["train_wrong"].append(students.records["train_wrong"][:, -1])
         for name, values in rows.items():
             found[name].append(np.stack(values, -1))
@@ -97,14 +105,25 @@ def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
             dims=("replicate", "network", "size")[: 1 + np.ndim(v[0])] if n != "teacher" else ("replicate", "size"),
         )
         for n, v in found.items()
-    }
+    } | {n: np.stack(v) for n, v in ideal.items()}
+
+
+def of_race(study: Study, found: dict[str, Any], index: int) -> list[float]:
+    """Error of students between both ends of the race of `theory.lesson`, with the teacher of this index."""
+    start, known, *sets = (found[n].values for n in ("start", "known", "moments", "single_views"))
+    alone = theory.student_alone(start, sets[0][:, None], study, study.distill, sets[1][:, None])
+    share = study.data.feature_sparsity / study.data.num_classes
+    overlaps = (
+        theory.lesson(alone, known[:, None, index], study, study.distill, 0.0, left).overlap for left in (1 - share, 0.0)
+    )
+    return common.rounded([networks.ideal_errors(study, overlap)[1].mean() for overlap in overlaps])
 
 
 def measure(smoke: bool) -> dict[str, Any]:
     """All sizes; slope and offset of the students' error against their teacher's."""
     study = replace(load_preset("smoke"), SETTING | (SMOKE if smoke else {}))
     sizes = tuple(s for s in SIZES if s <= study.seeds)
-    found = common.cell("students", [common.to_mapping(study), sizes], lambda: run(study, sizes))
+    found = common.cell("students and starts", [common.to_mapping(study), sizes], lambda: run(study, sizes))
     teacher = np.broadcast_to(found["teacher"].values[:, None], found["student"].shape)
     pairs = np.stack([teacher, found["student"].values], -1)  # [R, S, K, 2]
     rows = []
@@ -114,10 +133,11 @@ def measure(smoke: bool) -> dict[str, Any]:
             ("teacher", teacher[..., i]),
             ("student", found["student"].values[..., i]),
             ("learned", found["learned"].values[..., i]),
+            ("below", found["below"].values[..., i]),
             ("difference", pairs[..., i, 1] - pairs[..., i, 0]),
         ):
             row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
-        rows.append(row)
+        rows.append(row | {"race_student": of_race(study, found, i)})
 
     def line(values: np.ndarray) -> np.ndarray:
         return np.polyfit(values[..., 0].mean((0, 1)), values[..., 1].mean((0, 1)), 1)
@@ -155,6 +175,16 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
             )
             for r in document["rows"]
         ),
+        *(
+            common.verdict(
+                f"students' error, between both ends of the race of traces and foreign overlaps, K = {r['size']}",
+                r["race_student"],
+                r["student"],
+                r["student_interval"],
+                bearable=0.3,
+            )
+            for r in document["rows"]
+        ),
     ]
 
 
@@ -167,6 +197,8 @@ def draw(document: dict[str, Any]) -> Figure:
     ax.errorbar(x, y, ye, xe, fmt="o", capsize=3, color="C0", label="students of an ensemble of K, 95 %")
     for r in rows:
         ax.annotate(f"K = {r['size']}", (r["teacher"], r["student"]), (6, -12), textcoords="offset points", fontsize=8)
+    low, high = np.array([r["race_student"] for r in rows]).T
+    ax.vlines(x, low, high, color="C2", linewidth=6, alpha=0.3, label="between both ends of the race")
     end = max(x.max(), y.max()) * 1.1
     ax.plot([0, end], [0, end], "--", color="C1", label="student = teacher")
     low, high = document["slope_interval"]

@@ -2,7 +2,9 @@
 
 A network learns one of the L views of each class, a fair die's, so it misses 1 − 1/L of them, and errs on single-view
 samples whose view it misses wherever a foreign feature that it knows is there (docs/theory.md, section 5, and
-`theory.ensemble_error` at K = 1). Nothing is fitted in either.
+`theory.ensemble_error` at K = 1). That is the limit of small starts. The mean field, `theory.ideal_overlaps` at each
+network's own start, also knows losers that creep up and classes that are not learned in time. Nothing is fitted in
+either.
 
 Run it with `python -m experiments.views`.
 """
@@ -57,8 +59,15 @@ def examine(views: int, start: float, smoke: bool) -> dict[str, Any]:
     for name, values in (("missed", 1 - learned), ("e_single_view", found["e_single"].values), ("error", error)):
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
     row["learned_by_network"] = common.rounded(learned)
-    law = common.rounded(ensemble_error(study, 1))
-    return row | {"missed_law": idealised_single_error(views), "e_single_view_law": law}
+    ideal = networks.ideal_overlaps(found, study)
+    return row | {
+        "missed_law": idealised_single_error(views),
+        "e_single_view_law": common.rounded(ensemble_error(study, 1)),
+        "missed_field": common.rounded(1 - learned_views(ideal).mean()),
+        "e_single_view_field": common.rounded(networks.ideal_errors(study, ideal)[1].mean()),
+        "not_learned": common.rounded((found["overlap"].values[:, :, -1].max(-1) < study.network.relu_threshold).mean()),
+        "not_learned_field": common.rounded((ideal.max(-1) < study.network.relu_threshold).mean()),
+    }
 
 
 def exponent(learned: np.ndarray, views: np.ndarray) -> float:
@@ -75,7 +84,9 @@ def measure(smoke: bool) -> dict[str, Any]:
         learned = np.stack([r.pop("learned_by_network") for r in of_start], -1)
         if len(views) > 1:
             a, interval = networks.with_interval(learned, lambda values: exponent(values, views))
-            fits.append({"start": start, "a": common.rounded(a), "a_interval": common.rounded(interval)})
+            field = -networks.slope(np.log(views), np.log([1 - r["missed_field"] for r in of_start]))
+            fit = {"start": start, "a": a, "a_interval": interval, "a_field": field}
+            fits.append({n: common.rounded(v) for n, v in fit.items()})
         rows += of_start
     return {"rows": rows, "fits": fits}
 
@@ -86,12 +97,17 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         common.verdict(f"a of the share of views learned, L^−a, σ₀ = {f['start']:g}", 1.0, f["a"], f["a_interval"])
         for f in document["fits"]
     ]
+    for f in document["fits"]:
+        words = f"a of the share of views learned, L^−a, by the mean field at each start, σ₀ = {f['start']:g}"
+        found.append(common.verdict(words, f["a_field"], f["a"], f["a_interval"]))
     for r in document["rows"]:
         if r["views"] == 2:
             words = f"error at L = 2, in units of μ, σ₀ = {r['start']:g}"
             found.append(common.verdict(words, [0.49, 0.51], r["error"], r["error_interval"], paper=True))
         words = f"error on single-view data at L = {r['views']}, σ₀ = {r['start']:g}"
-        found.append(common.verdict(words, r["e_single_view_law"], r["e_single_view"], r["e_single_view_interval"]))
+        numbers = r["e_single_view"], r["e_single_view_interval"]
+        found.append(common.verdict(words, r["e_single_view_law"], *numbers))
+        found.append(common.verdict(f"{words}, by the mean field at each start", r["e_single_view_field"], *numbers))
     return found
 
 
@@ -117,6 +133,7 @@ def draw(document: dict[str, Any]) -> Figure:
                 capsize=4,
                 label=f"simulated, σ₀ = {f['start']:g}{fit}",
             )
+            ax.plot(views, [r[f"{name}_field"] for r in rows], ":", color=f"C{color}", label=f"mean field, σ₀ = {f['start']:g}")
         rows = document["rows"][: len({r["views"] for r in document["rows"]})]  # the laws are those of every start
         ax.plot([r["views"] for r in rows], [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
         ax.set(xlabel="views per class L", ylabel=label, xticks=sorted({r["views"] for r in document["rows"]}))

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from multiview.config import DistillConfig, Study
-from multiview.theory.mean_field import effective_samples, memory_time, typical_network, winner_overlap
+from multiview.theory.mean_field import (
+    activation,
+    effective_samples,
+    mean_foreign_strength,
+    mean_label_strength,
+    memory_time,
+    typical_network,
+    winner_overlap,
+)
 from multiview.theory.outcome import drawn_training_set, ideal_overlaps, single_view_rate
 from multiview.theory.power_iteration import (
     expected_maximum,
@@ -19,6 +27,7 @@ from multiview.theory.power_iteration import (
     tensor_power_loser,
     tensor_power_time,
 )
+from multiview.theory.taught import taught_overlap
 
 
 class TimeScales(NamedTuple):
@@ -106,6 +115,30 @@ def noise_room(overlap: float, power: float, threshold: float) -> float:
     return float(np.trapezoid(1 / push, reach))
 
 
+def foreign_and_taught_logit(study: Study, distill: DistillConfig) -> tuple[float, float]:
+    r"""Two logits of a student in a single-view sample whose view it learned from traces, at the end of distillation.
+
+    The class of a foreign feature that it knows from labels has $a(\bar\Gamma W)$, its own class
+    $a(\bar z \Lambda) + a(\rho \bar z W)$ with `taught_overlap` $\Lambda$ and $a(x) = C_p\,act(x/C_p)$.
+
+    Args:
+        study: the configuration.
+        distill: the distillation.
+
+    Returns:
+        Both.
+    """
+    parts = study.data.patches_per_feature
+    winner = winner_overlap(study, study.train.learning_rate * (distill.onset_step + distill.num_steps))
+    label = mean_label_strength(study)
+
+    def logit(strength: float, overlap: float) -> float:
+        return parts * float(activation(strength * overlap / parts, study.network)[0])
+
+    own = logit(label, taught_overlap(study, distill)) + logit(study.data.weak_view_strength * label, winner)
+    return logit(mean_foreign_strength(study.data), winner), own
+
+
 class Condition(NamedTuple):
     """One line of the regime check: a statement, its two sides as numbers, and whether it holds."""
 
@@ -140,6 +173,8 @@ def regime(study: Study) -> list[Condition]:
     reading = data.noise_std * winner if data.representation == "dense" else 0.0
     typical = typical_network(study, clock.training)
     pushed = float(typical.push[-1].mean()) + single_view_rate(study) * typical.unmemorised
+    grown = typical.winner[typical.arrival < clock.training]
+    grown = grown if len(grown) else np.array([threshold])
     label, foreign = label_moment(data, q), foreign_moment(data, q)
 
     def less(name: str, statement: str, left: float, right: float) -> Condition:
@@ -163,6 +198,12 @@ def regime(study: Study) -> list[Condition]:
             "strongest weak view < weakest foreign feature of single-view samples",
             data.weak_view_strength * data.label_strength[1],
             data.single_view_foreign_strength * data.single_view_foreign_ratio[0],
+        ),
+        less(
+            "known view beats foreign features",
+            "strongest foreign feature of single-view samples in the largest winner < weakest label in the smallest",
+            data.single_view_foreign_strength * data.single_view_foreign_ratio[1] * float(grown.max()),
+            data.label_strength[0] * min(data.view_strengths or (1.0,)) * float(grown.min()),
         ),
         less(
             "foreign features",
@@ -204,6 +245,15 @@ def regime(study: Study) -> list[Condition]:
                     (data.num_classes - 1) * foreign,
                 )
             )
+        known, taught = foreign_and_taught_logit(study, section)
+        conditions.append(
+            less(
+                f"taught view beats foreign features ({name})",
+                "logit of a known foreign feature in a single-view sample < that of a taught view",
+                known,
+                taught,
+            )
+        )
         trace = time_scales(study, section)
         conditions.append(less(f"time to distil ({name})", "t_trace < η·steps", trace.trace, trace.distillation))
     return conditions
