@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import comb, ndtri
 
 from multiview.config import DistillConfig, Study
-from multiview.theory.mean_field import winner_overlap
+from multiview.theory.mean_field import typical_network, winner_overlap
 from multiview.theory.outcome import ideal_overlaps
 from multiview.theory.power_iteration import foreign_moment, label_moment, phase, uniform_moment
 
@@ -23,7 +23,8 @@ def taught_overlap(study: Study, distill: DistillConfig) -> float:
     r"""Overlap of a view that a student learned from traces: its trace's logit stops at the cap c.
 
     $\sum_p act(\bar z_f \Lambda) = c$, that is $\Lambda = (c + (1 - 1/q)\varrho\,C_p)/\bar z_f$ where the
-    activation is linear; at most the W of a view learned from labels.
+    activation is linear. Labels take it further up if a second view that is at ϱ when the teacher sets in ends there
+    (`typical_network`); at most the W of a view learned from labels.
     """
     data, network = study.data, study.network
     q, threshold, parts = network.relu_power, network.relu_threshold, data.patches_per_feature
@@ -33,8 +34,10 @@ def taught_overlap(study: Study, distill: DistillConfig) -> float:
     else:
         pre_activation = (q * threshold ** (q - 1) * per_patch) ** (1 / q)
     trace = uniform_moment(data.foreign_strength, 1.0) / parts
-    full = winner_overlap(study, study.train.learning_rate * (distill.onset_step + distill.num_steps))
-    return min(full, pre_activation / trace) if trace > 0 else 0.0
+    begin, end = (study.train.learning_rate * n for n in (distill.onset_step, distill.onset_step + distill.num_steps))
+    typical = typical_network(study, end)
+    by_labels = float(np.interp(begin, typical.late, typical.pair[:, 1])) if len(typical.late) else threshold
+    return min(winner_overlap(study, end), max(by_labels, pre_activation / trace)) if trace > 0 else 0.0
 
 
 class Race(NamedTuple):
