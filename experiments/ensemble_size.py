@@ -3,8 +3,8 @@
 Claim (docs/theory.md, section 5): a network knows one view of each class, a coin's, so K networks know a view in
 Binomial(K, 1/2) of them, and the ensemble errs where too few do to beat the foreign features of a single-view sample.
 `theory.ensemble_error` is that law in closed form, with nothing fitted. It leaves out networks that know both views
-of a class, the spread of strengths, and training sets that favour one view in all networks at once. The mean field knows
-these: `theory.ideal_overlaps` at each network's own start and training set, and ideal networks with those overlaps.
+of a class, the spread of strengths, and training sets that favour one view in all networks at once. The mean field
+knows these: `theory.ideal_overlaps` at each network's own start and training set, and ideal networks with those.
 
 Run it with `python -m experiments.ensemble_size`; it takes about a minute on two cores.
 """
@@ -37,12 +37,12 @@ CLAIM = (
     "The error of an ensemble of K networks is the binomial law of views that too few of them know; nothing is fitted."
 )
 SECONDS = 60
-REMARK = """The law is too high at K = 1 and 2, because in 0.16 to 0.18 of the classes a network has both views and the law knows no
-such class. At K = 4 it is too low: a view that one network of four has counts as known, by so narrow a margin that a
-network whose overlap is 15 % below its rivals' is enough for an error, and the law holds all overlaps equal. The mean
-field knows classes with both views, unequal overlaps and what the training set favours, and is inside from K = 2 on; at
-K = 1 it is 0.010 too high, the same networks having both views in a few more classes than it says. Nothing is fitted in
-either."""
+REMARK = """The law is too high at K = 1 and 2, because in 0.16 to 0.18 of the classes a network has both views and the
+law knows no such class. At K = 4 it is too low: a view that one network of four has counts as known, by so narrow a
+margin that a network whose overlap is 15 % below its rivals' is enough for an error, and the law holds all overlaps
+equal. The mean field knows classes with both views, unequal overlaps and what the training set favours, and is inside
+from K = 2 on; at K = 1 it is 0.010 too high, the same networks having both views in a few more classes than it says.
+Nothing is fitted in either."""
 
 # The world of `experiments.contrasts`, with 64 networks for each training set.
 SETTING = WORLD | {"seeds": 64, "data.num_test_multi_view": 2000, "data.num_test_single_view": 2000}

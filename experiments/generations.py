@@ -34,14 +34,15 @@ SECONDS = 150
 REMARK = """The naive law is the case without a race; with it, views below ϱ are missed as predicted, to 0.02 in every
 generation and at both lengths (`theory.race`, derived after the first run, nothing fitted). The push on a class that
 lacks a view acts on every patch of a sample: on the trace of that view, and on the foreign overlaps of the class with
-the label's own views. Where such an overlap is first at ϱ, all samples of that label have a logit at the cap, captured,
-and teach the class no more; so a longer distillation hardly helps. Captured classes fill the next teacher's soft
-outputs, whose share for a true trace falls, and its students copy them four times as fast as new ones are captured:
-measured, 0.11 of the pairs in the first generation, 0.39 and 0.47 in the third. Half of the strongest overlap is not a
-fair count here: a taught view stops at the cap, at 4.73, half of a winner is more. The theorem speaks of test error,
-for which a taught view is enough. Errors rise again all the same: networks with just these overlaps, and no foreign
-ones, err on 0.22 and 0.19 in the third generation (measured), the students on 0.35 and 0.32. The captured classes cost
-the rest: a trace adds to a logit that is at the cap already. How far they overshoot the cap the race does not say."""
+the label's own views. Where such an overlap is first at ϱ, all samples of that label have a logit at the cap,
+captured, and teach the class no more; so a longer distillation hardly helps. Captured classes fill the next teacher's
+soft outputs, whose share for a true trace falls, and its students copy them four times as fast as new ones are
+captured: measured, 0.11 of the pairs in the first generation, 0.39 and 0.47 in the third. Half of the strongest
+overlap is not a fair count here: a taught view stops at the cap, at 4.73, half of a winner is more. The theorem speaks
+of test error, for which a taught view is enough. Errors rise again all the same: networks with just these overlaps,
+and no foreign ones, err on 0.22 and 0.19 in the third generation (measured), the students on 0.35 and 0.32. The
+captured classes cost the rest: a trace adds to a logit that is at the cap already. How far they overshoot the cap the
+race does not say."""
 
 GENERATIONS = 3
 LENGTHS = (500, 1500)  # steps of distillation: the preset's, and three times as many, added after the first run
@@ -83,7 +84,9 @@ def run(study: Study) -> dict[str, Any]:
         absent = without_trace(study, task)
         numbers = (study.data.num_test_multi_view, study.data.num_test_single_view)
         for g, networks_of in groups.items():
-            row |= {f"{n}_{g}": e / v for n, e, v in zip(("e_multi_view", "e_single_view"), wrong[g], numbers, strict=True)}
+            row |= {
+                f"{n}_{g}": e / v for n, e, v in zip(("e_multi_view", "e_single_view"), wrong[g], numbers, strict=True)
+            }
             row[f"start_{g}"], row[f"overlap_{g}"] = starts[g], networks_of.records["largest_overlap"][:, -1]
             row[f"train_wrong_{g}"] = networks_of.records["train_wrong"][:, -1]
             row[f"captured_{g}"] = (networks_of.train_logits >= study.self_distill.cap)[:, absent].mean(-1)
@@ -190,7 +193,9 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         for r in c["rows"][1:]:
             words = f"share of views missed by generation {r['generation']}, {after}"
             found.append(common.verdict(words, r["law"], r["missed"], r["missed_interval"]))
-            words = f"the same, below ϱ, by the race of traces and foreign overlaps, generation {r['generation']}, {after}"
+            words = (
+                f"the same, below ϱ, by the race of traces and foreign overlaps, generation {r['generation']}, {after}"
+            )
             found.append(common.verdict(words, r["race_below"], r["below"], r["below_interval"]))
         for r in c["rows"][1:]:
             words = f"error on single-view data by that race, generation {r['generation']}, {after}"

@@ -33,14 +33,14 @@ from multiview.theory import foreign_moment, label_moment
 NAME = "one_sided"
 CLAIM = "The one-sided push teaches a view and spares foreign overlaps where (k − 1) z_foreign^q exceeds z_label^q."
 SECONDS = 90
-REMARK = """The line compares one trace with one foreign overlap that start alike, and that is not what decides. Views start further
-up than most foreign overlaps, so half of them are taught at a ratio of 0.28. The race of all traces of a view with all
-foreign overlaps (`theory.race`, derived afterwards, nothing fitted) gives the share that reaches ϱ within its interval
-at every ratio from 0.1 to 1.4. Foreign overlaps stop where a trace reaches the cap of the truncated logits, on either
-side of the line: they do not run away, because the cap is low (1.2), as in the presets. The same cap stops the taught
-view, and with stronger traces it stops lower: below half of the winner it does not count as learned. Of those above half of the winner the closed form of the cap gives too few:
-measured, taught views end 0.2 to 1.2 above the overlap at the cap, by large steps and by labels, and half of the winner
-is as near."""
+REMARK = """The line compares one trace with one foreign overlap that start alike, and that is not what decides. Views
+start further up than most foreign overlaps, so half of them are taught at a ratio of 0.28. The race of all traces of a
+view with all foreign overlaps (`theory.race`, derived afterwards, nothing fitted) gives the share that reaches ϱ
+within its interval at every ratio from 0.1 to 1.4. Foreign overlaps stop where a trace reaches the cap of the
+truncated logits, on either side of the line: they do not run away, because the cap is low (1.2), as in the presets.
+The same cap stops the taught view, and with stronger traces it stops lower: below half of the winner it does not count
+as learned. Of those above half of the winner the closed form of the cap gives too few: measured, taught views end 0.2
+to 1.2 above the overlap at the cap, by large steps and by labels, and half of the winner is as near."""
 
 TRACES = (0.25, 0.35, 0.42, 0.48, 0.54, 0.6)
 # The preset `smoke` with fewer classes: the line lies at traces of 0.54 then, and both sides can be reached.
@@ -85,7 +85,7 @@ def run(study: Study) -> dict[str, Any]:
             }
         )
     stacked = {n: np.stack([r[n] for r in rows]) for n in rows[0]}
-    of_set = {n: ("replicate", "class", "view") for n in ("moments", "single_views")}
+    of_set = dict.fromkeys(("moments", "single_views"), ("replicate", "class", "view"))
     of_student = ("replicate", "student", "class", "view")
     return {n: xr.DataArray(a, dims=of_set.get(n, of_student[: a.ndim])) for n, a in stacked.items()}
 

@@ -35,16 +35,17 @@ from multiview.training import Task
 NAME = "student_neurons"
 CLAIM = "Students of a good teacher miss a share 2^-m of the views, those that none of their m neurons starts with."
 SECONDS = 150
-REMARK = """The law is about what a student can never learn, and that is not what limits these students: nearly all views have a
-neuron that starts with them from m = 8 on. What does is the race of traces and foreign overlaps (`theory.race`, derived
-afterwards, nothing fitted): a view is taught if it lacks less phase than traces can give before foreign overlaps answer
-in their place. Measured, the push on traces of the views that stay below ϱ has fallen to 0.06 of what it was (median, 16
-neurons). More neurons start further up and lack less. For the two-sided term the race is a bracket, and students of 4
-neurons and more lie inside. What is left of the push goes on teaching: with four times the steps the error falls from
-0.114 to 0.031. How much is left, within the bracket, is not derived. With 2 neurons 0.17 of the classes are not learned
-when the teacher sets in, which only 42 % of the students get over without training errors; the race takes them for
-learned. Half of the strongest overlap is not a fair count: a taught view stops at the cap of the truncated logits, near
-there. The theorem speaks of test error, and errors agree with the views below ϱ: 0.114 and 0.104 at m = 16."""
+REMARK = """The law is about what a student can never learn, and that is not what limits these students: nearly all
+views have a neuron that starts with them from m = 8 on. What does is the race of traces and foreign overlaps
+(`theory.race`, derived afterwards, nothing fitted): a view is taught if it lacks less phase than traces can give
+before foreign overlaps answer in their place. Measured, the push on traces of the views that stay below ϱ has fallen
+to 0.06 of what it was (median, 16 neurons). More neurons start further up and lack less. For the two-sided term the
+race is a bracket, and students of 4 neurons and more lie inside. What is left of the push goes on teaching: with four
+times the steps the error falls from 0.114 to 0.031. How much is left, within the bracket, is not derived. With 2
+neurons 0.17 of the classes are not learned when the teacher sets in, which only 42 % of the students get over without
+training errors; the race takes them for learned. Half of the strongest overlap is not a fair count: a taught view
+stops at the cap of the truncated logits, near there. The theorem speaks of test error, and errors agree with the views
+below ϱ: 0.114 and 0.104 at m = 16."""
 
 NEURONS = (2, 4, 8, 16)
 LONGER = 4  # times as many steps of distillation, of the students with most neurons
@@ -64,7 +65,7 @@ def teacher_logits(study: Study) -> dict[str, Any]:
 
 
 def run(study: Study, logits: np.ndarray) -> dict[str, Any]:
-    """Errors [R, S], and overlaps of students at the start and the end [R, S, k, L]; of training sets, what they hold."""
+    """Errors [R, S], overlaps of students at the start and the end [R, S, k, L]; what training sets hold."""
     rows = []
     for replicate, task in enumerate(training_tasks(study)):
         own = own_phase(study, task, replicate, study.distill.onset_step)
@@ -133,7 +134,10 @@ def examine(study: Study, teacher: dict[str, Any]) -> dict[str, Any]:
     }
     below = (overlap < study.network.relu_threshold) & (overlap.max(-1) >= study.network.relu_threshold)[..., None]
     left = found["left"].values[below]
-    row |= {"views_pushed": len(left), "push_left": common.rounded(np.nanquantile(left, [0.25, 0.5, 0.75]) if len(left) else [0] * 3)}
+    row |= {
+        "views_pushed": len(left),
+        "push_left": common.rounded(np.nanquantile(left, [0.25, 0.5, 0.75]) if len(left) else [0] * 3),
+    }
     for name, values in measures.items():
         row[name], row[f"{name}_interval"] = map(common.rounded, networks.with_interval(values, np.mean))
     return row | {"by_student": common.rounded(measures["missed"])}
@@ -220,7 +224,9 @@ def draw(document: dict[str, Any]) -> Figure:
             label=f"{label}, 95 %",
         )
     low, high = np.array([r["race_below"] for r in rows]).T
-    ax.fill_between(m, low, high, color="C2", alpha=0.15, linewidth=0, label="views below ϱ, between both ends of the race")
+    ax.fill_between(
+        m, low, high, color="C2", alpha=0.15, linewidth=0, label="views below ϱ, between both ends of the race"
+    )
     ax.plot(m, [r["without"] for r in rows], "v:", color="0.5", label="views without a positive start, counted")
     ax.plot(m, [r["law"] for r in rows], "--", color="0.3", label="$2^{-m}$")
     ax.set(xlabel="student's neurons per class m", ylabel="share", xticks=m)

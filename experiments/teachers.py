@@ -32,12 +32,12 @@ NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."
 SECONDS = 120
 REMARK = """Students do not match their teacher at either end, and the race of traces and foreign overlaps says why
-(`theory.race`, derived afterwards, nothing fitted). A view is taught if it lacks less phase than traces can give before
-foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest, the same
-ones for every teacher, which is why they differ more between training sets than between teachers. A student of one
-network is better than it, as its own lottery adds views that the teacher lacks. For the two-sided term the race is a
-bracket: captured classes still give a share 1 − s/k of the push in the flow, and none where steps take logits beyond the
-cap. All students lie inside, near the middle. `experiments.student_neurons` measures what is left of the push."""
+(`theory.race`, derived afterwards, nothing fitted). A view is taught if it lacks less phase than traces can give
+before foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest, the
+same ones for every teacher, which is why they differ more between training sets than between teachers. A student of
+one network is better than it, as its own lottery adds views that the teacher lacks. For the two-sided term the race is
+a bracket: captured classes still give a share 1 − s/k of the push in the flow, and none where steps take logits beyond
+the cap. All students lie inside, near the middle. `experiments.student_neurons` measures what is left of the push."""
 
 SIZES = (1, 2, 4, 8, 16)
 # The preset `smoke`, with the classes, samples and step of the small world.
@@ -117,7 +117,8 @@ def of_race(study: Study, found: dict[str, Any], index: int) -> list[float]:
     alone = theory.student_alone(start, sets[0][:, None], study, study.distill, sets[1][:, None])
     share = study.data.feature_sparsity / study.data.num_classes
     overlaps = (
-        theory.lesson(alone, known[:, None, index], study, study.distill, 0.0, left).overlap for left in (1 - share, 0.0)
+        theory.lesson(alone, known[:, None, index], study, study.distill, 0.0, left).overlap
+        for left in (1 - share, 0.0)
     )
     return common.rounded([networks.ideal_errors(study, overlap)[1].mean() for overlap in overlaps])
 

@@ -27,11 +27,12 @@ from multiview.theory import ensemble_error, idealised_single_error
 NAME = "views"
 CLAIM = "A single network learns one of L views a class, so its error in units of μ is 1 − 1/L of the fatal samples."
 SECONDS = 90
-REMARK = """Networks miss fewer views than 1 − 1/L, because the start is finite: some losers are not far behind and creep up. With a
-start four times smaller the exponent moves from 0.85 to 0.89, towards 1 as the theory asks, and errors with it. The
-mean field at each network's own start accounts for that at every L and both starts. At L = 1 the error is not about
-views: in 29 % of the networks a class is not learned within the training time, 0.056 of all classes; the mean field,
-with the lag of finite steps, says 0.083. With more views more neurons compete, and it does not happen."""
+REMARK = """Networks miss fewer views than 1 − 1/L, because the start is finite: some losers are not far behind and
+creep up. With a start four times smaller the exponent moves from 0.85 to 0.89, towards 1 as the theory asks, and
+errors with it. The mean field at each network's own start accounts for that at every L and both starts. At L = 1 the
+error is not about views: in 29 % of the networks a class is not learned within the training time, 0.056 of all
+classes; the mean field, with the lag of finite steps, says 0.083. With more views more neurons compete, and it does
+not happen."""
 
 VIEWS = (1, 2, 3, 4)
 STARTS = (0.002, 0.0005)  # the law is about small starts; training lasts in proportion to 1/σ₀, as the time to learn
@@ -65,7 +66,9 @@ def examine(views: int, start: float, smoke: bool) -> dict[str, Any]:
         "e_single_view_law": common.rounded(ensemble_error(study, 1)),
         "missed_field": common.rounded(1 - learned_views(ideal).mean()),
         "e_single_view_field": common.rounded(networks.ideal_errors(study, ideal)[1].mean()),
-        "not_learned": common.rounded((found["overlap"].values[:, :, -1].max(-1) < study.network.relu_threshold).mean()),
+        "not_learned": common.rounded(
+            (found["overlap"].values[:, :, -1].max(-1) < study.network.relu_threshold).mean()
+        ),
         "not_learned_field": common.rounded((ideal.max(-1) < study.network.relu_threshold).mean()),
     }
 
@@ -133,7 +136,13 @@ def draw(document: dict[str, Any]) -> Figure:
                 capsize=4,
                 label=f"simulated, σ₀ = {f['start']:g}{fit}",
             )
-            ax.plot(views, [r[f"{name}_field"] for r in rows], ":", color=f"C{color}", label=f"mean field, σ₀ = {f['start']:g}")
+            ax.plot(
+                views,
+                [r[f"{name}_field"] for r in rows],
+                ":",
+                color=f"C{color}",
+                label=f"mean field, σ₀ = {f['start']:g}",
+            )
         rows = document["rows"][: len({r["views"] for r in document["rows"]})]  # the laws are those of every start
         ax.plot([r["views"] for r in rows], [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
         ax.set(xlabel="views per class L", ylabel=label, xticks=sorted({r["views"] for r in document["rows"]}))

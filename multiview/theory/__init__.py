@@ -20,6 +20,7 @@ from multiview.theory.mean_field import (
     mean_label_strength,
     memory_time,
     typical_network,
+    unlearned_phase,
     winner_overlap,
 )
 from multiview.theory.outcome import (
@@ -81,5 +82,6 @@ __all__ = [
     "time_scales",
     "typical_network",
     "uniform_moment",
+    "unlearned_phase",
     "winner_overlap",
 ]

@@ -187,6 +187,25 @@ class _Equations:
         seen = split_factor(data, q) * np.tensordot((weights * z**q)[:, 0, 0], residual, 1)
         return known * net(winners, residual * own_slope), net(pairs, of_pair[..., None] * pair_slope), known * seen
 
+    def unlearned(self, state: np.ndarray, known: np.ndarray) -> float:
+        r"""Rate at which a class that is not learned yet runs down the phase of its views, less what traces take.
+
+        $\frac{1}{k \varrho^{q-1}} (E[z^q] (1 - p_y) - n E[z_f^q] \overline{p_f})$: classes learned earlier are rivals
+        of its label where they show a trace, and in their samples it is no longer pulled down.
+        """
+        data, q, threshold = self.study.data, self.study.network.relu_power, self.study.network.relu_threshold
+        grown, pushed, _, _ = self.split(state)
+        z, weights = _label_strengths(self.study)
+        winners, traces = self.neurons(grown, pushed), _known_traces(data)
+        trace = np.exp(self.logit(uniform_moment(data.foreign_strength, 1.0), winners)[0] * known)
+        rivals = data.num_classes - 1 + traces * (trace - 1).mean()
+        own = np.exp(self.logit(z, winners)[0] * known)  # [Z, N]
+        wrong = float((weights[:, 0, 0] @ (1 / (own + rivals))).mean())
+        pull = traces * uniform_moment(data.foreign_strength, q) * split_factor(data, q) * wrong
+        free = growth_rate(data, self.study.network) * data.num_classes / (data.num_classes - 1)
+        lost = data.single_view_fraction * (1 - 1 / data.num_views)
+        return free * float(rivals / (1 + rivals)) - (1 - lost) * pull / (data.num_classes * threshold ** (q - 1))
+
     def derivative(self, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
         """The state's time derivative, with the classes that are known and the pairs that have begun."""
         data = self.study.data
@@ -345,6 +364,31 @@ def winner_overlap(study: Study, time: float) -> float:
     network = typical_network(study, time)
     learned = network.arrival < time
     return float(network.winner[learned].mean()) if learned.any() else study.network.relu_threshold
+
+
+def unlearned_phase(study: Study, time: float) -> tuple[np.ndarray, np.ndarray]:
+    """Phase that training has taken off the views of a class that is not learned yet, among classes that are.
+
+    Tensor power iteration takes `growth_rate` times the time. Here traces pull the class down, and classes learned
+    before it change the outputs of their samples and of its own.
+
+    Args:
+        study: the configuration.
+        time: how far to follow it.
+
+    Returns:
+        Instants [T] from 0 on, and the phase taken until each of them [T].
+    """
+    equations = _equations(study)
+    edges = _edges(equations, time)
+    stretches, _ = _integrate(equations, edges)
+    begin = np.zeros(2 * len(equations.arrival) + 2 * len(stretches) + 3)
+    times, rates = [0.0, float(edges[0])], [equations.unlearned(begin, np.zeros(len(equations.arrival)))] * 2
+    for stretch in stretches:
+        times += list(stretch.times)
+        rates += [equations.unlearned(state, stretch.known) for state in stretch.states]
+    steps = np.diff(times) * (np.array(rates)[1:] + np.array(rates)[:-1]) / 2
+    return np.array(times), np.concatenate([[0.0], np.cumsum(steps)])
 
 
 @functools.lru_cache

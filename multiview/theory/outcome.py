@@ -160,7 +160,7 @@ def ideal_overlaps(
     behind = step_size_lag(first, threshold, 1.0, study) if study.train.optimizer == "sgd" else 0.0
     late = learned_at + behind > time
     racing = np.minimum(from_phase(np.maximum(phase(start, q) - rates * time, learned), q), threshold)
-    out = np.where(late, racing, out)
+    out = np.where(late, np.where(start > 0, racing, 0.0), out)
     return np.where(first > 0, np.maximum(out, start), 0.0)
 
 
