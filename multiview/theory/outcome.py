@@ -157,8 +157,8 @@ def ideal_overlaps(
     given = np.where(reached & ~is_winner, both - shared, np.inf).min(-1, keepdims=True)
     out = np.where(is_winner, np.where(np.isfinite(given), given, overlap), loser)
     # A class that is not learned in time is still in its race.
-    behind = step_size_lag(first, threshold, 1.0, study) if study.train.optimizer == "sgd" else 0.0
-    late = learned_at + behind > time
+    lags = 1.0 if study.train.optimizer == "sgd" else 0.0
+    late = learned_at + lags * step_size_lag(first, threshold, 1.0, study) > time
     racing = np.minimum(from_phase(np.maximum(phase(start, q) - rates * time, learned), q), threshold)
     out = np.where(late, np.where(start > 0, racing, 0.0), out)
     return np.where(first > 0, np.maximum(out, start), 0.0)

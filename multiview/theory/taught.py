@@ -65,11 +65,11 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
     r"""The race between the traces of a lost view and foreign overlaps, at instants up to the end of distillation.
 
     A sample of another class y shows the lost view of class j, and not the one that the student knows, with
-    probability $u = f(1 - f)$, $f = s/k$. The teacher's soft output there is $t = E[e/(e(2 + B) + k - 2 - B)]$ with $e = e^{c/T}$ and
-    B further classes at the cap, the student's nearly nothing. So a class y pushes the lost view by
+    probability $u = f(1 - f)$, $f = s/k$. The teacher's soft output there is $t = E[e/(e(2 + B) + k - 2 - B)]$ with
+    $e = e^{c/T}$ and B further classes at the cap, the student's nearly nothing. So a class y pushes the lost view by
     $E[z_f^q]\,ds$, $ds = \texttt{weight}\,(1 - \mu)\,t\,u\,dt/(k \varrho^{q-1})$, and its own views, in the neurons
-    of j, by $(E[z^q] + (k - 2) f E[z_f^q])\,ds$. When one of those reaches ϱ, all samples of y have a logit at the cap, and y
-    pushes no more:
+    of j, by $(E[z^q] + (k - 2) f E[z_f^q])\,ds$. When one of those reaches ϱ, all samples of y have a logit at the cap,
+    and y pushes no more:
 
     $\Psi(s) = (k - 1)\,E[z_f^q]\,E\left[\min\left(s,\ \frac{\phi(\Lambda_f) - \phi(\varrho)}{E[z^q] + (k-2) f
     E[z_f^q]}\right)\right]$
