@@ -166,6 +166,9 @@ def regime(study: Study) -> list[Condition]:
     draws = network.init_std * rng.standard_normal(shape).max(-1).clip(0)
     sets = [np.stack(values)[:, None] for values in zip(*(drawn_training_set(rng, study) for _ in draws), strict=True)]
     final = ideal_overlaps(draws, sets[0], study, sets[1])
+    # Classes still in their race have a condition of their own, "time to learn".
+    ahead = (final == final.max(-1, keepdims=True)) & (final > 0)
+    final = np.where(ahead, np.maximum(final, threshold), final)
     ordered = np.sort(final, -1)
     both = float((ordered[..., -1] < 2 * ordered[..., -2]).mean()) if data.num_views > 1 else 0.0
     learned = (final > final.max(-1, keepdims=True) / 2).mean(1)  # the share of one training set's networks
