@@ -222,7 +222,7 @@ def draw(document: dict[str, Any]) -> Figure:
     axes[0, 0].plot([], [], "o", color="0.7", label="theorem seen (open: not)", linestyle="none")
     axes[0, 0].plot([], [], "x", color="red", label="check and simulation disagree", linestyle="none")
     handles = {label: line for ax in axes.ravel() for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
     for ax in axes[1]:
         ax.set_xlabel(document["plane"]["x_label"])
     for ax in axes[:, 0]:
