@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import common
+from experiments import common, networks
 from experiments.view_strength import winning_share
 from multiview import replace, run_study
 from multiview.analysis.errors import error_interval, hierarchical_bootstrap
@@ -37,14 +37,8 @@ samples and of the class's single-view samples (dotted; derived after the run, n
 # Wider label strengths than in the presets: with narrow ones all samples are alike and M cannot matter.
 SETTING = common.SMALL | {"data.label_strength": [1.0, 1.7], "train.num_steps": 300, "replicates": 6}
 BATCHES = (12, 40, 80, 160, 320)
-SMOKE = {
-    "replicates": 2,
-    "seeds": 4,
-    "train.block_size": 4,
-    "data.num_test_multi_view": 200,
-    "data.num_test_single_view": 200,
-}
-SMOKE_BATCHES = (80,)
+SMOKE = networks.TINY | {"replicates": 2}
+SMOKE_BATCHES = (60,)
 
 
 def same_view_share(result: StudyResult) -> np.ndarray:

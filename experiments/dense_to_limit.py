@@ -63,7 +63,7 @@ SETTING = {
 }
 IN_THE_LIMIT = {"data.representation": "limit", "data.patch_dim": 1}  # d means nothing there: one program for all d
 DIMENSIONS = (64, 128, 256, 512, 1024)
-SMOKE = {"replicates": 1, "train.num_steps": 120, "data.num_test_multi_view": 100, "data.num_test_single_view": 100}
+SMOKE = {"replicates": 1, "train.num_steps": 120, "data.num_test_multi_view": 50, "data.num_test_single_view": 50}
 SMOKE_DIMENSIONS = (32, 512)
 
 

@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from experiments import common
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
-from multiview import load_preset, replace, streams
+from multiview import devices, load_preset, replace, streams
 from multiview.analysis.diversity import agreement, error_correlation
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.analysis.features import learned_views
@@ -155,7 +155,7 @@ def as_seen(task: Task, rung: Rung, study: Study, key: Array) -> Task:
     if not rung.high_dimension:
         padding = LOW_DIMENSION - patches.shape[-1]
         patches = jnp.pad(patches, ((0, 0), (0, 0), (0, padding)))
-        noise = jax.random.normal(key, patches.shape) / np.sqrt(np.float32(LOW_DIMENSION))
+        noise = devices.normal(key, shape=patches.shape) / np.sqrt(np.float32(LOW_DIMENSION))
         patches, norm = patches + norm[..., None] * noise, None
     if rung.flat:
         patches = patches.reshape(len(patches), 1, -1)
@@ -333,7 +333,7 @@ def _mixture_interval(multi: np.ndarray, single: np.ndarray, number: int, mu: fl
 
 def measure(smoke: bool) -> dict[str, Any]:
     """The ladder up, and each ingredient taken away from the full setting."""
-    world = replace(load_preset("smoke"), WORLD | SIZE | (SMALLER | {"seeds": 3} if smoke else {}))
+    world = replace(load_preset("smoke"), WORLD | SIZE | (SMALLER if smoke else {}))
     up, down = rungs_up(), list(DOWN)
     if smoke:
         up, down = [up[0], up[-1]], [r for r in down if r.name in ("− patches: flat input", "− small start")]

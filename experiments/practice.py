@@ -17,6 +17,8 @@ their result is called practice_ and the last part of that name.
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -234,6 +236,19 @@ def linear_row(
     return table.row(number)
 
 
+def boosted_logits(model: Any, pixels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Outputs of a boosted model for all classes [n, k]; a class that it has not seen is never chosen.
+
+    scikit-learn gives columns for the classes of its training images alone, and one column for two of them.
+    """
+    seen = model.decision_function(pixels).reshape(len(pixels), -1)
+    if len(model.classes_) == 2:
+        seen = np.concatenate([np.zeros_like(seen), seen], 1)
+    outputs = np.full((len(pixels), num_classes), -1e9)
+    outputs[:, model.classes_] = seen
+    return outputs
+
+
 def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
     """scikit-learn's gradient boosting on the pixels: one model, and several that draw other samples of the images."""
     try:
@@ -256,7 +271,7 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
             )
             for s in range(sizes["students"])
         ]
-        outputs = np.stack([m.decision_function(seen).reshape(len(seen), -1) for m in models])
+        outputs = np.stack([boosted_logits(m, seen, images.num_classes) for m in models])
         wrong["single"].append(wrong_of(outputs, test.labels).sum(-1))
         wrong["ensemble"].append(wrong_of(outputs.mean(0)[None], test.labels).sum(-1))
         train_wrong.append([int((m.predict(flat) != train.labels).sum()) for m in models])
@@ -309,8 +324,12 @@ def overlap_by_view(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rat
 def measure_images(source: str, smoke: bool) -> dict[str, Any]:
     """The table, and views in practice, for images by name or place."""
     sizes = DEFAULT | (SMOKE if smoke else {})
+    images = load_images(source)
+    if (number := len(images.labels)) < 2 * sizes["train"]:
+        raise ConfigError(f"images = {source!r} holds {number} images; at least {2 * sizes['train']} are allowed")
+    held = hashlib.sha256(images.pixels.tobytes() + images.labels.tobytes()).hexdigest()  # other images, other cells
     recipe = conv.Recipe(steps=60) if smoke else conv.Recipe()
-    settings = [source, sizes, recipe._asdict()]
+    settings = [held, sizes, recipe._asdict()]
     rates = common.cell("rates", [*settings, RATES], lambda: tuned_rates(source, sizes, recipe))
     rate = rates["network"]["rate"]
     chosen = {name: rates[name]["rate"] for name in ("network", "average")}
@@ -327,11 +346,11 @@ def measure_images(source: str, smoke: bool) -> dict[str, Any]:
         common.say(f"{row['system']}: " + ", ".join(f"{c} {row[c]['error']}" for c in COLUMNS))
     rows.append(
         {"system": "gradient boosting (scikit-learn)"}
-        | common.cell("boosting", [source, sizes], lambda: boosting_row(source, sizes))
+        | common.cell("boosting", [held, sizes], lambda: boosting_row(source, sizes))
     )
     views = common.cell("views", [*settings, rate], lambda: overlap_by_view(source, sizes, recipe, rate))
     return {
-        "images": source if source in ("digits", "mnist") else Path(source).name,
+        "images": source if source in ("digits", "mnist") else Path(source).resolve().name,
         "sizes": sizes,
         "recipe": recipe._asdict(),
         "rates": rates,
@@ -417,17 +436,16 @@ def draw(document: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """The command line, with `--images SOURCE` beside the flags of every experiment."""
-    arguments = sys.argv[1:]
-    module: Any = sys.modules[__name__]
-    if "--images" in arguments:
-        place = arguments.index("--images")
-        source = arguments[place + 1] if place + 1 < len(arguments) else ""
-        del arguments[place : place + 2]
-        if source != "digits":
-            module = SimpleNamespace(
-                NAME=f"practice_{Path(source).stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
-                measure=lambda smoke: measure_images(source, smoke),
-            )  # fmt: skip
+    parser = argparse.ArgumentParser(prog="python -m experiments.practice", add_help=False, allow_abbrev=False)
+    parser.add_argument("--images", default="digits")
+    named, arguments = parser.parse_known_args()
+    source, module = named.images, sys.modules[__name__]
+    if source != "digits":
+        own: Any = SimpleNamespace(
+            NAME=f"practice_{Path(source).resolve().stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
+            measure=lambda smoke: measure_images(source, smoke),
+        )  # fmt: skip
+        module = own
     common.command(module, arguments)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from experiments import common
+from experiments import common, networks
 from multiview import load_preset, predict, replace, run_study, streams
 from multiview.analysis.features import winners
 from multiview.batching import start_keys, train_networks
@@ -33,17 +33,7 @@ CLAIM = "Single precision is enough: every verdict of the smoke study is the sam
 SECONDS = 100
 
 SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
-SMOKE = {
-    "seeds": 4,
-    "replicates": 1,
-    "students": 2,
-    "data.num_classes": 5,
-    "data.feature_sparsity": 2.5,
-    "data.num_train": 60,
-    "data.num_single_view_train": 10,
-    "data.num_test_multi_view": 500,
-    "data.num_test_single_view": 500,
-    "network.neurons_per_class": 6,
+SMOKE = networks.TINY | {
     "train.num_steps": 200,
     "distill.onset_step": 150,
     "distill.num_steps": 50,

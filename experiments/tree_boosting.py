@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from experiments import common
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
-from multiview import load_preset, replace, streams
+from multiview import devices, load_preset, replace, streams
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.analysis.features import learned_views
 from multiview.config import ConfigError, Study, to_mapping
@@ -46,7 +46,7 @@ def columns(data: MultiViewDataset, study: Study, noise_dim: int, key: jax.Array
     Noise of norm ν in d dimensions puts ν/√d on each feature's axis; d is the world's `noise_dim`.
     """
     part = vectors(data, study.data)
-    noise = jax.random.normal(key, part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]  # type: ignore[operator]
+    noise = devices.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]  # type: ignore[operator]
     return np.asarray((part.vectors + noise).sum(1))
 
 

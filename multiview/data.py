@@ -72,7 +72,7 @@ def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = j
     Returns:
         Matrix [kL, d] with orthonormal rows; row j·L + ℓ is v_{j,ℓ}.
     """
-    gaussian = jax.random.normal(key, (config.patch_dim, config.num_features), jnp.float32).astype(dtype)
+    gaussian = devices.normal(key, shape=(config.patch_dim, config.num_features), dtype=jnp.float32).astype(dtype)
     return jnp.linalg.qr(gaussian)[0].T
 
 
