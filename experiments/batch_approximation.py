@@ -37,7 +37,7 @@ samples and of the class's single-view samples (dotted; derived after the run, n
 # Wider label strengths than in the presets: with narrow ones all samples are alike and M cannot matter.
 SETTING = common.SMALL | {"data.label_strength": [1.0, 1.7], "train.num_steps": 300, "replicates": 6}
 BATCHES = (12, 40, 80, 160, 320)
-SMOKE = networks.TINY | {"replicates": 2}
+SMOKE = networks.TINY | {"replicates": 2, "data.single_view_fraction": 0.06}  # the exact limit has 200 samples
 SMOKE_BATCHES = (60,)
 
 

@@ -336,7 +336,7 @@ def measure(smoke: bool) -> dict[str, Any]:
     world = replace(load_preset("smoke"), WORLD | SIZE | (SMALLER if smoke else {}))
     up, down = rungs_up(), list(DOWN)
     if smoke:
-        up, down = [up[0], up[-1]], [r for r in down if r.name in ("− patches: flat input", "− small start")]
+        up, down = [up[0], up[-1]], [r for r in down if r.name in ("− activation: linear", "− small start")]
     rows: dict[str, list[Any]] = {"up": [], "down": []}
     for name, rungs in (("up", up), ("down", down)):
         for rung in rungs:

@@ -149,9 +149,9 @@ def start_keys(sizes: dict[str, Any], replicate: int) -> tuple[jax.Array, jax.Ar
     )  # type: ignore[return-value]
 
 
-def tuned_rates(source: str, sizes: dict[str, Any], recipe: conv.Recipe) -> dict[str, Any]:
+def tuned_rates(images: Images, sizes: dict[str, Any], recipe: conv.Recipe) -> dict[str, Any]:
     """Adam's rate of the network and of the average: the smallest error on images held out from a further set."""
-    images, replicate = load_images(source), sizes["replicates"]  # the training set after those of the table
+    replicate = sizes["replicates"]  # the training set after those of the table
     train, held_out = split(images, sizes["train"], sizes["test"], replicate)
     keys, _ = start_keys(sizes, replicate)
     recipe = recipe._replace(longest=recipe.steps)
@@ -165,9 +165,11 @@ def tuned_rates(source: str, sizes: dict[str, Any], recipe: conv.Recipe) -> dict
     return found
 
 
-def network_row(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]) -> dict[str, Any]:
+def network_row(
+    images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]
+) -> dict[str, Any]:
     """The network: single, ensemble, training the average, distilled, self-distilled."""
-    images, table, number = load_images(source), Table(), 0
+    table, number = Table(), 0
     rate, k = rates["network"], images.num_classes
     for replicate in range(sizes["replicates"]):
         train, test = split(images, sizes["train"], sizes["test"], replicate)
@@ -192,10 +194,10 @@ def network_row(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rates: 
 
 
 def linear_row(
-    source: str, system: linear.System, sizes: dict[str, Any], recipe: conv.Recipe, steps: tuple[int, int]
+    images: Images, system: linear.System, sizes: dict[str, Any], recipe: conv.Recipe, steps: tuple[int, int]
 ) -> dict[str, Any]:
     """A linear system: single, ensemble, training the average, distilled and self-distilled into its kind."""
-    images, table, number = load_images(source), Table(), 0
+    table, number = Table(), 0
     for replicate in range(sizes["replicates"]):
         train, test = split(images, sizes["train"], sizes["test"], replicate)
         (x, y), seen, number = arrays(train), arrays(test)[0], len(test.labels)
@@ -249,7 +251,7 @@ def boosted_logits(model: Any, pixels: np.ndarray, num_classes: int) -> np.ndarr
     return outputs
 
 
-def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
+def boosting_row(images: Images, sizes: dict[str, Any]) -> dict[str, Any]:
     """scikit-learn's gradient boosting on the pixels: one model, and several that draw other samples of the images."""
     try:
         from sklearn.ensemble import GradientBoostingClassifier
@@ -257,7 +259,6 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             "scikit-learn is missing; install it with: pip install 'multiview-theory[baselines]'"
         ) from None
-    images = load_images(source)
     wrong: dict[str, list[Any]] = {"single": [], "ensemble": []}
     train_wrong, number = [], 0
     for replicate in range(sizes["replicates"]):
@@ -279,9 +280,8 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
     return row | dict.fromkeys(("average", "distilled", "self_distilled"))
 
 
-def overlap_by_view(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rate: float) -> dict[str, Any]:
+def overlap_by_view(images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rate: float) -> dict[str, Any]:
     """Networks that see the whole image, its left or its right half: errors, and how they overlap between seeds."""
-    images = load_images(source)
     within: dict[str, list[float]] = {v: [] for v in VIEWS}
     across, errors = [], {v: [] for v in (*VIEWS, "both halves")}
     together: dict[str, list[float]] = {v: [] for v in (*VIEWS, "both halves")}
@@ -321,36 +321,44 @@ def overlap_by_view(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rat
     return {"rows": rows}
 
 
-def measure_images(source: str, smoke: bool) -> dict[str, Any]:
-    """The table, and views in practice, for images by name or place."""
+def measure_images(label: str, images: Images, smoke: bool) -> dict[str, Any]:
+    """The table, and views in practice.
+
+    Args:
+        label: of the images.
+        images: all of them.
+        smoke: the tiny size of the tests.
+
+    Raises:
+        ConfigError: there are too few images.
+    """
     sizes = DEFAULT | (SMOKE if smoke else {})
-    images = load_images(source)
     if (number := len(images.labels)) < 2 * sizes["train"]:
-        raise ConfigError(f"images = {source!r} holds {number} images; at least {2 * sizes['train']} are allowed")
+        raise ConfigError(f"images = {label!r} holds {number} images; at least {2 * sizes['train']} are allowed")
     held = hashlib.sha256(images.pixels.tobytes() + images.labels.tobytes()).hexdigest()  # other images, other cells
     recipe = conv.Recipe(steps=60) if smoke else conv.Recipe()
     settings = [held, sizes, recipe._asdict()]
-    rates = common.cell("rates", [*settings, RATES], lambda: tuned_rates(source, sizes, recipe))
+    rates = common.cell("rates", [*settings, RATES], lambda: tuned_rates(images, sizes, recipe))
     rate = rates["network"]["rate"]
     chosen = {name: rates[name]["rate"] for name in ("network", "average")}
     common.say("rates of Adam: " + ", ".join(f"{name} {r}" for name, r in chosen.items()))
-    rows = [common.cell("network", [*settings, chosen], lambda: network_row(source, sizes, recipe, chosen))]
+    rows = [common.cell("network", [*settings, chosen], lambda: network_row(images, sizes, recipe, chosen))]
     rows[0] = {"system": "network"} | rows[0]
     for name, system in LINEAR_SYSTEMS.items():
         row = common.cell(
             name, [*settings, LINEAR_STEPS],
-            lambda system=system: linear_row(source, system, sizes, recipe, LINEAR_STEPS),
+            lambda system=system: linear_row(images, system, sizes, recipe, LINEAR_STEPS),
         )  # fmt: skip
         rows.append({"system": name} | row)
     for row in rows:
         common.say(f"{row['system']}: " + ", ".join(f"{c} {row[c]['error']}" for c in COLUMNS))
     rows.append(
         {"system": "gradient boosting (scikit-learn)"}
-        | common.cell("boosting", [held, sizes], lambda: boosting_row(source, sizes))
+        | common.cell("boosting", [held, sizes], lambda: boosting_row(images, sizes))
     )
-    views = common.cell("views", [*settings, rate], lambda: overlap_by_view(source, sizes, recipe, rate))
+    views = common.cell("views", [*settings, rate], lambda: overlap_by_view(images, sizes, recipe, rate))
     return {
-        "images": source if source in ("digits", "mnist") else Path(source).resolve().name,
+        "images": label,
         "sizes": sizes,
         "recipe": recipe._asdict(),
         "rates": rates,
@@ -363,7 +371,7 @@ def measure_images(source: str, smoke: bool) -> dict[str, Any]:
 
 def measure(smoke: bool) -> dict[str, Any]:
     """Digits."""
-    return measure_images("digits", smoke)
+    return measure_images("digits", load_images("digits"), smoke)
 
 
 # What the paper says of each system: whether its column errs less than its single systems.
@@ -439,13 +447,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.practice", add_help=False, allow_abbrev=False)
     parser.add_argument("--images", default="digits")
     named, arguments = parser.parse_known_args()
-    source, module = named.images, sys.modules[__name__]
-    if source != "digits":
-        own: Any = SimpleNamespace(
-            NAME=f"practice_{Path(source).resolve().stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
-            measure=lambda smoke: measure_images(source, smoke),
+    module: Any = sys.modules[__name__]
+    if (source := named.images) != "digits":
+        name = Path(source).resolve().name
+        module = SimpleNamespace(
+            NAME=f"practice_{Path(name).stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
+            measure=lambda smoke: measure_images(name, load_images(source), smoke),
         )  # fmt: skip
-        module = own
     common.command(module, arguments)
 
 

@@ -34,6 +34,7 @@ SECONDS = 100
 
 SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
 SMOKE = networks.TINY | {
+    "self_distill.objective": "soft_cross_entropy",  # one program for both kinds of students
     "train.num_steps": 200,
     "distill.onset_step": 150,
     "distill.num_steps": 50,

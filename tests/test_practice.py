@@ -171,7 +171,7 @@ def test_a_bad_folder_is_one_line_of_the_command(practice, tmp_path, capsys, mak
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_standard_gram_matrices_are_those_of_all_tangents(small, monkeypatch):
+def test_gram_matrices_are_those_of_all_tangents_held_whole_or_in_parts(small, monkeypatch):
     """By automatic derivatives of all weights at once; and its parts act as the whole."""
     x = jnp.asarray(small.pixels)
     begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
@@ -180,8 +180,7 @@ def test_standard_gram_matrices_are_those_of_all_tangents(small, monkeypatch):
     whole = linear.linear_model("lazy", begin, x)
     np.testing.assert_allclose(whole.gram, flat @ flat.T, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(linear, "LARGEST_GRAM", 10)
-    jax.clear_caches()
-    parts = linear.linear_model("lazy", begin, x)
+    parts = linear.linear_model.__wrapped__("lazy", begin, x)  # what it was compiled for may be kept
     assert isinstance(parts.gram, linear.TangentGram)
     dual = jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32)
     expected = linear._apply(whole.gram, dual)

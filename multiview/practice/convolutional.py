@@ -218,8 +218,8 @@ def train(
     weight = 0.0 if teachers is None else recipe.weight
     teachers = jnp.zeros((len(keys), len(x), num_classes)) if teachers is None else teachers
     numbers = jnp.float32(learning_rate), teachers, jnp.float32(weight), jnp.int32(recipe.longest)
-    starts = _starts(keys, x.shape[1:], num_classes, recipe)
-    return _train(starts, x, labels, recipe._replace(longest=0), *numbers)
+    recipe = recipe._replace(longest=0)
+    return _train(_starts(keys, x.shape[1:], num_classes, recipe), x, labels, recipe, *numbers)
 
 
 def mean_outputs(members: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
