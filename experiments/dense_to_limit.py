@@ -37,7 +37,7 @@ NAME = "dense_to_limit"
 CLAIM = (
     "Training on dense patches approaches the exact limit as the patch dimension grows, with differences of d^(-1/2)."
 )
-SECONDS = 200
+SECONDS = 80
 REMARK = """Even at d = 1024 a network's error on single-view data differs from the limit's by 0.054 on average."""
 
 # One patch a feature and no background noise, so that (sample, feature) names a patch.
