@@ -5,7 +5,7 @@ becomes training in the limit. Noise directions of different patches overlap by 
 fall like that. Both representations get the same ground truth and exactly the same start: feature overlaps that
 are the same for every d, and the overlaps of the dense weights with the dense data's own noise vectors.
 
-Run it with `python -m experiments.dense_to_limit`; it takes about three minutes on two cores.
+Run it with `python -m experiments.dense_to_limit`; it takes about a minute on one core.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ CLAIM = (
     "Networks trained on the samples themselves learn one view of two; midpoint mixup teaches both; averaging weights "
     "does not stand in for averaging outputs."
 )
-SECONDS = 180
+SECONDS = 150
 REMARK = """The mean of the networks' weights errs less than the mean of their outputs. Every winner stands in it at 1/K
 of its overlap, below the threshold, where the activation is a power and foreign traces hardly count; so one network of
 six that knows a view is enough. Midpoint mixup teaches 0.82 of the views, against 0.58, and not all; whether longer
