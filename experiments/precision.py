@@ -30,7 +30,7 @@ from multiview.study import training_tasks
 
 NAME = "precision"
 CLAIM = "Single precision is enough: every verdict of the smoke study is the same in float32 and in float64."
-SECONDS = 100
+SECONDS = 80
 
 SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
 SMOKE = networks.TINY | {

@@ -185,9 +185,7 @@ def _sample(
     # Drawn in 32 bits whatever the dtype: wider draws would be other numbers, and so another world.
     uniform = partial(jax.random.uniform, dtype=jnp.float32)
     whole = partial(jax.random.randint, dtype=jnp.int32)
-    labels = jnp.where(
-        strengths.equal_classes, jnp.arange(n, dtype=jnp.int32) % k, whole(keys["label"], (n,), 0, k)
-    )
+    labels = jnp.where(strengths.equal_classes, jnp.arange(n, dtype=jnp.int32) % k, whole(keys["label"], (n,), 0, k))
     single = uniform(keys["kind"], (n,)) < strengths.single_view
     chosen = whole(keys["view"], (n,), 0, views)
     is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]
