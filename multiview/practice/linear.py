@@ -108,7 +108,7 @@ def average_model(models: list[LinearModel]) -> LinearModel:
         models: the members.
     """
     count, grams = len(models), [m.gram for m in models]
-    logits = sum(m.start_logits for m in models) / count
+    logits: Any = sum(m.start_logits for m in models) / count
     parts = [gram for gram in grams if isinstance(gram, TangentGram)]
     if parts:
         tangents = jnp.concatenate([g.tangents for g in parts], axis=1) / jnp.sqrt(jnp.float32(count))
