@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import common
+from experiments import common, networks
 from multiview import load_preset, replace, run_study
 from multiview.analysis.errors import error_interval
 from multiview.analysis.features import learned_views, winners
@@ -37,19 +37,7 @@ agrees with the flow in all of four students. For self-distilled ones it is the 
 winners are descent's."""
 
 SIZE = {"replicates": 2, "seeds": 16}
-SMOKE = {
-    "seeds": 4,
-    "replicates": 1,
-    "data.num_classes": 8,
-    "data.feature_sparsity": 2.5,
-    "data.num_train": 80,
-    "data.num_single_view_train": 10,
-    "data.num_test_multi_view": 500,
-    "data.num_test_single_view": 500,
-    "network.neurons_per_class": 8,
-    "train.learning_rate": 16.0,
-    "train.num_steps": 300,
-}
+SMOKE = networks.TINY | {"train.learning_rate": 16.0, "train.num_steps": 300}
 FEWER = 5  # times fewer evaluations than gradient descent: the aim
 CONVERGED = 20  # times finer than the default tolerance: the flow itself, beside which errors of the solvers show
 FLOW = {"train.solver": "gradient_flow"}
