@@ -165,9 +165,7 @@ def tuned_rates(images: Images, sizes: dict[str, Any], recipe: conv.Recipe) -> d
     return found
 
 
-def network_row(
-    images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]
-) -> dict[str, Any]:
+def network_row(images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]) -> dict[str, Any]:
     """The network: single, ensemble, training the average, distilled, self-distilled."""
     table, number = Table(), 0
     rate, k = rates["network"], images.num_classes

@@ -46,7 +46,9 @@ def columns(data: MultiViewDataset, study: Study, noise_dim: int, key: jax.Array
     Noise of norm ν in d dimensions puts ν/√d on each feature's axis; d is the world's `noise_dim`.
     """
     part = vectors(data, study.data)
-    noise = devices.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]  # type: ignore[operator]
+    noise = (
+        devices.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]
+    )  # type: ignore[operator]
     return np.asarray((part.vectors + noise).sum(1))
 
 
