@@ -26,9 +26,16 @@ from multiview.config import Study
 
 NAME = "lazy_dial"
 CLAIM = "One view takes all up to the output scale at which a winner need not grow; beyond it networks are linearised."
-SECONDS = 240
+SECONDS = 75
+REMARK = """The ends are right: at α = 1 the network, at 10^10 the linearised one. In between the lottery fades long before
+α*, at 10^3.8 and not 10^8.4: a winner that stops at Λ_α has not left the loser far enough behind. The closed form for
+this, derived after the first run, is that losers stay below what a known foreign feature gives, Λ' < Γ Λ_α; it lies
+0.4 decades below where networks trained without single-view samples turn. With these samples it is 1.7 decades sooner:
+a sample whose view was lost is memorised in patches where the winner's slope, (ρ Λ_α/ϱ)^(q-1), is tiny now, so it goes on
+pushing the loser instead. The winners' exponent is off by four per cent, as training goes on beyond log k, by more
+where steps are larger. Ensembles gain everywhere on the dial."""
 
-SCALES = (1.0, 1e2, 1e4, 1e6, 1e8, 1e10, 1e12)
+SCALES = (1.0, 1e2, 1e4, 1e6, 1e8, 1e10)  # at 1e12 single precision rounds away what the weights move
 INSIDE = (1e2, 1e4, 1e6)  # Λ_α between ϱ and σ₀, a factor of 3 away from both: where the exponent is fitted
 SIZE = {"seeds": 8, "replicates": 2, "data.num_test_multi_view": 1000}
 
@@ -42,6 +49,7 @@ def outcome(study: Study) -> dict[str, Any]:
         "ensemble": result.ensembles["ensemble"].in_units_of_mu(mu),
         "train_wrong": single.train_wrong,
         "winner": single.records["largest_overlap"][:, :, -1].max(-1),
+        "start": single.records["largest_overlap"][:, :, 0],
     }
 
 
@@ -59,6 +67,20 @@ def lazy_scale(study: Study) -> float:
     return float(top / network.init_std**network.relu_power)
 
 
+def starved_scale(study: Study, start: np.ndarray) -> float:
+    r"""log10 of the scale at which the loser of a median class is as large as a known foreign feature, Λ' = Γ Λ_α.
+
+    Winner and loser run the race of tensor power iteration, $\Lambda'^{-(q-2)} - \Lambda^{-(q-2)}$ stays as at the
+    start, so that $\Lambda_\alpha^{-(q-2)} (\Gamma^{-(q-2)} - 1)$ is the median of that.
+    """
+    q, data = study.network.relu_power, study.data
+    foreign = data.single_view_foreign_strength * np.mean(data.single_view_foreign_ratio)
+    loser, winner = np.sort(np.maximum(start, 1e-9), -1)[..., -2:].reshape(-1, 2).T
+    gap = np.median(loser ** (2 - q) - winner ** (2 - q))
+    overlap = ((foreign ** (2 - q) - 1) / gap) ** (1 / (q - 2))
+    return math.log10(lazy_scale(study) * (study.network.init_std / overlap) ** q)
+
+
 def halfway(errors: np.ndarray, scales: np.ndarray) -> float:
     """log10 α at which the mean error [..., α] is first halfway from its first to its last value, between points by
     the straight line."""
@@ -73,8 +95,8 @@ def halfway(errors: np.ndarray, scales: np.ndarray) -> float:
 def measure(smoke: bool) -> dict[str, Any]:
     """The dial, and the linearised networks of the same starts."""
     study = replace(load_preset("smoke"), WORLD | SIZE | (SMALLER if smoke else {}))
-    scales = SCALES[::6] if smoke else SCALES
-    rows, errors, winners = [], [], []
+    scales = SCALES[::5] if smoke else SCALES
+    rows, errors, winners, alone_errors = [], [], [], []
     for scale in (*scales, math.inf):
         changes = {"system": "linearised"} if scale == math.inf else {"system": "lazy", "output_scale": scale}
         label = "linearised" if scale == math.inf else f"scale {scale:g}"
@@ -98,6 +120,8 @@ def measure(smoke: bool) -> dict[str, Any]:
         if scale != math.inf:  # without single-view samples in training nothing but the start tells views apart
             alone = replace(point, {"data.num_single_view_train": 0})
             without = common.cell(f"{label}, no single-view samples", alone, lambda alone=alone: outcome(alone))
+            alone_errors.append(without["error"].values)
+            start = without["start"].values
             value, interval = networks.with_interval(without["error"].values, np.mean)
             rows[-1] |= {"error_without": common.rounded(value), "error_without_interval": common.rounded(interval)}
         errors.append(error)
@@ -108,6 +132,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         np.log(np.stack(winners, -1)[..., inside]), lambda v: networks.slope(np.log(x[inside]), v.mean((0, 1)))
     )
     crossing, crossing_interval = networks.with_interval(dial, lambda v: halfway(v, x))
+    alone, alone_interval = networks.with_interval(np.stack(alone_errors, -1), lambda v: halfway(v, x))
     first, last = (networks.with_interval(errors[i] - errors[-1], np.mean) for i in (0, -2))
     return {
         "rows": rows,
@@ -116,6 +141,9 @@ def measure(smoke: bool) -> dict[str, Any]:
         "exponent_interval": common.rounded(interval),
         "halfway": common.rounded(crossing),
         "halfway_interval": common.rounded(crossing_interval),
+        "halfway_without": common.rounded(alone),
+        "halfway_without_interval": common.rounded(alone_interval),
+        "starved_scale": common.rounded(starved_scale(study, start)),
         "lazy_scale": common.rounded(lazy_scale(study)),
         "to_linearised": {
             "first": common.rounded(first[0]), "first_interval": common.rounded(first[1]),
@@ -136,6 +164,10 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         common.verdict(
             "log10 of the scale at which the error is halfway to its last value", math.log10(document["lazy_scale"]),
             document["halfway"], document["halfway_interval"],
+        ),
+        common.verdict(
+            "the same without single-view samples, against losers that foreign features beat (derived afterwards)",
+            document["starved_scale"], document["halfway_without"], document["halfway_without_interval"],
         ),
         common.verdict(
             f"error of a single network at α = {largest:g} minus that of the linearised one, in units of μ", 0.0,

@@ -3,7 +3,7 @@ r"""The paper's contrasts in the place of the network (`Study.system`), through 
 | system | what is trained | step size |
 |---|---|---|
 | `average` | the mean of all networks' outputs, jointly (`contrasts.average`) | K η |
-| `lazy` | networks at the output scale α (`contrasts.lazy_dial`) | `lazy_dial.learning_rate` |
+| `lazy` | networks at the output scale α (`contrasts.lazy_dial`) | `lazy_dial.learning_rate`, at most the next row's |
 | `linearised` | networks linearised at their start (`contrasts.linearised`) | `linear.step_size` |
 | `random_features` | second layers on frozen first layers (`contrasts.random_features`) | `linear.step_size` |
 
@@ -185,7 +185,7 @@ def _train(
         of_block = (keys[indices], memory, teacher)
         if study.system == "lazy":
             return _lazy_block(
-                of_block, task, features, study.network, distill, steps, longest, scale, rate, k, dimension,
+                of_block, task, part, features, study.network, distill, steps, longest, scale, rate, k, dimension,
                 study.data.num_views,
             )  # fmt: skip
         return _linear_block(
@@ -262,7 +262,7 @@ def _linear_answers(
 
 @partial(jax.jit, static_argnames=("num_classes", "dimension", "num_views"))
 def _lazy_block(
-    block: tuple[Any, Any, Any], task: Task, features: Array | None, network: NetworkConfig,
+    block: tuple[Any, Any, Any], task: Task, part: DenseVectors, features: Array | None, network: NetworkConfig,
     distill: DistillConfig | None, steps: int, longest: int, output_scale: float, rate: float, num_classes: int,
     dimension: int, num_views: int,
 ) -> Any:  # fmt: skip
@@ -270,9 +270,13 @@ def _lazy_block(
         key, memory, teacher = given
         start = init(key, task.patches, dimension, num_classes, network, task.data.weights.dtype)
         before = start if memory is None else memory.now
+        dtype = task.data.weights.dtype
+        tangents = linearised.tangent_model(init(key, (part,), dimension, num_classes, network, dtype), part, network)
+        stable = linear.step_size(tangents.gram, task.data.weights, distill) / output_scale**2
         ended = lazy_dial.go_on(
-            start, before, task, network, output_scale, rate, steps, longest, teacher_logits=teacher, distill=distill
-        )
+            start, before, task, network, output_scale, jnp.minimum(rate, stable), steps, longest,
+            teacher_logits=teacher, distill=distill,
+        )  # fmt: skip
         outputs = lazy_dial.dial_outputs(before, start, task.patches, network, output_scale)
         moments = [(before, outputs), (ended.parameters, ended.train_logits)]
         records = _recorded(moments, task, features, num_views, ended.steps)
