@@ -197,7 +197,7 @@ def draw(document: dict[str, Any]) -> Figure:
     right.plot(x, [r["winner_law"] for r in rows], "s--", markersize=4, label="Λ_α, a power −1/q of α")
     right.set(xscale="log", yscale="log", xlabel="output scale α", ylabel="final overlap of winners")
     low, high = document["exponent_interval"]
-    right.set_title(f"How far a winner grows: exponent {document['exponent']:.3f} ({low:.3f} to {high:.3f})")
+    right.set_title(f"Winners grow to: exponent {document['exponent']:.3f} ({low:.2f} to {high:.2f})", fontsize=10)
     right.legend(fontsize=8)
     return figure
 
