@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from multiview import load_preset, regime, replace, run_study, streams
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.contrasts import average, boosting, gaussian, linear, linearised, random_features
+from multiview.contrasts import average, boosting, gaussian, linear, systems
 from multiview.distillation import distil, ensemble_teacher, own_phase
 from multiview.evaluation import error_counts, evaluate, held_out_chunks
 from multiview.network import Parameters, init
@@ -115,18 +115,7 @@ RULES = {
 }
 
 
-class Linear(NamedTuple):
-    """A system that is linear in what it trains: its model, what training changed, its outputs."""
-
-    model: Callable[..., Any]
-    change: Callable[..., Array]
-    outputs: Callable[..., Array]
-
-
-NTK = Linear(linearised.tangent_model, linearised.weight_change, linearised.linearised_outputs)
-RANDOM_FEATURES = Linear(
-    random_features.random_feature_model, random_features.readout_change, random_features.random_feature_outputs
-)
+NTK, RANDOM_FEATURES = systems.LINEAR["linearised"], systems.LINEAR["random_features"]
 
 
 def cell(counts: ErrorCounts, mu: float, train_wrong: Any) -> dict[str, Any]:
@@ -211,7 +200,7 @@ def start_row(study: Study) -> dict[str, Any]:
 
 
 @partial(jax.jit, static_argnames=("system", "study", "steps"))
-def train_linear(system: Linear, study: Study, keys: Array, task: Task, steps: int) -> Any:
+def train_linear(system: systems.Linear, study: Study, keys: Array, task: Task, steps: int) -> Any:
     """Start and train linear models of their own starts; gives starts, models and fits."""
     part = vectors(task.data, study.data)
 
@@ -239,7 +228,7 @@ def distil_linear(study: Study, models: Any, duals: Array, task: Task, teacher: 
 
 @partial(jax.jit, static_argnames=("system", "study"))
 def linear_logits(
-    system: Linear, study: Study, starts: Parameters, duals: Array, train: Task, test: Task, noise_keys: Array
+    system: systems.Linear, study: Study, starts: Parameters, duals: Array, train: Task, test: Task, noise_keys: Array
 ) -> Array:
     """Logits of trained linear models on test samples, with fresh noise directions [S, n, k]."""
     part, seen = vectors(train.data, study.data), vectors(test.data, study.data)
@@ -254,7 +243,7 @@ def linear_logits(
     return jax.lax.map(one, (starts, duals, noise_keys))
 
 
-def linear_row(system: Linear, study: Study, averages: int, steps: int) -> dict[str, Any]:
+def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) -> dict[str, Any]:
     """A linear system: single, ensemble, training the average, distilled into one of its kind."""
     mu, size = study.data.single_view_fraction, study.seeds
     counted: dict[str, list[Any]] = {name: [] for name in COLUMNS}

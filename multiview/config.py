@@ -217,6 +217,15 @@ class Study:
     train: TrainConfig = TrainConfig()
     distill: DistillConfig = DistillConfig()
     self_distill: DistillConfig = DistillConfig(objective="one_sided")
+    system: Literal["network", "average", "lazy", "linearised", "random_features"] = parameter(
+        "network", "what is trained: the network, or a system that the paper contrasts it with (contrasts.systems)"
+    )
+    output_scale: float = parameter(
+        1.0,
+        "α of system = lazy, outputs α (F − F at the start): 1 is the network, large α the linearised one",
+        **_at_least(1),
+        traced=True,
+    )
     preset: str = parameter("custom", "name of the preset that this study started from", traced=True)
     seed: int = parameter(
         0, "base seed of every random stream", check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1", traced=True
@@ -352,6 +361,12 @@ def validate(study: Study) -> None:
         raise _wrong("train.batch_size", study.train.batch_size, "0 with train.solver = 'gradient_flow'")
     if study.train.solver == "gradient_flow" and study.train.optimizer != "sgd":
         raise _wrong("train.optimizer", study.train.optimizer, "sgd with train.solver = 'gradient_flow'")
+    if study.system != "lazy" and study.output_scale != 1:
+        raise _wrong("output_scale", study.output_scale, f"1 with system = {study.system!r}; it is of lazy")
+    if study.system != "network":
+        for name, only in (("solver", "gradient_descent"), ("optimizer", "sgd"), ("batch_size", 0)):
+            if getattr(study.train, name) != only:
+                raise _wrong(f"train.{name}", getattr(study.train, name), f"{only} with system = {study.system!r}")
     if study.train.optimizer != "sgd":
         import optax
 

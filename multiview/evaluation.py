@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -57,7 +57,11 @@ def evaluate(study: Study, replicate: int, groups: dict[str, np.ndarray], featur
 
 
 def evaluate_points(
-    studies: Sequence[Study], replicate: int, points: Sequence[dict[str, np.ndarray]], features: Array | None = None
+    studies: Sequence[Study],
+    replicate: int,
+    points: Sequence[dict[str, np.ndarray]],
+    features: Array | None = None,
+    answer: Callable[[Array, Task], np.ndarray] | None = None,
 ) -> list[Tested]:
     """`evaluate` for several studies of one world, whose networks are asked together.
 
@@ -66,6 +70,7 @@ def evaluate_points(
         replicate: whose test streams to use.
         points: groups of networks of each study.
         features: see `evaluate`.
+        answer: noise keys [S] and samples to logits [S, n, k], for members that are no networks.
     """
     study = studies[0]
     samples: dict[Kind, int] = {
@@ -83,7 +88,7 @@ def evaluate_points(
         for chunk, task in enumerate(held_out_chunks(study, replicate, kind, samples[kind], features)):
             labels = np.asarray(task.data.labels)
             keys = _noise_keys(streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), indices)
-            answered = block_logits(each, everyone, keys, task)
+            answered = block_logits(each, everyone, keys, task) if answer is None else answer(keys, task)
             for point, of_point in enumerate(np.split(answered, np.cumsum(counts)[:-1])):
                 outputs = by_group(of_point, sizes[point])
                 if "single" in outputs:

@@ -17,6 +17,7 @@ from multiview.analysis.errors import ErrorCounts
 from multiview.analysis.lottery import view_moments
 from multiview.batching import Trained, memory_plan, start_keys, train_networks
 from multiview.config import ConfigError, DistillConfig, Study
+from multiview.contrasts import systems
 from multiview.data import MultiViewDataset, training_set, world_features
 from multiview.distillation import distil, ensemble_teacher, own_phase, own_teachers
 from multiview.evaluation import error_counts, evaluate_points
@@ -179,6 +180,8 @@ def run_replicates(
     """
     telling = telling or _quiet
     first = studies[0]
+    if first.system != "network":
+        return [_run_system(s, replicate, task, telling, features, distillation, own_teacher) for s in studies]
     counts = [s.seeds for s in studies]
     keys = jnp.concatenate([start_keys(s, streams.START, replicate, range(s.seeds)) for s in studies])
     singles = train_networks(
@@ -192,21 +195,99 @@ def run_replicates(
         for name, networks in students.items():
             for found, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
                 found[name] = t
+    return _tested(studies, replicate, task, telling, features, trained)
+
+
+def _tested(
+    studies: Sequence[Study],
+    replicate: int,
+    task: Task,
+    telling: Telling,
+    features: Array | None,
+    trained: Sequence[dict[str, Trained]],
+    answer: Callable[[Array, Task], np.ndarray] | None = None,
+) -> list[Replicate]:
+    """Test what was trained for each study."""
     telling("testing", replicate)
-    tested = evaluate_points(
-        studies, replicate, [{n: t.weights for n, t in found.items()} for found in trained], features=features
-    )
-    k, views, q = first.data.num_classes, first.data.num_views, first.network.relu_power
+    weights = [{n: t.weights for n, t in found.items()} for found in trained]
+    tested = evaluate_points(studies, replicate, weights, features, answer)
+    data, q = studies[0].data, studies[0].network.relu_power
     return [
         Replicate(
             {n: _without_state(t) for n, t in found.items()},
             wrong,
             dark,
-            view_moments(task.data, k, views, q),
+            view_moments(task.data, data.num_classes, data.num_views, q),
             int(task.data.dropped_features.sum()),
         )
         for found, (wrong, dark) in zip(trained, tested, strict=True)
     ]
+
+
+def _run_system(
+    study: Study,
+    replicate: int,
+    task: Task,
+    telling: Telling,
+    features: Array | None,
+    distillation: bool,
+    own_teacher: np.ndarray | None,
+) -> Replicate:
+    """`run_replicate` where a contrast system takes the network's place.
+
+    Students of an average are networks: it has no single members to be students of its kind.
+    """
+    progress = telling(f"{study.seeds} members, system {study.system}", replicate)
+    keys = start_keys(study, streams.START, replicate, range(study.seeds))
+    if study.system == "average":
+        trained = {"single": systems.train_average(study, task, keys, features)}
+        progress(study.seeds * study.train.num_steps)
+        if distillation:
+            logits = [trained["single"].train_logits]
+            trained |= _students([study], task, replicate, logits, own_teacher, features, telling)
+        return _tested([study], replicate, task, telling, features, [trained])[0]
+    members = {"single": systems.train_members(study, task, keys, features)}
+    progress(study.seeds * study.train.num_steps)
+    if distillation:
+        members |= _system_students(study, task, replicate, members["single"], own_teacher, features, telling)
+    memory = systems.joined(list(members.values()))
+
+    def answer(noise_keys: Array, test: Task) -> np.ndarray:
+        return systems.answers(study, task, memory, noise_keys, test)
+
+    trained = {name: m.trained for name, m in members.items()}
+    return _tested([study], replicate, task, telling, features, [trained], answer)[0]
+
+
+def _system_students(
+    study: Study,
+    task: Task,
+    replicate: int,
+    singles: systems.Members,
+    own_teacher: np.ndarray | None,
+    features: Array | None,
+    telling: Telling,
+) -> dict[str, systems.Members]:
+    """Students of each kind, of the system's own kind."""
+
+    def taught(name: str, teacher: np.ndarray, distill: DistillConfig, generation: int = 0) -> systems.Members:
+        progress = telling(f"{study.students} {name.replace('_', '-')} students", replicate)
+        keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students), generation)
+        found = systems.teach(study, task, keys, distill.onset_step, teacher, distill, features)
+        progress(study.students * (distill.onset_step + distill.num_steps))
+        return found
+
+    of_ensemble = ensemble_teacher(singles.trained.train_logits, study.students, study.distill)
+    if own_teacher is not None:
+        of_ensemble = study.distill.teacher_scale * np.repeat(own_teacher[None], study.students, axis=0)
+    found = {"distilled": taught("distilled", of_ensemble, study.distill)}
+    logits = singles.trained.train_logits
+    for generation in range(study.self_distill.generations):
+        name = self_distilled_name(generation)
+        teachers = own_teachers(logits, study.students, study.self_distill)
+        found[name] = taught(name, teachers, study.self_distill, generation)
+        logits = found[name].trained.train_logits
+    return found
 
 
 def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:

@@ -11,12 +11,12 @@ import pytest
 
 from multiview import streams, theory
 from multiview.batching import start_keys, train_networks
-from multiview.config import ConfigError, DistillConfig, replace
-from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features
+from multiview.config import ConfigError, DistillConfig, Study, replace
+from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features, systems
 from multiview.contrasts.descent import descend
 from multiview.network import init, logits, smoothed_relu
 from multiview.representations import vectors
-from multiview.study import training_tasks
+from multiview.study import run_study, training_tasks
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +242,92 @@ def test_law_of_ensemble_size(tiny):
     own = share * activation(label) + (1 - share) * activation(data.weak_view_strength * label)
     wrong = (here[:, 1:].max(-1) > own).mean()
     assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
+
+
+SYSTEMS = ("average", "lazy", "linearised", "random_features")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_system_goes_through_a_whole_study(tiny, system):
+    """Singles, ensembles, students of both kinds, records; everybody has training error 0 or took the longer run."""
+    short = {"train.num_steps": 40, "distill.num_steps": 20, "self_distill.num_steps": 20, "replicates": 1}
+    study = replace(tiny, {"system": system, "data.num_test_multi_view": 60, "data.num_test_single_view": 60, **short})
+    result = run_study(study)
+    assert set(result.groups) == {"single", "distilled", "self_distilled"}
+    for name, group in result.groups.items():
+        count = study.seeds if name == "single" else study.students
+        assert group.errors.multi_view.shape == (1, count)
+        assert group.finite.all()
+        assert len(group.times) == group.records["largest_overlap"].shape[2]
+    assert result.ensembles["ensemble"].multi_view.shape == (1, 1)
+
+
+def test_the_dial_at_1_is_the_network_of_the_same_seeds(tiny):
+    """Test errors and final overlaps, but for the start's tiny outputs, where neither needs the longer run."""
+    study = replace(tiny, {"replicates": 1, "train.num_steps": 150})
+    network, lazy = (run_study(replace(study, {"system": s}), distillation=False) for s in ("network", "lazy"))
+    one, other = (r.groups["single"] for r in (network, lazy))
+    assert (other.records["gradient_evaluations"][:, :, -1] == 150).all()
+    np.testing.assert_allclose(
+        one.records["largest_overlap"][:, :, -1], other.records["largest_overlap"][:, :, -1], rtol=0.02, atol=1e-4
+    )
+    assert np.abs(one.errors.single_view - other.errors.single_view).max() <= 0.05 * one.errors.num_single_view
+
+
+def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
+    """Training errors recorded are those of the average, and its members' mean logits are its logits."""
+    study = replace(tiny, {"system": "average", "train.num_steps": 30})
+    keys = start_keys(study, streams.START, 0, range(3))
+    members = systems.train_average(study, task, keys)
+    joint = average.train_average(study, task, keys, min_steps=30, max_steps=30 * systems.LONGER)
+    np.testing.assert_allclose(members.train_logits.mean(0), joint.train_logits, rtol=1e-4, atol=1e-5)
+    assert (members.records["train_wrong"][:, -1] == int(joint.train_wrong)).all()
+
+
+def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(tiny, task):
+    """The weights after training are those of the dual: linear in them, the outputs are the fitted logits again."""
+    study = replace(tiny, {"system": "linearised", "train.num_steps": 30})
+    keys = start_keys(study, streams.START, 0, range(2))
+    members = systems.train_members(study, task, keys)
+    part = vectors(task.data, study.data)
+    begun = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
+    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.memory.dual[1]))
+    np.testing.assert_allclose(ended.weights, members.trained.weights[1], rtol=1e-5, atol=1e-7)
+
+    def outputs(parameters):
+        return linearised.plain_outputs(parameters, part, study.network)
+
+    step = jax.tree.map(jnp.subtract, ended, begun)
+    value, change = jax.jvp(outputs, (begun,), (step,))
+    np.testing.assert_allclose(value + change, members.trained.train_logits[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("system", ["lazy", "linearised"])
+def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
+    study = replace(tiny, {"system": system, "train.num_steps": 10})
+    few, many = (
+        systems.train_members(study, task, start_keys(study, streams.START, 0, range(n))).trained for n in (2, 5)
+    )
+    np.testing.assert_array_equal(few.weights[1], many.weights[1])
+    np.testing.assert_array_equal(few.train_logits[1], many.train_logits[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"system": "ntk"}, "system = 'ntk' is not allowed: it must be one of network, average, lazy"),
+        ({"output_scale": 2.0}, "output_scale = 2.0 is not allowed: it must be 1 with system = 'network'"),
+        ({"system": "lazy", "output_scale": 0.5}, "output_scale = 0.5 is not allowed: it must be a number ≥ 1"),
+        (
+            {"system": "linearised", "train.optimizer": "adam"},
+            "train.optimizer = 'adam' is not allowed: it must be sgd",
+        ),
+        ({"system": "average", "train.solver": "gradient_flow"}, "train.solver = 'gradient_flow' is not allowed"),
+        ({"system": "lazy", "train.batch_size": 2}, "train.batch_size = 2 is not allowed: it must be 0 with system"),
+    ],
+)
+def test_bad_systems_are_one_line(changes, words):
+    with pytest.raises(ConfigError) as caught:
+        replace(Study(), changes)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)

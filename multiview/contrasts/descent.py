@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from multiview.losses import cross_entropy_logit_gradient
+from multiview.config import DistillConfig
 from multiview.representations import Patches
-from multiview.training import Task
+from multiview.training import Task, logit_gradient
 
 Outputs = Callable[[Any, Patches], Array]  # parameters and patches to logits [n, k]
 
@@ -39,7 +39,15 @@ def wrong_samples(logits: Float[Array, "... n k"], labels: Array) -> Array:
 
 
 def descend(
-    outputs: Outputs, parameters: Any, task: Task, learning_rate: float | Array, min_steps: int, max_steps: int
+    outputs: Outputs,
+    parameters: Any,
+    task: Task,
+    learning_rate: float | Array,
+    min_steps: int | Array,
+    max_steps: int | Array,
+    *,
+    teacher_logits: Float[Array, "n k"] | None = None,
+    distill: DistillConfig | None = None,
 ) -> Descended:
     r"""Full-batch gradient descent on the cross-entropy of `outputs`, until the training error is 0.
 
@@ -53,6 +61,8 @@ def descend(
         learning_rate: η.
         min_steps: the stopping rule where the training error is 0.
         max_steps: the stopping rule where it is not.
+        teacher_logits: the scaled teacher on the training samples, with `distill`.
+        distill: the distillation term.
 
     Returns:
         The system.
@@ -62,7 +72,7 @@ def descend(
     def step(state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
         index, now, _ = state
         logits, pull_back = jax.vjp(lambda p: outputs(p, task.patches), now)
-        (gradient,) = pull_back(cross_entropy_logit_gradient(logits, data.labels, data.weights))
+        (gradient,) = pull_back(logit_gradient(logits, jnp.ones((), bool), task, teacher_logits, distill))
         now = jax.tree.map(lambda p, g: p - learning_rate * g, now, gradient)
         return index + 1, now, wrong_samples(logits, data.labels)
 

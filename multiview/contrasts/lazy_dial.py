@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 from jax import Array
@@ -53,25 +54,33 @@ def learning_rate(study: Study, output_scale: float) -> float:
     return study.train.learning_rate / (output_scale * (overlap / threshold) ** (q - 1)) ** 2
 
 
-@partial(jax.jit, static_argnames=("study", "dimension", "min_steps", "max_steps"))
+def go_on(
+    start: Parameters, now: Parameters, task: Task, network: NetworkConfig, output_scale: float, rate: float | Array,
+    min_steps: int | Array, max_steps: int | Array, **teacher: Any,
+) -> Descended:  # fmt: skip
+    """Gradient descent of one network at an output scale, from `now` on; a teacher as for `descend`."""
+
+    def outputs(parameters: Parameters, patches: Patches) -> Array:
+        return dial_outputs(parameters, start, patches, network, output_scale)
+
+    return descend(outputs, now, task, rate, min_steps, max_steps, **teacher)
+
+
+@partial(jax.jit, static_argnames=("dimension", "num_classes"))
 def _train(
     keys: Key[Array, " seeds"],
     task: Task,
-    study: Study,
+    network: NetworkConfig,
     dimension: int,
+    num_classes: int,
     min_steps: int,
     max_steps: int,
     output_scale: float,
     rate: float,
 ) -> tuple[Parameters, Descended]:
     def one(key: Array) -> tuple[Parameters, Descended]:
-        dtype = task.data.weights.dtype
-        start = init(key, task.patches, dimension, study.data.num_classes, study.network, dtype)
-
-        def outputs(now: Parameters, patches: Patches) -> Array:
-            return dial_outputs(now, start, patches, study.network, output_scale)
-
-        return start, descend(outputs, start, task, rate, min_steps, max_steps)
+        start = init(key, task.patches, dimension, num_classes, network, task.data.weights.dtype)
+        return start, go_on(start, start, task, network, output_scale, rate, min_steps, max_steps)
 
     return jax.lax.map(one, keys)
 
@@ -103,4 +112,5 @@ def train_at_scale(
     """
     rate = learning_rate(study, output_scale)
     dimension = task.dimension(study.data.num_features)
-    return _train(keys, task, study, dimension, min_steps, max_steps, output_scale, rate)
+    k = study.data.num_classes
+    return _train(keys, task, study.network, dimension, k, min_steps, max_steps, output_scale, rate)

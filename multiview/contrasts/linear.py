@@ -7,7 +7,6 @@ the Gram matrices $G_i = \varphi_i \varphi_i^\top$. A step costs k N² operation
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -78,14 +77,21 @@ def step_size(gram: Float[Array, "g n n"], weights: Float[Array, " n"], distill:
     return 2 / (largest * (1.0 if distill is None else 1 + distill.weight / distill.temperature))
 
 
-@partial(jax.jit, static_argnames=("min_steps", "max_steps", "distill"))
+def outputs(model: LinearModel, dual: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Logits on the training samples at dual coefficients α."""
+    if len(model.gram) == 1:
+        return model.start_logits + model.gram[0] @ dual
+    return model.start_logits + jnp.einsum("knp,pk->nk", model.gram, dual)
+
+
+@jax.jit
 def fit(
     model: LinearModel,
     labels: Int[Array, " n"],
     weights: Float[Array, " n"],
     *,
-    min_steps: int,
-    max_steps: int,
+    min_steps: int | Array,
+    max_steps: int | Array,
     dual: Float[Array, "n k"] | None = None,
     teacher_logits: Float[Array, "n k"] | None = None,
     distill: DistillConfig | None = None,
@@ -107,25 +113,20 @@ def fit(
     """
     rate = step_size(model.gram, weights, distill)
 
-    def outputs(now: Array) -> Array:
-        if len(model.gram) == 1:
-            return model.start_logits + model.gram[0] @ now
-        return model.start_logits + jnp.einsum("knp,pk->nk", model.gram, now)
-
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         index, now, logits = state
         push = cross_entropy_logit_gradient(logits, labels, weights)
         if distill is not None and teacher_logits is not None:
             push = push + distill.weight * distillation_logit_gradient(logits, teacher_logits, weights, distill)
         now = now - rate * push
-        return index + 1, now, outputs(now)
+        return index + 1, now, outputs(model, now)
 
     def goes_on(state: tuple[Array, Array, Array]) -> Array:
         index, _, logits = state
         return (index < min_steps) | ((wrong_samples(logits, labels) > 0) & (index < max_steps))
 
     now = jnp.zeros_like(model.start_logits) if dual is None else dual
-    start = (jnp.zeros((), jnp.int32), now, outputs(now))
+    start = (jnp.zeros((), jnp.int32), now, outputs(model, now))
     steps, now, logits = jax.lax.while_loop(goes_on, step, start)
     return Fitted(now, logits, wrong_samples(logits, labels), steps)
 

@@ -59,6 +59,15 @@ def weight_change(
     return jnp.einsum("npkm,npd,nk->dkm", slope, part.vectors, dual)
 
 
+def moved(start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]) -> Parameters:
+    """The parameters θ after training, overlaps with the training samples' own noise directions included."""
+    noise: Array | None = start.noise[0]
+    if noise is not None and part.noise_norm is not None:
+        step = _slope(start, part, network) * part.noise_norm[..., None, None]
+        noise = noise + step * dual[:, None, :, None]
+    return Parameters(start.weights + weight_change(start, part, network, dual), (noise,))
+
+
 def linearised_outputs(
     at: Parameters, change: Float[Array, "d k m"], part: DenseVectors, network: NetworkConfig
 ) -> Float[Array, "n k"]:
