@@ -39,7 +39,7 @@ myst_url_schemes = {"http": None, "https": None, "explorer": "../_static/explore
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 300
+nb_execution_timeout = 600  # seconds for a cell; on a busy machine one has taken more than 300
 nb_merge_streams = True
 nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a question
 nb_code_prompt_hide = "Hide the {type}"
@@ -65,6 +65,8 @@ html_static_path = ["_static", "../multiview/web/explorer.html"]
 html_css_files = ["multiview.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+# A bar at the left only where a part has several pages; elsewhere tables and figures need the room.
+html_sidebars = {"**": [], "course/*": ["sidebar-nav-bs"], "howto/*": ["sidebar-nav-bs"]}
 
 
 def _mathematics(text: str) -> str:
