@@ -66,7 +66,7 @@ html_css_files = ["multiview.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 # A bar at the left only where a part has several pages; elsewhere tables and figures need the room.
-html_sidebars = {"**": [], "course/*": ["sidebar-nav-bs"], "howto/*": ["sidebar-nav-bs"]}
+html_sidebars = {path.stem: [] for path in Path(__file__).parent.glob("*.md")}
 
 
 def _mathematics(text: str) -> str:
