@@ -104,14 +104,14 @@ def _signature(app: Any, what: str, name: str, obj: Any, options: Any, signature
 
 
 def _size_of_figures(app: Any, doctree: Any) -> None:
-    """Wide figures keep their letters: 72 pixels an inch, which multiview.css lets scroll where there is no room."""
+    """Letters of one size in all figures; multiview.css lets wide ones scroll where there is no room."""
     for node in doctree.findall(nodes.image):
         path = Path(app.srcdir) / node["uri"]
         if path.suffix in (".png", ".gif") and path.is_file():
             with Image.open(path) as image:
                 inches = image.width / image.info.get("dpi", (72,))[0]
-            if inches > 8.5:
-                node["width"] = f"{round(72 * inches)}px"
+            pixels = 72 * inches if inches > 8.5 else 100 * inches if inches > 4 else 150 * inches
+            node["width"] = f"{round(min(pixels, 960))}px"  # 960: the text's width on a desktop
 
 
 def setup(app: Any) -> None:
