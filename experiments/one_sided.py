@@ -170,7 +170,9 @@ def draw(document: dict[str, Any]) -> Figure:
             label="simulated, 95 %",
         )
         ax.axvline(1, color="C1", linestyle="--", label="closed form: from here on")
-        ax.set(xscale="log", xlabel=r"$(k - 1)\, E[z_{\mathrm{foreign}}^q] \,/\, E[z_{\mathrm{label}}^q]$", ylabel=label)
+        ax.set(
+            xscale="log", xlabel=r"$(k - 1)\, E[z_{\mathrm{foreign}}^q] \,/\, E[z_{\mathrm{label}}^q]$", ylabel=label
+        )
         ax.legend(fontsize=8)
     axes[0].plot(ratio, [r["reached"] for r in rows], "s:", color="C2", label="that reaches ϱ")
     axes[0].legend(fontsize=8)
