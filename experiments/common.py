@@ -244,7 +244,8 @@ def command(module: Any, arguments: list[str] | None = None) -> None:
     try:
         run_module(module, parsed.smoke, parsed.out, parsed.fresh)
     except ConfigError as error:
-        sys.exit(f"{parser.prog}: error: {error}")
+        say(f"{parser.prog}: error: {error}")
+        sys.exit(2)
     except KeyboardInterrupt:
         say("stopped; the same command goes on after the last finished cell")
         sys.exit(130)

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments import common
+from experiments import common, networks
 from multiview import load_preset, regime, replace, run_study, streams
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.batching import block_logits, start_keys, train_networks
@@ -62,16 +62,7 @@ WORLD = {
     "train.num_records": 2,
     "self_distill.num_steps": 0,
 }
-SMOKE = {
-    "seeds": 3,
-    "replicates": 1,
-    "students": 1,
-    "data.num_classes": 6,
-    "data.num_patches": 13,
-    "data.num_train": 72,
-    "data.num_single_view_train": 12,
-    "data.num_test_multi_view": 300,
-    "data.num_test_single_view": 300,
+SMOKE = networks.TINY | {
     "train.learning_rate": 8.0,
     "train.num_steps": 300,
     "distill.onset_step": 200,
@@ -412,7 +403,8 @@ def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
 
 def measure(smoke: bool) -> dict[str, Any]:
     """All systems."""
-    study = replace(load_preset("smoke"), WORLD | (SMOKE if smoke else {}))
+    longest = {"train.num_steps": 1200}  # with few neurons the last class starts low and takes longer
+    study = replace(load_preset("smoke"), WORLD | (SMOKE | longest if smoke else {}))
     # With one view a class, fewer neurons compete to be first, and the last class is learned later.
     one_view = longer(replace(study, {"data.num_views": 1}), 2)
     no_features = replace(study, GAUSSIAN)

@@ -57,7 +57,7 @@ SETTING = common.SMALL | {
     "data.num_test_multi_view": 1000,
     "data.num_test_single_view": 1000,
 }
-SMOKE = networks.TINY
+SMOKE = networks.TINY | {"data.num_train": 200}  # as many as for tests: one generator of dense samples
 
 
 def features(correlation: float, study: Study) -> jnp.ndarray:

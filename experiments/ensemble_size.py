@@ -45,7 +45,7 @@ fitted slope says that errors fall with K as fast as it says."""
 
 # The world of `experiments.contrasts`, with 64 networks for each training set.
 SETTING = WORLD | {"seeds": 64, "data.num_test_multi_view": 2000, "data.num_test_single_view": 2000}
-SMOKE = SMALLER | {"seeds": 4}
+SMOKE = SMALLER
 
 
 def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np.ndarray]:

@@ -27,6 +27,7 @@ TINY = {
     "students": 4,
     "data.num_classes": 6,
     "data.num_patches": 11,
+    "data.feature_sparsity": 3.0,
     "data.num_train": 72,
     "data.num_single_view_train": 12,
     "data.num_test_multi_view": 200,

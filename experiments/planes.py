@@ -196,8 +196,8 @@ def draw_panel(ax: Axes, document: dict[str, Any], theorem: str) -> Any:
         ax.plot(*at, "o", color="white" if p["seen"][theorem] else "none", markeredgecolor="white", markersize=6)
         if p["good"][theorem] != p["seen"][theorem]:
             ax.plot(*at, "x", color="red", markersize=9, markeredgewidth=2)
-    ax.set_xticks(x, [f"{v:g}" for v in plane["x_values"]])
-    ax.set_yticks(y, [f"{v:g}" for v in plane["y_values"]])
+    ax.set_xticks(x, [f"{v:g}" for v in plane["x_values"]], fontsize=8)
+    ax.set_yticks(y, [f"{v:g}" for v in plane["y_values"]], fontsize=8)
     agree = sum(p["good"][theorem] == p["seen"][theorem] for p in points)
     ax.set_title(f"{THEOREMS[theorem]}: agree in {agree} of {len(points)}", fontsize=9)
     ax.grid(False)

@@ -17,7 +17,10 @@ their result is called practice_ and the last part of that name.
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -147,9 +150,9 @@ def start_keys(sizes: dict[str, Any], replicate: int) -> tuple[jax.Array, jax.Ar
     )  # type: ignore[return-value]
 
 
-def tuned_rates(source: str, sizes: dict[str, Any], recipe: conv.Recipe) -> dict[str, Any]:
+def tuned_rates(images: Images, sizes: dict[str, Any], recipe: conv.Recipe) -> dict[str, Any]:
     """Adam's rate of the network and of the average: the smallest error on images held out from a further set."""
-    images, replicate = load_images(source), sizes["replicates"]  # the training set after those of the table
+    replicate = sizes["replicates"]  # the training set after those of the table
     train, held_out = split(images, sizes["train"], sizes["test"], replicate)
     keys, _ = start_keys(sizes, replicate)
     recipe = recipe._replace(longest=recipe.steps)
@@ -163,9 +166,9 @@ def tuned_rates(source: str, sizes: dict[str, Any], recipe: conv.Recipe) -> dict
     return found
 
 
-def network_row(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]) -> dict[str, Any]:
+def network_row(images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]) -> dict[str, Any]:
     """The network: single, ensemble, training the average, distilled, self-distilled."""
-    images, table, number = load_images(source), Table(), 0
+    table, number = Table(), 0
     rate, k = rates["network"], images.num_classes
     for replicate in range(sizes["replicates"]):
         train, test = split(images, sizes["train"], sizes["test"], replicate)
@@ -190,10 +193,10 @@ def network_row(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rates: 
 
 
 def linear_row(
-    source: str, system: linear.System, sizes: dict[str, Any], recipe: conv.Recipe, steps: tuple[int, int]
+    images: Images, system: linear.System, sizes: dict[str, Any], recipe: conv.Recipe, steps: tuple[int, int]
 ) -> dict[str, Any]:
     """A linear system: single, ensemble, training the average, distilled and self-distilled into its kind."""
-    images, table, number = load_images(source), Table(), 0
+    table, number = Table(), 0
     for replicate in range(sizes["replicates"]):
         train, test = split(images, sizes["train"], sizes["test"], replicate)
         (x, y), seen, number = arrays(train), arrays(test)[0], len(test.labels)
@@ -234,7 +237,20 @@ def linear_row(
     return table.row(number)
 
 
-def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
+def boosted_logits(model: Any, pixels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Outputs of a boosted model for all classes [n, k]; a class that it has not seen is never chosen.
+
+    scikit-learn gives columns for the classes of its training images alone, and one column for two of them.
+    """
+    seen = model.decision_function(pixels).reshape(len(pixels), -1)
+    if len(model.classes_) == 2:
+        seen = np.concatenate([np.zeros_like(seen), seen], 1)
+    outputs = np.full((len(pixels), num_classes), -1e9)
+    outputs[:, model.classes_] = seen
+    return outputs
+
+
+def boosting_row(images: Images, sizes: dict[str, Any]) -> dict[str, Any]:
     """scikit-learn's gradient boosting on the pixels: one model, and several that draw other samples of the images."""
     try:
         from sklearn.ensemble import GradientBoostingClassifier
@@ -242,7 +258,6 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             "scikit-learn is missing; install it with: pip install 'multiview-theory[baselines]'"
         ) from None
-    images = load_images(source)
     wrong: dict[str, list[Any]] = {"single": [], "ensemble": []}
     train_wrong, number = [], 0
     for replicate in range(sizes["replicates"]):
@@ -250,13 +265,15 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
         flat, seen, number = (
             train.pixels.reshape(len(train.labels), -1), test.pixels.reshape(len(test.labels), -1), len(test.labels),
         )  # fmt: skip
-        models = [
-            GradientBoostingClassifier(n_estimators=50, subsample=0.7, max_features="sqrt", random_state=s).fit(
-                flat, train.labels
-            )
-            for s in range(sizes["students"])
-        ]
-        outputs = np.stack([m.decision_function(seen).reshape(len(seen), -1) for m in models])
+        with warnings.catch_warnings():  # of many classes with few images each, as in CIFAR-100
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            models = [
+                GradientBoostingClassifier(n_estimators=50, subsample=0.7, max_features="sqrt", random_state=s).fit(
+                    flat, train.labels
+                )
+                for s in range(sizes["students"])
+            ]
+        outputs = np.stack([boosted_logits(m, seen, images.num_classes) for m in models])
         wrong["single"].append(wrong_of(outputs, test.labels).sum(-1))
         wrong["ensemble"].append(wrong_of(outputs.mean(0)[None], test.labels).sum(-1))
         train_wrong.append([int((m.predict(flat) != train.labels).sum()) for m in models])
@@ -264,9 +281,8 @@ def boosting_row(source: str, sizes: dict[str, Any]) -> dict[str, Any]:
     return row | dict.fromkeys(("average", "distilled", "self_distilled"))
 
 
-def overlap_by_view(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rate: float) -> dict[str, Any]:
+def overlap_by_view(images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rate: float) -> dict[str, Any]:
     """Networks that see the whole image, its left or its right half: errors, and how they overlap between seeds."""
-    images = load_images(source)
     within: dict[str, list[float]] = {v: [] for v in VIEWS}
     across, errors = [], {v: [] for v in (*VIEWS, "both halves")}
     together: dict[str, list[float]] = {v: [] for v in (*VIEWS, "both halves")}
@@ -306,32 +322,44 @@ def overlap_by_view(source: str, sizes: dict[str, Any], recipe: conv.Recipe, rat
     return {"rows": rows}
 
 
-def measure_images(source: str, smoke: bool) -> dict[str, Any]:
-    """The table, and views in practice, for images by name or place."""
+def measure_images(label: str, images: Images, smoke: bool) -> dict[str, Any]:
+    """The table, and views in practice.
+
+    Args:
+        label: of the images.
+        images: all of them.
+        smoke: the tiny size of the tests.
+
+    Raises:
+        ConfigError: there are too few images.
+    """
     sizes = DEFAULT | (SMOKE if smoke else {})
+    if (number := len(images.labels)) < 2 * sizes["train"]:
+        raise ConfigError(f"images = {label!r} holds {number} images; at least {2 * sizes['train']} are allowed")
+    held = hashlib.sha256(images.pixels.tobytes() + images.labels.tobytes()).hexdigest()  # other images, other cells
     recipe = conv.Recipe(steps=60) if smoke else conv.Recipe()
-    settings = [source, sizes, recipe._asdict()]
-    rates = common.cell("rates", [*settings, RATES], lambda: tuned_rates(source, sizes, recipe))
+    settings = [held, sizes, recipe._asdict()]
+    rates = common.cell("rates", [*settings, RATES], lambda: tuned_rates(images, sizes, recipe))
     rate = rates["network"]["rate"]
     chosen = {name: rates[name]["rate"] for name in ("network", "average")}
     common.say("rates of Adam: " + ", ".join(f"{name} {r}" for name, r in chosen.items()))
-    rows = [common.cell("network", [*settings, chosen], lambda: network_row(source, sizes, recipe, chosen))]
+    rows = [common.cell("network", [*settings, chosen], lambda: network_row(images, sizes, recipe, chosen))]
     rows[0] = {"system": "network"} | rows[0]
     for name, system in LINEAR_SYSTEMS.items():
         row = common.cell(
             name, [*settings, LINEAR_STEPS],
-            lambda system=system: linear_row(source, system, sizes, recipe, LINEAR_STEPS),
+            lambda system=system: linear_row(images, system, sizes, recipe, LINEAR_STEPS),
         )  # fmt: skip
         rows.append({"system": name} | row)
     for row in rows:
         common.say(f"{row['system']}: " + ", ".join(f"{c} {row[c]['error']}" for c in COLUMNS))
     rows.append(
         {"system": "gradient boosting (scikit-learn)"}
-        | common.cell("boosting", [source, sizes], lambda: boosting_row(source, sizes))
+        | common.cell("boosting", [held, sizes], lambda: boosting_row(images, sizes))
     )
-    views = common.cell("views", [*settings, rate], lambda: overlap_by_view(source, sizes, recipe, rate))
+    views = common.cell("views", [*settings, rate], lambda: overlap_by_view(images, sizes, recipe, rate))
     return {
-        "images": source if source in ("digits", "mnist") else Path(source).name,
+        "images": label,
         "sizes": sizes,
         "recipe": recipe._asdict(),
         "rates": rates,
@@ -344,7 +372,7 @@ def measure_images(source: str, smoke: bool) -> dict[str, Any]:
 
 def measure(smoke: bool) -> dict[str, Any]:
     """Digits."""
-    return measure_images("digits", smoke)
+    return measure_images("digits", load_images("digits"), smoke)
 
 
 # What the paper says of each system: whether its column errs less than its single systems.
@@ -417,17 +445,16 @@ def draw(document: dict[str, Any]) -> Figure:
 
 def main() -> None:
     """The command line, with `--images SOURCE` beside the flags of every experiment."""
-    arguments = sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="python -m experiments.practice", add_help=False, allow_abbrev=False)
+    parser.add_argument("--images", default="digits")
+    named, arguments = parser.parse_known_args()
     module: Any = sys.modules[__name__]
-    if "--images" in arguments:
-        place = arguments.index("--images")
-        source = arguments[place + 1] if place + 1 < len(arguments) else ""
-        del arguments[place : place + 2]
-        if source != "digits":
-            module = SimpleNamespace(
-                NAME=f"practice_{Path(source).stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
-                measure=lambda smoke: measure_images(source, smoke),
-            )  # fmt: skip
+    if (source := named.images) != "digits":
+        name = Path(source).resolve().name
+        module = SimpleNamespace(
+            NAME=f"practice_{Path(name).stem}", CLAIM=CLAIM, verdicts=verdicts, draw=draw, __doc__=__doc__,
+            measure=lambda smoke: measure_images(name, load_images(source), smoke),
+        )  # fmt: skip
     common.command(module, arguments)
 
 

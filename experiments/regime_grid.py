@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from experiments import common
+from experiments import common, networks
 from multiview import regime, replace, run_study
 from multiview.analysis.errors import error_interval
 from multiview.analysis.features import winners
@@ -119,13 +119,7 @@ def simulate(study: Study) -> dict[str, Any]:
 
 def examine(name: str, changes: dict[str, Any], smoke: bool) -> dict[str, Any]:
     """One setting: what the check says, what simulation shows."""
-    size = {
-        "replicates": 1,
-        "data.num_test_multi_view": 300,
-        "data.num_test_single_view": 300,
-        "network.neurons_per_class": 6,
-        "train.num_steps": 800,  # with so few neurons the last class starts low and takes twice as long
-    }
+    size = networks.TINY | {"train.num_steps": 1200}  # with few neurons the last class starts low and takes longer
     study = replace(Study(), common.SMALL | changes | (size if smoke else {}))
     row = {"setting": name, "changes": changes} | check(study) | simulate(study)
     common.say(f"{name}: e_s {row['e_single_view']:.3f}, failing {list(row['failing_conditions'])}")

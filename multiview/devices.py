@@ -49,6 +49,10 @@ def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]
     return call
 
 
+# Normal numbers of a shape, outside of any other program; `jax.random.normal` by itself compiles for a second.
+normal = jit_for_draws(jax.random.normal, static_argnames=("shape", "dtype"))
+
+
 @contextlib.contextmanager
 def using(devices: int | None = None, memory: int | None = None) -> Iterator[None]:
     """Train on the first `devices` local devices within `memory` bytes, inside a `with` block.

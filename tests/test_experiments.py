@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 NAMES = (
     "dense_to_limit", "batch_approximation", "regime_grid", "precision", "gradient_flow", "contrasts", "ensemble_size",
-    "ladder", "practice", "interventions",
+    "ladder", "practice", "practice_mnist", "interventions", "tree_boosting",
 )  # fmt: skip
 
 
@@ -128,9 +128,10 @@ def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):
     assert len(document["verdicts"]) == 8
 
 
-def test_practice_measures_all_systems_and_views(standard_promotion, documents):
+@pytest.mark.parametrize("name", ["practice", "practice_mnist"])
+def test_practice_measures_all_systems_and_views(standard_promotion, documents, name):
     """Each error lies in its interval, ensembles err no more than their members, correlations are in range."""
-    document = documents("practice")
+    document = documents(name)
     for row in document["systems"]:
         for name in ("single", "ensemble", "average", "distilled", "self_distilled"):
             cell = row[name]
@@ -148,6 +149,14 @@ def test_interventions_name_views_and_errors(documents):
     assert 0.5 <= rows["gradient descent"]["views_learned"] <= 0.75
     assert rows["gradient descent"]["averaged_weights"] >= rows["gradient descent"]["ensemble"]
     assert rows["midpoint mixup"]["steps"][0] >= 4 * 300
+
+
+def test_boosted_trees_have_nothing_left_to_boost(documents):
+    """The first model has training error 0, and knows more than one view of two."""
+    document = documents("tree_boosting")
+    assert document["models_with_train_error_0"] == document["models"] == 2
+    assert document["views_learned"] > 0.75
+    assert document["ensemble"] <= document["single"]
 
 
 @pytest.mark.parametrize("name", NAMES)

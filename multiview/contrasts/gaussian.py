@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
 
+from multiview import devices
 from multiview.config import ConfigError, Study
 from multiview.data import MultiViewDataset
 from multiview.network import Parameters, logits
@@ -17,7 +17,7 @@ from multiview.training import Task
 def labelling_network(key: Key[Array, ""], study: Study) -> Float[Array, "d k m"]:
     """Weights N(0, 1) of the network that gives labels: the study's own architecture, dense patches."""
     shape = (study.data.patch_dim, study.data.num_classes, study.network.neurons_per_class)
-    return jax.random.normal(key, shape)
+    return devices.normal(key, shape=shape)
 
 
 def gaussian_task(key: Key[Array, ""], teacher: Float[Array, "d k m"], study: Study, num_samples: int) -> Task:
@@ -42,7 +42,7 @@ def gaussian_task(key: Key[Array, ""], teacher: Float[Array, "d k m"], study: St
     if num_samples < 1:
         raise ConfigError(f"num_samples = {num_samples} is not allowed: it must be a whole number ≥ 1")
     n, p, d = num_samples, study.data.num_patches, study.data.patch_dim
-    patches = jax.random.normal(key, (n, p, d)) / jnp.sqrt(jnp.float32(d))
+    patches = devices.normal(key, shape=(n, p, d)) / jnp.sqrt(jnp.float32(d))
     part = DenseVectors(patches, None)
     labels = logits(Parameters(teacher, (None,)), (part,), study.network).argmax(-1).astype(jnp.int32)
     data = MultiViewDataset(

@@ -11,14 +11,15 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jaxtyping import Float, Key
 
+from multiview import devices
 from multiview.config import ConfigError, Study
 from multiview.contrasts.descent import wrong_samples
-from multiview.contrasts.linear import pre_activations
-from multiview.network import Parameters, init, smoothed_relu
+from multiview.network import Parameters, init, logits
 from multiview.representations import DenseVectors, vectors
 from multiview.training import Task
 
@@ -85,28 +86,54 @@ def make_optimizer(study: Study, intervention: Intervention) -> optax.GradientTr
     return optax.chain(optax.add_decayed_weights(intervention.weight_decay), moves)
 
 
+def _outputs(parameters: Parameters, part: DenseVectors, study: Study) -> Float[Array, "n k"]:
+    """Logits on all samples, the last of which have noise; only theirs is tracked."""
+    (noise,) = parameters.noise
+    if noise is None or part.noise_norm is None:
+        return logits(parameters, (part,), study.network)
+    first = len(part.vectors) - len(noise)
+    parts = DenseVectors(part.vectors[:first], None), DenseVectors(part.vectors[first:], part.noise_norm[first:])
+    return logits(Parameters(parameters.weights, (None, noise)), parts, study.network)
+
+
+def _mixed(
+    parameters: Parameters, part: DenseVectors, share: Float[Array, " n"], partner: Array
+) -> tuple[Parameters, DenseVectors]:
+    """Mixtures of samples: vectors are mixed before the neurons see them, and so is the noise that is tracked."""
+    (noise,) = parameters.noise
+    n = len(part.vectors)
+    vectors = share[:, None, None] * part.vectors + (1 - share)[:, None, None] * part.vectors[partner]
+    if noise is None or part.noise_norm is None:
+        return parameters, DenseVectors(vectors, None)
+    first = n - len(noise)
+    one_hot = jax.nn.one_hot(jnp.arange(n), n, dtype=share.dtype)
+    mixing = share[:, None] * one_hot + (1 - share)[:, None] * one_hot[partner]
+    mixed_noise = jnp.einsum("ns,spkm->npkm", mixing[:, first:], part.noise_norm[first:, :, None, None] * noise)
+    return Parameters(parameters.weights, (mixed_noise,)), DenseVectors(vectors, jnp.ones_like(vectors[..., 0]))
+
+
 def _loss(
     parameters: Parameters, key: Array, part: DenseVectors, task: Task, study: Study, intervention: Intervention
 ) -> Array:
     """The weighted cross-entropy of one step's samples."""
-    data, network, k = task.data, study.network, study.data.num_classes
+    data, k, dtype = task.data, study.data.num_classes, part.vectors.dtype
     partner_key, mix_key, drop_key = jax.random.split(key, 3)
-    pre = pre_activations(parameters.weights, parameters.noise[0], part)
-    targets = jax.nn.one_hot(data.labels, k, dtype=pre.dtype)
-    n, patches = pre.shape[:2]
+    targets = jax.nn.one_hot(data.labels, k, dtype=dtype)
+    n, patches = part.vectors.shape[:2]
     if intervention.mixup != "none":
         # A partner is drawn by its weight, so that rare samples stay as rare.
         partner = jax.random.choice(partner_key, n, (n,), p=data.weights / data.weights.sum())
-        uniform = jax.random.uniform(mix_key, (n,), pre.dtype)
-        share = uniform if intervention.mixup == "uniform" else jnp.full(n, 0.5, pre.dtype)
-        pre = share[:, None, None, None] * pre + (1 - share)[:, None, None, None] * pre[partner]
+        uniform = jax.random.uniform(mix_key, (n,), dtype)
+        share = uniform if intervention.mixup == "uniform" else jnp.full(n, 0.5, dtype)
+        parameters, part = _mixed(parameters, part, share, partner)
         targets = share[:, None] * targets + (1 - share)[:, None] * targets[partner]
     if intervention.dropped_patches > 0:
-        kept = jax.random.bernoulli(drop_key, 1 - intervention.dropped_patches, (n, patches))
-        pre = pre * kept[..., None, None].astype(pre.dtype)
+        kept = jax.random.bernoulli(drop_key, 1 - intervention.dropped_patches, (n, patches)).astype(dtype)
+        norm = None if part.noise_norm is None else kept * part.noise_norm
+        part = DenseVectors(kept[..., None] * part.vectors, norm)
+    outputs = _outputs(parameters, part, study)
     smoothing = intervention.label_smoothing
     targets = (1 - smoothing) * targets + smoothing / k
-    outputs = smoothed_relu(pre, network.relu_power, network.relu_threshold).sum((1, 3))
     return -(data.weights[:, None] * targets * jax.nn.log_softmax(outputs)).sum()
 
 
@@ -114,7 +141,7 @@ class Intervened(NamedTuple):
     """Networks after training with an intervention, leading axis seed.
 
     Attributes:
-        parameters: weights [S, kL, k, m] and noise overlaps.
+        parameters: weights [S, kL, k, m] and the noise overlaps of the samples that have noise, which come last.
         memory: the optimiser's own state.
         train_wrong: wrong training samples, unchanged ones, of each network [S].
     """
@@ -137,11 +164,19 @@ def begin(study: Study, task: Task, keys: Key[Array, " s"], intervention: Interv
         ConfigError: a value of the intervention is not allowed.
     """
     check(intervention)
+    first = int((np.asarray(task.data.noise_norms).max(1) == 0).cumprod().sum())
+    return _begin(study, task, keys, intervention, first)
+
+
+@partial(devices.jit_for_draws, static_argnames=("study", "intervention", "first"))
+def _begin(study: Study, task: Task, keys: Key[Array, " s"], intervention: Intervention, first: int) -> Intervened:
+    """Starts, with the noise of samples from number `first` on."""
     part, optimizer = vectors(task.data, study.data), make_optimizer(study, intervention)
 
     def one(key: Array) -> Intervened:
         dimension = part.vectors.shape[-1]
         start = init(key, (part,), dimension, study.data.num_classes, study.network, part.vectors.dtype)
+        start = Parameters(start.weights, tuple(None if a is None else a[first:] for a in start.noise))
         return Intervened(start, optimizer.init(start), jnp.zeros((), jnp.int32))
 
     return jax.vmap(one)(keys)
@@ -176,10 +211,7 @@ def go_on(
             return optax.apply_updates(now, change), memory
 
         now, memory = jax.lax.fori_loop(0, steps, step, (network.parameters, network.memory))
-        pre = pre_activations(now.weights, now.noise[0], part)
-        outputs: Float[Array, "n k"] = smoothed_relu(pre, study.network.relu_power, study.network.relu_threshold).sum(
-            (1, 3)
-        )
+        outputs = _outputs(now, part, study)
         return Intervened(now, memory, wrong_samples(outputs, task.data.labels).astype(jnp.int32))
 
     return jax.lax.map(one, (keys, networks))

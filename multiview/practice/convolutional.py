@@ -14,6 +14,8 @@ import optax
 from jax import Array
 from jaxtyping import Float, Int, Key
 
+from multiview import devices
+
 
 class Weights(NamedTuple):
     """Weights of one network.
@@ -86,7 +88,7 @@ def start(key: Key[Array, ""], shape: tuple[int, ...], num_classes: int, recipe:
     fans = (9 * channels, 9 * c1, (height // 4) * (width // 4) * c2)
     layers = []
     for k, fan, out, gain in zip(jax.random.split(key, 3), fans, (c1, c2, num_classes), (2.0, 2.0, 1.0), strict=True):
-        layers.append((jnp.sqrt(gain / fan) * jax.random.normal(k, (fan, out)), jnp.zeros(out)))
+        layers.append((jnp.sqrt(gain / fan) * devices.normal(k, shape=(fan, out)), jnp.zeros(out)))
     return Weights(*layers)
 
 
@@ -141,12 +143,17 @@ class _State(NamedTuple):
     memory: optax.OptState
 
 
-@partial(jax.jit, static_argnames=("num_classes", "recipe"))
+@partial(devices.jit_for_draws, static_argnames=("shape", "num_classes", "recipe"))
+def _starts(keys: Array, shape: tuple[int, ...], num_classes: int, recipe: Recipe) -> Weights:
+    """Starts of all members of all systems [S, K]."""
+    return jax.vmap(jax.vmap(lambda key: start(key, shape, num_classes, recipe)))(keys)
+
+
+@partial(jax.jit, static_argnames="recipe")
 def _train(
-    keys: Array,
+    starts: Weights,
     x: Array,
     labels: Array,
-    num_classes: int,
     recipe: Recipe,
     rate: Array,
     teachers: Array,
@@ -155,9 +162,8 @@ def _train(
 ) -> Fitted:
     optimizer = optax.adam(rate)
 
-    def one(given: tuple[Array, Array]) -> Fitted:
-        members, teacher = given
-        begin = jax.vmap(lambda key: start(key, x.shape[1:], num_classes, recipe))(members)
+    def one(given: tuple[Weights, Array]) -> Fitted:
+        begin, teacher = given
 
         def loss(now: Weights) -> tuple[Array, Array]:
             now_logits = mean_outputs(now, x)
@@ -180,8 +186,8 @@ def _train(
         return Fitted(end.now, end.logits, end.wrong, end.taken)
 
     if jax.default_backend() == "cpu":  # one after the other: a batch is no quicker on a core, and needs more memory
-        return jax.lax.map(one, (keys, teachers))
-    return jax.vmap(lambda *given: one(given))(keys, teachers)
+        return jax.lax.map(one, (starts, teachers))
+    return jax.vmap(lambda *given: one(given))(starts, teachers)
 
 
 def train(
@@ -212,7 +218,8 @@ def train(
     weight = 0.0 if teachers is None else recipe.weight
     teachers = jnp.zeros((len(keys), len(x), num_classes)) if teachers is None else teachers
     numbers = jnp.float32(learning_rate), teachers, jnp.float32(weight), jnp.int32(recipe.longest)
-    return _train(keys, x, labels, num_classes, recipe._replace(longest=0), *numbers)
+    recipe = recipe._replace(longest=0)
+    return _train(_starts(keys, x.shape[1:], num_classes, recipe), x, labels, recipe, *numbers)
 
 
 def mean_outputs(members: Weights, x: Float[Array, "n h w c"]) -> Float[Array, "n k"]:

@@ -154,9 +154,11 @@ def split(images: Images, num_train: int, num_test: int, seed: int) -> tuple[Ima
     order = order[np.argsort(place, kind="stable")]
     train, rest = order[:num_train], order[num_train:]
     test = np.random.default_rng(seed).permutation(rest)[:num_test]
-    mean, deviation = images.pixels[train].mean(), images.pixels[train].std()
-    pixels = (images.pixels - mean) / np.maximum(deviation, 1e-6)
-    return tuple(images._replace(pixels=pixels[part], labels=images.labels[part]) for part in (train, test))  # type: ignore[return-value]
+    mean, deviation = images.pixels[train].mean(), np.maximum(images.pixels[train].std(), 1e-6)
+    return tuple(
+        images._replace(pixels=(images.pixels[part] - mean) / deviation, labels=images.labels[part])
+        for part in (train, test)
+    )  # type: ignore[return-value]
 
 
 def half(images: Images, side: Literal["left", "right"]) -> Images:

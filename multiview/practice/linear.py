@@ -9,7 +9,7 @@ $\theta = \sum_{n,i} \alpha_{n,i} \varphi_i(X_n)$, with the Gram matrix $G = \va
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,23 @@ from multiview.practice.convolutional import Recipe, Weights, hidden, objective,
 
 System = Literal["lazy", "random_features"]
 _State = tuple[Array, Array, Array, Array, Array, Array]
+LARGEST_GRAM = 4000  # rows of a Gram matrix that is held; of 100 classes and 200 images it would take 1.6 GB
 SMALL_GRADIENT = 1e-3  # of that at the start: the optimum is reached, and what is wrong there stays wrong
+
+
+class TangentGram(NamedTuple):
+    r"""A Gram matrix that is too large to hold, by what it is made of: $G = JJ^\top + (HH^\top + 1) \otimes I_k$.
+
+    Attributes:
+        tangents: J, those of the convolutions [N k, p].
+        readout: $HH^\top + 1$, of what the readout sees [N, N].
+    """
+
+    tangents: Float[Array, "nk p"]
+    readout: Float[Array, "n n"]
+
+
+Gram = Array | TangentGram
 
 
 class LinearModel(NamedTuple):
@@ -28,11 +44,11 @@ class LinearModel(NamedTuple):
 
     Attributes:
         start_logits: F at the start [N, k].
-        gram: G, [N k, N k]; [N, N] where all classes share features.
+        gram: G, [N k, N k], or its parts; [N, N] where all classes share features.
     """
 
     start_logits: Float[Array, "n k"]
-    gram: Float[Array, "p p"]
+    gram: Gram
 
 
 class LinearFit(NamedTuple):
@@ -65,13 +81,24 @@ def linear_model(system: System, begin: Weights, x: Float[Array, "n h w c"]) -> 
     Returns:
         Start logits and Gram matrix.
     """
+    features, logits = hidden(begin, x), outputs(begin, x)
+    readout = features @ features.T + 1
     if system == "random_features":
-        features = hidden(begin, x)
-        return LinearModel(outputs(begin, x), features @ features.T + 1)
-    tangents = jax.vmap(lambda image: jax.jacrev(lambda w: outputs(w, image[None])[0])(begin))(x)
-    logits = outputs(begin, x)
-    flat = jnp.concatenate([t.reshape(logits.size, -1) for t in jax.tree.leaves(tangents)], axis=1)
-    return LinearModel(logits, flat @ flat.T)
+        return LinearModel(logits, readout)
+
+    def of_image(image: Array) -> Array:
+        def of_convolutions(convolutions: tuple[Any, Any]) -> Array:
+            return outputs(Weights(*convolutions, begin.readout), image[None])[0]
+
+        tangents = jax.jacrev(of_convolutions)((begin.first, begin.second))
+        return jnp.concatenate([t.reshape(logits.shape[1], -1) for t in jax.tree.leaves(tangents)], axis=1)
+
+    # Some images at a time: the tangents of all of them at once would take far more memory than their result.
+    tangents = jax.lax.map(of_image, x, batch_size=16).reshape(logits.size, -1)
+    if logits.size > LARGEST_GRAM:
+        return LinearModel(logits, TangentGram(tangents, readout))
+    of_readout = jnp.kron(readout, jnp.eye(logits.shape[1], dtype=readout.dtype))
+    return LinearModel(logits, tangents @ tangents.T + of_readout)
 
 
 def average_model(models: list[LinearModel]) -> LinearModel:
@@ -80,14 +107,23 @@ def average_model(models: list[LinearModel]) -> LinearModel:
     Args:
         models: the members.
     """
-    return LinearModel(sum(m.start_logits for m in models) / len(models), sum(m.gram for m in models) / len(models))  # type: ignore[arg-type]
+    count, grams = len(models), [m.gram for m in models]
+    logits: Any = sum(m.start_logits for m in models) / count
+    parts = [gram for gram in grams if isinstance(gram, TangentGram)]
+    if parts:
+        tangents = jnp.concatenate([g.tangents for g in parts], axis=1) / jnp.sqrt(jnp.float32(count))
+        return LinearModel(logits, TangentGram(tangents, jnp.stack([g.readout for g in parts]).mean(0)))
+    return LinearModel(logits, sum(grams) / count)  # type: ignore[arg-type]
 
 
-def _apply(gram: Array, dual: Array) -> Array:
+def _apply(gram: Gram, dual: Array) -> Array:
+    if isinstance(gram, TangentGram):
+        moved = gram.tangents @ (gram.tangents.T @ dual.reshape(-1))
+        return moved.reshape(dual.shape) + gram.readout @ dual
     return gram @ dual if len(gram) == len(dual) else (gram @ dual.reshape(-1)).reshape(dual.shape)
 
 
-def largest_eigenvalue(gram: Float[Array, "p p"], shape: tuple[int, ...]) -> Array:
+def largest_eigenvalue(gram: Gram, shape: tuple[int, ...]) -> Array:
     """λ_max of a Gram matrix, by 60 rounds of power iteration on dual coefficients of this shape."""
 
     def turn(_: int, v: Array) -> Array:
