@@ -39,7 +39,7 @@ myst_url_schemes = {"http": None, "https": None, "explorer": "../_static/explore
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 300
+nb_execution_timeout = 600  # seconds for a cell; on a busy machine one has taken more than 300
 nb_merge_streams = True
 nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a question
 nb_code_prompt_hide = "Hide the {type}"
@@ -65,6 +65,8 @@ html_static_path = ["_static", "../multiview/web/explorer.html"]
 html_css_files = ["multiview.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+# A bar at the left only where a part has several pages; elsewhere tables and figures need the room.
+html_sidebars = {path.stem: [] for path in Path(__file__).parent.glob("*.md")}
 
 
 def _mathematics(text: str) -> str:
@@ -102,14 +104,14 @@ def _signature(app: Any, what: str, name: str, obj: Any, options: Any, signature
 
 
 def _size_of_figures(app: Any, doctree: Any) -> None:
-    """Wide figures keep their letters: 72 pixels an inch, which multiview.css lets scroll where there is no room."""
+    """Letters of one size in all figures; multiview.css lets wide ones scroll where there is no room."""
     for node in doctree.findall(nodes.image):
         path = Path(app.srcdir) / node["uri"]
         if path.suffix in (".png", ".gif") and path.is_file():
             with Image.open(path) as image:
                 inches = image.width / image.info.get("dpi", (72,))[0]
-            if inches > 8.5:
-                node["width"] = f"{round(72 * inches)}px"
+            pixels = 72 * inches if inches > 8.5 else 100 * inches if inches > 4 else 150 * inches
+            node["width"] = f"{round(min(pixels, 960))}px"  # 960: the text's width on a desktop
 
 
 def setup(app: Any) -> None:

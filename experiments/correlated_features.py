@@ -213,7 +213,7 @@ def draw(document: dict[str, Any]) -> Figure:
     """Error and overlap of the loser against c."""
     rows = document["rows"]
     c = np.array([r["correlation"] for r in rows])
-    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout=common.AIRY)
+    figure, ax = plt.subplots(figsize=(6.5, 4.8), layout=common.AIRY)
     for color, (name, label) in enumerate(
         (("e_single_view", "error on single-view data"), ("loser_in_winners", "loser's overlap / winner's"))
     ):
@@ -242,7 +242,7 @@ def draw(document: dict[str, Any]) -> Figure:
         f"predicted {document['threshold_law']:.2f}, with creep {document['threshold_with_creep']:.3f}"
     )
     ax.set(xlabel="correlation c of the two views of a class", ylabel="share")
-    ax.legend(fontsize=8, loc="center right")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     return figure
 
 

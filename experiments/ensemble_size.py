@@ -165,7 +165,7 @@ def draw(document: dict[str, Any]) -> Figure:
     ax.plot(size, each, color="0.6", linewidth=0.8, label=["one training set"] + [None] * (each.shape[1] - 1))
     ax.plot(size, [r["law"] for r in rows], "--", color="C1", label="binomial law, nothing fitted")
     ax.plot(size, [r["field"] for r in rows], ":", color="C2", label="mean field at each start, nothing fitted")
-    ax.set(xlabel="networks in the ensemble K", ylabel="error on single-view test data e_s", title="Ensemble size")
+    ax.set(xlabel="networks in the ensemble K", ylabel="error on single-view test data $e_s$", title="Ensemble size")
     ax.legend(fontsize=8)
     return figure
 

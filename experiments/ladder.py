@@ -2,8 +2,8 @@
 
 Claim (docs/theory.md, sections 1 and 6): ensembles gain where single networks draw lots for their views, and the draw
 needs every ingredient of the theory: patches with shared weights, an activation whose slope grows with the overlap, a
-small start, single-view samples, foreign features, many samples and a high dimension. A study that found that all
-seeds learn the same had none of them.
+small start, single-view samples, foreign features, many samples and a high dimension. In a world with none of
+them all seeds should learn the same.
 
 Every rung is measured in the same way: a view counts as learned if a noiseless sample with this view alone moves the
 label's logit, against the mean of the others, by more than half of what the strongest view of the class does; it wins

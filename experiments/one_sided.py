@@ -184,7 +184,9 @@ def draw(document: dict[str, Any]) -> Figure:
             label="above half of the winner, 95 %" if name == "taught" else "simulated, 95 %",
         )
         ax.axvline(1, color="C1", linestyle="--", label="pair by pair: from here on")
-        ax.set(xscale="log", xlabel="(k − 1) E[z_foreign^q] / E[z_label^q]", ylabel=label)
+        ax.set(
+            xscale="log", xlabel=r"$(k - 1)\, E[z_{\mathrm{foreign}}^q] \,/\, E[z_{\mathrm{label}}^q]$", ylabel=label
+        )
         ax.legend(fontsize=8)
     value, ends = np.array([r["reached"] for r in rows]), np.array([r["reached_interval"] for r in rows]).T
     bars = np.clip([value - ends[0], ends[1] - value], 0, None)

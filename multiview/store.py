@@ -114,7 +114,8 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     """
     shown = f"store = {str(path)!r}"
     if not Path(path).is_dir():
-        raise ConfigError(f"{shown} is not there; it must be a folder written by multiview train or sweep")
+        what = "is a file" if Path(path).is_file() else "is not there"
+        raise ConfigError(f"{shown} {what}; it must be a folder written by multiview train or sweep")
     try:
         attributes = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"]
     except FileNotFoundError:

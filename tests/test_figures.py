@@ -516,7 +516,16 @@ def test_a_damaged_array_is_one_line(study_store, empty, capsys):
     chunks = [p for p in Path("bad.zarr/single/largest_overlap/c").rglob("*") if p.is_file()]
     for chunk in chunks:
         chunk.write_bytes(b"no numbers")
-    refused(["plot", "bad.zarr", "--kind=dynamics"], capsys, "largest_overlap", "multiview check")
+    refused(["plot", "bad.zarr", "--kind=dynamics"], capsys, "bad.zarr", "single/largest_overlap: damaged")
+    for chunk in chunks:
+        chunk.unlink()
+    for command in (["plot", "--kind=errors"], ["animate"], ["report"]):
+        refused([*command, "bad.zarr"], capsys, "single/largest_overlap", "chunks missing", "multiview train")
+    assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
+
+
+def test_a_store_with_other_words_of_claims_is_drawn(study_store, empty):
+    shutil.copytree(study_store, "bad.zarr")
     rewritten(Path("bad.zarr"), '"claims": "[]"', '"claims": "nothing"')
     assert main(["plot", "bad.zarr", "--kind=errors"]) == 0
 

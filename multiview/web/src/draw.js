@@ -70,7 +70,7 @@ const Draw = (() => {
     const { context, width } = begin(canvas, rows * each + 4);
     const colors = palette();
     const low = Math.log10(sigma * 0.2);
-    const high = Math.log10(Math.max(20, 4 * threshold));
+    const high = Math.log10(Math.max(40, 8 * threshold));
     for (let i = 0; i < classes; i++) {
       const cell = width / columns;
       const box = { left: (i % columns) * cell + 34, top: Math.floor(i / columns) * each + 22, width: cell - 44, height: each - 56 };
