@@ -43,6 +43,7 @@ from multiview.theory.power_iteration import (
     tensor_power_loser,
     tensor_power_time,
     uniform_moment,
+    view_slowdown,
 )
 
 __all__ = [
@@ -76,5 +77,6 @@ __all__ = [
     "time_scales",
     "typical_network",
     "uniform_moment",
+    "view_slowdown",
     "winner_overlap",
 ]
