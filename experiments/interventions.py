@@ -2,12 +2,12 @@
 
 Claim: networks trained as the theory says learn one view of two (follow-up work: minimising the loss on the samples
 themselves learns one feature a class, midpoint mixup both). Mixup, dropped patches, weight decay, smoothed labels,
-momentum and Adam are switched on one at a time, as options of `train`; averaging the weights of networks takes the place
-of averaging their outputs.
+momentum and Adam are switched on one at a time, as options of `train`; averaging the weights of networks takes the
+place of averaging their outputs.
 
 Each arm is trained for the steps of the world times what the arm slows a view's clock down (derived, see
-`theory.view_slowdown`), and up to four times as long while a training sample is wrong. Adam's rate is such that a weight
-can travel in these steps as far as winners do, to about 2.
+`theory.view_slowdown`), and up to four times as long while a training sample is wrong. Adam's rate is such that a
+weight can travel in these steps as far as winners do, to about 2.
 
 Run it with `python -m experiments.interventions`; it takes about four minutes on one core.
 """

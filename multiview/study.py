@@ -98,8 +98,8 @@ def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_m
         patches = represent([own_data], study.data, dtype, as_vectors=as_vectors)[0]
         return [Task(own_data, patches)] * study.replicates
     datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
-    patches = represent(datasets, study.data, dtype, row_multiple, as_vectors)
-    return [Task(d, p) for d, p in zip(datasets, patches, strict=True)]
+    of_each = represent(datasets, study.data, dtype, row_multiple, as_vectors)
+    return [Task(d, p) for d, p in zip(datasets, of_each, strict=True)]
 
 
 def study_features(study: Study) -> Array | None:

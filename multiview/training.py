@@ -11,7 +11,7 @@ import optax
 from jax import Array
 from jaxtyping import Float, Key
 
-from multiview.augmentation import changed
+from multiview.augmentation import Seen, changed
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
 from multiview.data import MultiViewDataset
 from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
@@ -139,7 +139,7 @@ def step(
         The next state.
     """
     taught = jnp.asarray(False if distill is None else index >= distill.onset_step)
-    key = jax.random.wrap_key_data(state.batch_key) if train.draws else None
+    key: Any = jax.random.wrap_key_data(state.batch_key) if train.draws else None
     if train.batch_size:
         weights = mini_batch(task.data.weights, key, jnp.asarray(index), train.batch_size)
         task = task._replace(data=dataclasses.replace(task.data, weights=weights))
@@ -147,7 +147,8 @@ def step(
     def plain(parameters: Parameters) -> tuple[Parameters, Patches]:
         return parameters, task.patches
 
-    seen, targets = plain, task.data.labels
+    seen: Seen = plain
+    targets = task.data.labels
     if teacher_logits is None:
         k = state.parameters.weights.shape[1]
         seen, targets = changed(task.patches, task.data, k, key, jnp.asarray(index), train)
