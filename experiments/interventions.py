@@ -192,7 +192,8 @@ def draw(document: dict[str, Any]) -> Figure:
         below.errorbar(x + 0.15 * (c - 1), value, np.clip([value - low, high - value], 0, None), fmt="oD^"[c],
                        color=f"C{c}", capsize=3, label=label)  # fmt: skip
     below.set_ylim(bottom=-0.01)
-    below.set(ylabel="test error in units of μ", xlabel="* not every network reached training error 0")
+    starred = "" if all(r["counts"] for r in rows) else "* not every network reached training error 0"
+    below.set(ylabel="test error in units of μ", xlabel=starred)
     below.legend(fontsize=8)
     below.set_xticks(x, [r["arm"] + ("" if r["counts"] else " *") for r in rows], rotation=30, ha="right")
     return figure

@@ -21,7 +21,7 @@ from multiview.network import Parameters, init, logits, smoothed_relu
 from multiview.representations import represent
 from multiview.study import run_study, training_tasks
 from multiview.theory import view_slowdown
-from multiview.training import TrainingState, make_optimizer, step
+from multiview.training import TrainingState, advance, make_optimizer, step
 
 MIDPOINT = {"train.mixup": "midpoint"}
 
@@ -164,6 +164,7 @@ def test_weight_decay_and_momentum_are_those_of_the_books(tiny):
     k = tiny.data.num_classes
     start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
 
+    @jax.jit
     def gradient(p):
         return jax.grad(
             lambda p: cross_entropy(logits(p, task.patches, tiny.network), task.data.labels, task.data.weights)
@@ -172,9 +173,7 @@ def test_weight_decay_and_momentum_are_those_of_the_books(tiny):
     def steps(changes, count):
         options = replace(tiny, changes).train
         state = TrainingState(start, make_optimizer(options).init(start))
-        for index in range(count):
-            state = step(state, jnp.int32(index), task, None, tiny.network, options, None)
-        return state.parameters
+        return advance(state, 0, count, task, None, tiny.network, options, None).parameters
 
     def same(ours, expected):
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
@@ -255,7 +254,9 @@ def test_a_whole_study_runs_with_all_of_them(tiny, changes):
         ).mean() > 0.5
 
 
-@pytest.mark.parametrize("over", ["train.weight_decay=0,0.001", "train.mixup=none,midpoint"])
+@pytest.mark.parametrize(
+    "over", [pytest.param("train.weight_decay=0,0.001", marks=pytest.mark.slow), "train.mixup=none,midpoint"]
+)
 def test_a_sweep_over_an_option_runs_and_stores(tmp_path, over):
     outcome = multiview.sweep.run(replace(small(), {"replicates": 1}), [over], tmp_path / "a")
     assert (outcome.done, outcome.failed) == (2, 0)
