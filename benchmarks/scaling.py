@@ -186,16 +186,17 @@ def draw(document: dict[str, Any]) -> plt.Figure:
             error = [np.subtract(y, low).clip(0), np.subtract(high, y).clip(0)]
             ax.errorbar(x, y, error, color=color, marker="o", markersize=4, capsize=3, label=row.replace("_", ", "))
             for p in mine if name in SHARED_OUT else ():
-                ax.annotate(f"{p['efficiency']:.0%}", (p["size"], p["ms_per_seed_step"]), xytext=(0, 9),
+                ax.annotate(f"{p['efficiency']:.0%}", (p["size"], p["quartiles"][1]), xytext=(0, 4),
                             textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
             if name not in ("seeds", *SHARED_OUT):
                 ax.plot(x, [y[-1] * size / x[-1] for size in x], ":", color=color, linewidth=1)
         ax.set(xscale="log", yscale="log", xlabel=SWEEPS[name][0] if name in SWEEPS else name)
         ax.set_ylabel("ms per seed and step")
         if name in SHARED_OUT:
-            ax.set(xlabel=f"{name} on the same cores (efficiency)", yscale="linear", xmargin=0.2)
+            ax.set(xlabel=name, title="on the same cores (efficiency)", yscale="linear", xmargin=0.2)
             ax.set_ylim(0, 1.4 * max(p["quartiles"][1] for p in points))
-        ax.set_xticks([p["size"] for p in points], [str(p["size"]) for p in points])
+        sizes = sorted({p["size"] for p in points})
+        ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
     for ax in list(axes.flat)[len(sweeps) :]:
         ax.set_axis_off()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,9 +166,7 @@ def tuned_rates(images: Images, sizes: dict[str, Any], recipe: conv.Recipe) -> d
     return found
 
 
-def network_row(
-    images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]
-) -> dict[str, Any]:
+def network_row(images: Images, sizes: dict[str, Any], recipe: conv.Recipe, rates: dict[str, float]) -> dict[str, Any]:
     """The network: single, ensemble, training the average, distilled, self-distilled."""
     table, number = Table(), 0
     rate, k = rates["network"], images.num_classes
@@ -266,12 +265,14 @@ def boosting_row(images: Images, sizes: dict[str, Any]) -> dict[str, Any]:
         flat, seen, number = (
             train.pixels.reshape(len(train.labels), -1), test.pixels.reshape(len(test.labels), -1), len(test.labels),
         )  # fmt: skip
-        models = [
-            GradientBoostingClassifier(n_estimators=50, subsample=0.7, max_features="sqrt", random_state=s).fit(
-                flat, train.labels
-            )
-            for s in range(sizes["students"])
-        ]
+        with warnings.catch_warnings():  # of many classes with few images each, as in CIFAR-100
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            models = [
+                GradientBoostingClassifier(n_estimators=50, subsample=0.7, max_features="sqrt", random_state=s).fit(
+                    flat, train.labels
+                )
+                for s in range(sizes["students"])
+            ]
         outputs = np.stack([boosted_logits(m, seen, images.num_classes) for m in models])
         wrong["single"].append(wrong_of(outputs, test.labels).sum(-1))
         wrong["ensemble"].append(wrong_of(outputs.mean(0)[None], test.labels).sum(-1))

@@ -4,7 +4,7 @@ Claim: single precision is enough. Two comparisons. The whole smoke study is run
 claims are judged by the same predictions; data, starts and test noise are the same numbers in both, so only arithmetic
 differs. And of single networks it is recorded, step by step, how far arithmetic drives two copies apart.
 
-Run it with `python -m experiments.precision`; it takes about three minutes on two cores.
+Run it with `python -m experiments.precision`; it takes about a minute on one core.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from multiview.study import training_tasks
 
 NAME = "precision"
 CLAIM = "Single precision is enough: every verdict of the smoke study is the same in float32 and in float64."
-SECONDS = 100
+SECONDS = 80
 
 SIZE = {"seeds": 8, "data.num_test_multi_view": 2000}
 SMOKE = networks.TINY | {

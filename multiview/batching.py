@@ -164,10 +164,13 @@ def _record(
     train: TrainConfig,
     num_views: int,
     recorder: Recorder,
-) -> tuple[dict[str, Array], Array]:
-    def one(p: Parameters, network: NetworkConfig) -> tuple[dict[str, Array], Array]:
+) -> tuple[dict[str, Array], Array, Array]:
+    """What is recorded of each network of a block, its logits, and whether all its numbers are finite."""
+
+    def one(p: Parameters, network: NetworkConfig) -> tuple[dict[str, Array], Array, Array]:
         outputs = logits(p, task.patches, network)
-        return recorder(p, outputs, task, features, num_views), outputs
+        finite = jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves((p, outputs))]).all()
+        return recorder(p, outputs, task, features, num_views), outputs, finite
 
     with jax.default_matmul_precision(train.matrix_precision):
         return jax.vmap(one)(parameters, network)
@@ -266,11 +269,11 @@ def train_networks(
         with _compiling:
             state = stretch(state, 0, 0)
         now, recorded = 0, []
-        outputs = jnp.zeros(())
+        outputs = finite = jnp.zeros(())
         for target in times:
             if target > now:
                 state = stretch(state, now, target)
-            measures, outputs = _record(
+            measures, outputs, finite = _record(
                 state.parameters, samples, vectors, own_network, own_train, data.num_views, recorder
             )
             if train.solver == "gradient_flow":
@@ -280,9 +283,6 @@ def train_networks(
             if progress is not None:
                 progress(int(target - now) * real)
             now = int(target)
-        size = len(indices)
-        finite = jnp.stack([jnp.isfinite(a).reshape(size, -1).all(1) for a in jax.tree.leaves(state.parameters)]).all(0)
-        finite &= jnp.isfinite(outputs).reshape(size, -1).all(1)
         stacked = jax.tree.map(lambda *a: np.stack([np.asarray(x) for x in a], axis=1), *recorded)
         if not keep_state:
             state = TrainingState(state.parameters._replace(noise=()), ())

@@ -103,11 +103,20 @@ def sample_dataset(
     Returns:
         The dataset, with equal weights 1/N.
     """
-    shape = _Shape(
-        num_samples, config.num_classes, config.num_views, config.num_patches, config.patches_per_feature, equal_classes
-    )
+    # A sample's draws do not depend on how many come after it, so sizes are rounded up and share a compiled generator.
+    drawn = num_samples if features is not None else -(-num_samples // _DRAWN_TOGETHER) * _DRAWN_TOGETHER
+    shape = _Shape(drawn, config.num_classes, config.num_views, config.num_patches, config.patches_per_feature)
     single_view = {"mixture": config.single_view_fraction, "multi_view": 0.0, "single_view": 1.0}[kind]
-    return _sample(key, _strengths(config, single_view), features, shape, config.patch_split, jnp.dtype(dtype))
+    strengths = _strengths(config, single_view, equal_classes)
+    data = _sample(key, strengths, features, shape, config.patch_split, jnp.dtype(dtype))
+    if drawn > num_samples:
+        data = jax.tree.map(lambda a: _first(a, num_samples), data)
+    return dataclasses.replace(data, weights=jnp.asarray(np.full(num_samples, 1 / num_samples, dtype)))
+
+
+def _first(array: Array, number: int) -> Array:
+    """The first entries; outside of other programs by NumPy, so that nothing is compiled for each number."""
+    return array[:number] if isinstance(array, jax.core.Tracer) else jnp.asarray(np.asarray(array)[:number])
 
 
 class _Shape(NamedTuple):
@@ -118,12 +127,12 @@ class _Shape(NamedTuple):
     num_views: int
     num_patches: int
     patches_per_feature: int
-    equal_classes: bool
 
 
 class _Strengths(NamedTuple):
     """What it is told: the numbers of the distribution that change no shape, so that sweeps compile once."""
 
+    equal_classes: Array  # whether sample n has class n mod k
     single_view: Array  # probability of a single-view sample
     joins: Array  # probability s/k of a foreign feature
     label: Array  # Σz of a view of the label, by view: low, width [2]
@@ -134,11 +143,12 @@ class _Strengths(NamedTuple):
     noise_norms: Array  # of a feature's patch and of the background [2]
 
 
-def _strengths(config: DataConfig, single_view: float) -> _Strengths:
+def _strengths(config: DataConfig, single_view: float, equal_classes: bool) -> _Strengths:
     number = partial(jnp.asarray, dtype=jnp.float32)
     low, high = config.label_strength
     in_single_view = [config.single_view_foreign_strength * ratio for ratio in config.single_view_foreign_ratio]
     return _Strengths(
+        equal_classes=jnp.asarray(equal_classes),
         single_view=number(single_view),
         joins=number(config.feature_sparsity / config.num_classes),
         label=number([low, high - low]),
@@ -148,6 +158,9 @@ def _strengths(config: DataConfig, single_view: float) -> _Strengths:
         feature_noise=number(config.feature_noise) if config.feature_noise > 0 else None,
         noise_norms=number([config.noise_norm, config.background_noise_norm]),
     )
+
+
+_DRAWN_TOGETHER = 256  # samples; drawing that many takes a millisecond, compiling for another number a second
 
 
 @partial(devices.jit_for_draws, static_argnames=("shape", "patch_split", "dtype"))
@@ -160,7 +173,7 @@ def _sample(
     dtype: Any,
 ) -> MultiViewDataset:
     """`sample_dataset` itself."""
-    n, k, views, num_patches, split, equal_classes = shape
+    n, k, views, num_patches, split = shape
     slots = num_patches // split
     keys = dict(
         zip(
@@ -172,7 +185,7 @@ def _sample(
     # Drawn in 32 bits whatever the dtype: wider draws would be other numbers, and so another world.
     uniform = partial(jax.random.uniform, dtype=jnp.float32)
     whole = partial(jax.random.randint, dtype=jnp.int32)
-    labels = jnp.arange(n, dtype=jnp.int32) % k if equal_classes else whole(keys["label"], (n,), 0, k)
+    labels = jnp.where(strengths.equal_classes, jnp.arange(n, dtype=jnp.int32) % k, whole(keys["label"], (n,), 0, k))
     single = uniform(keys["kind"], (n,)) < strengths.single_view
     chosen = whole(keys["view"], (n,), 0, views)
     is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]

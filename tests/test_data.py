@@ -384,6 +384,18 @@ def test_more_test_samples_never_change_earlier_ones_or_the_training_set(tiny):
     assert same(training_set(0, 0, tiny.data), training_set(0, 0, bigger))
 
 
+@pytest.mark.parametrize("changes", [{}, {"patch_split": "random", "patches_per_feature": 2, "feature_noise": 0.1}])
+def test_more_samples_never_change_those_before(changes):
+    """So numbers of samples are rounded up where they are drawn; every array but the weights."""
+    config = dataclasses.replace(DataConfig(), representation="limit", num_patches=20, **changes)
+    few, many = (sample_dataset(jax.random.key(3), config, n, "mixture") for n in (37, 600))
+    for field in dataclasses.fields(few):
+        value, other = getattr(few, field.name), getattr(many, field.name)
+        if value is not None and field.name != "weights":
+            np.testing.assert_allclose(value, other[:37], rtol=1e-6)  # logarithms of a random split may round apart
+    np.testing.assert_allclose(few.weights, 1 / 37, rtol=1e-6)
+
+
 def test_test_sets_differ_from_training_sets_and_between_replicates_seeds_and_kinds():
     config = world()
     train = training_set(0, 0, dataclasses.replace(config, num_train=N))

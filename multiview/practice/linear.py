@@ -108,11 +108,12 @@ def average_model(models: list[LinearModel]) -> LinearModel:
         models: the members.
     """
     count, grams = len(models), [m.gram for m in models]
-    logits = sum(m.start_logits for m in models) / count
-    if isinstance(grams[0], TangentGram):
-        tangents = jnp.concatenate([g.tangents for g in grams], axis=1) / jnp.sqrt(jnp.float32(count))  # type: ignore[union-attr]
-        return LinearModel(logits, TangentGram(tangents, sum(g.readout for g in grams) / count))  # type: ignore[union-attr,arg-type]
-    return LinearModel(logits, sum(grams) / count)  # type: ignore[arg-type,operator]
+    logits: Any = sum(m.start_logits for m in models) / count
+    parts = [gram for gram in grams if isinstance(gram, TangentGram)]
+    if parts:
+        tangents = jnp.concatenate([g.tangents for g in parts], axis=1) / jnp.sqrt(jnp.float32(count))
+        return LinearModel(logits, TangentGram(tangents, jnp.stack([g.readout for g in parts]).mean(0)))
+    return LinearModel(logits, sum(grams) / count)  # type: ignore[arg-type]
 
 
 def _apply(gram: Gram, dual: Array) -> Array:
