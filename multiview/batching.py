@@ -210,7 +210,8 @@ def train_networks(
         task: training samples.
         keys: typed keys of the starts [S]; None with `resume`.
         num_steps: steps to take.
-        batch_keys: typed keys of the mini-batches [S]; by default each start's own, `streams.BATCHES` folded in.
+        batch_keys: typed keys of all that steps draw [S], such as mini-batches; by default each start's own,
+            `streams.BATCHES` folded in.
         features: feature vectors in the dense representation, for the records.
         first_step: number of the first step (a student's own phase comes before).
         resume: states to go on from, instead of new starts.
@@ -236,7 +237,9 @@ def train_networks(
         raise ConfigError(
             "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
         )
-    if train.batch_size and keys is not None and batch_keys is None:
+    if train.changes_patches and not all(isinstance(part, DenseVectors) for part in task.patches):
+        raise ValueError("the task has rows of patches: mixup and dropped patches need vectors (`training_tasks`)")
+    if train.draws and keys is not None and batch_keys is None:
         batch_keys = jax.vmap(lambda key: jax.random.fold_in(key, streams.BATCHES))(keys)
     terms = [distill] * count if distill is None or isinstance(distill, DistillConfig) else distill
     settings = (
@@ -254,7 +257,7 @@ def train_networks(
             state = here(jax.tree.map(lambda a: a[indices], resume))
         else:
             own_keys = here(keys[indices])  # type: ignore[index]
-            batches = here(batch_keys[indices]) if train.batch_size and batch_keys is not None else None
+            batches = here(batch_keys[indices]) if train.draws and batch_keys is not None else None
             dimension = task.dimension(data.num_features)
             state = _start(own_keys, samples, own_network, data.num_classes, dimension, own_train, batches)
         teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
@@ -303,7 +306,12 @@ def block_bytes(study: Study, task: Task) -> int:
     state = jax.eval_shape(lambda x: _start(x, task, network, k, task.dimension(study.data.num_features), train), keys)
     vectors = sum(p.vectors.shape[0] * p.vectors.shape[1] for p in task.patches if isinstance(p, DenseVectors))
     slots = sum(p.coefficient.size for p in task.patches if not isinstance(p, DenseVectors))
-    kept = size * jnp.dtype(study.train.dtype).itemsize * memory.kept_numbers(vectors, slots, k, m)
+    numbers = memory.kept_numbers(vectors, slots, k, m)
+    if study.train.changes_patches:
+        n, p, dimension = task.data.num_samples, study.data.num_patches, task.dimension(study.data.num_features)
+        mixes_noise = study.train.mixup != "none" and any(a is not None for a in state.parameters.noise)
+        numbers += memory.drawn_numbers(n, p, dimension, k * m if mixes_noise else 0)
+    kept = size * jnp.dtype(study.train.dtype).itemsize * numbers
     return round(memory.block_bytes(_bytes(state), kept, _bytes(task)))
 
 

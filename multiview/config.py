@@ -48,6 +48,7 @@ def _above(bound: float) -> dict[str, Any]:
 
 
 _FRACTION: dict[str, Any] = {"check": lambda v: 0 <= v <= 1, "allowed": "a number in [0, 1]"}
+_BELOW_ONE: dict[str, Any] = {"check": lambda v: 0 <= v < 1, "allowed": "a number in [0, 1)"}
 _INTERVAL: dict[str, Any] = {
     "check": lambda v: 0 <= v[0] <= v[1],
     "allowed": "two numbers, low,high, with 0 ≤ low ≤ high",
@@ -156,6 +157,17 @@ class TrainConfig:
     num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
     batch_size: int = parameter(0, "samples drawn afresh for each step; 0 means all samples", **_at_least(0))
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
+    momentum: float = parameter(0.0, "momentum m of sgd, at step size η (1 − m), which keeps the clocks", **_BELOW_ONE)
+    weight_decay: float = parameter(0.0, "λ: the gradient is that of the loss plus λ w", **_at_least(0))
+    label_smoothing: float = parameter(
+        0.0, "ε: weight of the uniform distribution in the targets; not under a teacher", **_BELOW_ONE
+    )
+    mixup: Literal["none", "uniform", "midpoint"] = parameter(
+        "none", "mix two samples and their targets, with a uniform share or half and half; not under a teacher"
+    )
+    dropped_patches: float = parameter(
+        0.0, "probability with which a patch is left out of a step; not under a teacher", **_BELOW_ONE
+    )
     solver: Literal["gradient_descent", "gradient_flow"] = parameter(
         "gradient_descent", "steps of size η, or adaptive steps along the gradient flow to the same time η·T"
     )
@@ -176,6 +188,16 @@ class TrainConfig:
         **_at_least(0),
     )
     num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2), traced=True)
+
+    @property
+    def changes_patches(self) -> bool:
+        """Whether steps see other patches than the samples' own; these are then represented as vectors."""
+        return self.mixup != "none" or self.dropped_patches > 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether steps are random: each network then has a key for them."""
+        return self.batch_size > 0 or self.changes_patches
 
 
 @dataclass(frozen=True)
@@ -318,6 +340,14 @@ def _number(name: str, whole: Any, value: Any, kind: type) -> Any:
     return kind(number)
 
 
+_NOT_ALONG_THE_FLOW = tuple(
+    f"train.{name}"
+    for name in (
+        "batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "mixup", "dropped_patches"
+    )
+)  # fmt: skip
+
+
 def validate(study: Study) -> None:
     """Check every field and the conditions that join several.
 
@@ -357,16 +387,14 @@ def validate(study: Study) -> None:
         raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
     if study.train.batch_size > data.num_train:
         raise _wrong("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
-    if study.train.solver == "gradient_flow" and study.train.batch_size:
-        raise _wrong("train.batch_size", study.train.batch_size, "0 with train.solver = 'gradient_flow'")
-    if study.train.solver == "gradient_flow" and study.train.optimizer != "sgd":
-        raise _wrong("train.optimizer", study.train.optimizer, "sgd with train.solver = 'gradient_flow'")
+    if study.train.solver == "gradient_flow":
+        _only_defaults(study, _NOT_ALONG_THE_FLOW, "train.solver = 'gradient_flow'")
+    if study.train.momentum and study.train.optimizer != "sgd":
+        raise _wrong("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
     if study.system != "lazy" and study.output_scale != 1:
         raise _wrong("output_scale", study.output_scale, f"1 with system = {study.system!r}; it is of lazy")
     if study.system != "network":
-        for name, only in (("solver", "gradient_descent"), ("optimizer", "sgd"), ("batch_size", 0)):
-            if getattr(study.train, name) != only:
-                raise _wrong(f"train.{name}", getattr(study.train, name), f"{only} with system = {study.system!r}")
+        _only_defaults(study, ("train.solver", *_NOT_ALONG_THE_FLOW), f"system = {study.system!r}")
     if study.train.optimizer != "sgd":
         import optax
 
@@ -376,6 +404,14 @@ def validate(study: Study) -> None:
             optimizer = None
         if not isinstance(optimizer, optax.GradientTransformation):
             raise _wrong("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
+
+
+def _only_defaults(study: Study, names: tuple[str, ...], where: str) -> None:
+    """Refuse other values than the defaults of these fields."""
+    for name in names:
+        value, default = get(study, name), all_fields()[name][0].default
+        if value != default:
+            raise _wrong(name, value, f"{default} with {where}")
 
 
 def get(study: Study, name: str) -> Any:

@@ -21,10 +21,17 @@ def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"], weights
 
 
 def cross_entropy_logit_gradient(
-    logits: Float[Array, "n k"], labels: Int[Array, " n"], weights: Float[Array, " n"]
+    logits: Float[Array, "n k"], labels: Int[Array, " n"] | Float[Array, "n k"], weights: Float[Array, " n"]
 ) -> Float[Array, "n k"]:
-    r"""Gradient of `cross_entropy` in the logits: $w_n (\mathrm{softmax}_i(F) - 1[i = y_n])$."""
-    return weights[:, None] * (jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype))
+    r"""Gradient of the weighted cross-entropy in the logits: $w_n (\mathrm{softmax}_i(F) - t_{n,i})$.
+
+    Args:
+        logits: F.
+        labels: classes, $t_{n,i} = 1[i = y_n]$, or the targets t themselves, distributions over classes.
+        weights: w.
+    """
+    targets = labels if labels.ndim == 2 else jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
+    return weights[:, None] * (jax.nn.softmax(logits) - targets)
 
 
 def soft_outputs(

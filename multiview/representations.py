@@ -201,7 +201,11 @@ def vectors(data: MultiViewDataset, config: DataConfig) -> DenseVectors:
 
 
 def represent(
-    datasets: list[MultiViewDataset], config: DataConfig, dtype: Any = jnp.float32, row_multiple: int = 1
+    datasets: list[MultiViewDataset],
+    config: DataConfig,
+    dtype: Any = jnp.float32,
+    row_multiple: int = 1,
+    as_vectors: bool = False,
 ) -> list[Patches]:
     """The patches of several datasets of equal size, in shapes that they share.
 
@@ -213,6 +217,7 @@ def represent(
         config: their configuration.
         dtype: of the arrays.
         row_multiple: rows and slots are padded to multiples of it and of P, so that later datasets share shapes too.
+        as_vectors: vectors of coefficients (D = kL) in place of rows, which other patches can take the place of.
 
     Returns:
         For each dataset a tuple of parts, which cover its samples in order.
@@ -223,6 +228,8 @@ def represent(
     groups = [_groups(data) for data in datasets]
     if any(g != groups[0] for g in groups):
         groups = [[slice(0, data.num_samples)] for data in datasets]
+    if as_vectors:
+        return [tuple(_of_type(part, dtype) for part in _slices(vectors(d, config), groups[0])) for d in datasets]
     result: list[Patches] = [()] * len(datasets)
     for group in groups[0]:
         length = ROW_LENGTH
@@ -243,6 +250,10 @@ def represent(
         for i, p in enumerate(parts):
             result[i] = (*result[i], _finish(p, num_rows, num_features, max(width, 1), noisy, dtype))
     return result
+
+
+def _slices(part: DenseVectors, groups: list[slice]) -> list[DenseVectors]:
+    return [DenseVectors(part.vectors[g], None if part.noise_norm is None else part.noise_norm[g]) for g in groups]
 
 
 def _of_type(part: DenseVectors, dtype: Any) -> DenseVectors:

@@ -94,11 +94,13 @@ def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_m
         own_data: a user's own training set for every replicate.
         row_multiple: see `represent`; a sweep pads, so that its points share shapes too. It changes no number.
     """
-    dtype = jnp.dtype(study.train.dtype)
+    dtype, as_vectors = jnp.dtype(study.train.dtype), study.train.changes_patches
     if own_data is not None:
-        return [Task(own_data, represent([own_data], study.data, dtype)[0])] * study.replicates
+        patches = represent([own_data], study.data, dtype, as_vectors=as_vectors)[0]
+        return [Task(own_data, patches)] * study.replicates
     datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
-    return [Task(d, p) for d, p in zip(datasets, represent(datasets, study.data, dtype, row_multiple), strict=True)]
+    of_each = represent(datasets, study.data, dtype, row_multiple, as_vectors)
+    return [Task(d, p) for d, p in zip(datasets, of_each, strict=True)]
 
 
 def study_features(study: Study) -> Array | None:

@@ -11,6 +11,7 @@ import optax
 from jax import Array
 from jaxtyping import Float, Key
 
+from multiview.augmentation import Seen, changed
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
 from multiview.data import MultiViewDataset
 from multiview.losses import cross_entropy_logit_gradient, distillation_logit_gradient
@@ -48,7 +49,7 @@ class TrainingState(NamedTuple):
     Attributes:
         parameters: the network.
         optimizer_state: of optax, or of the flow.
-        batch_key: the data of the key of all mini-batches; nothing with the full batch.
+        batch_key: the data of the key of all that steps draw: mini-batches, mixtures, dropped patches; else nothing.
     """
 
     parameters: Parameters
@@ -57,9 +58,16 @@ class TrainingState(NamedTuple):
 
 
 def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
-    """The named optax optimiser at the study's learning rate; "sgd" is plain gradient descent."""
-    optimizer: optax.GradientTransformation = getattr(optax, train.optimizer)(train.learning_rate)
-    return optimizer
+    """The named optax optimiser at the study's learning rate; "sgd" is plain gradient descent, or with momentum.
+
+    Weight decay λ w is part of the gradient that the optimiser gets.
+    """
+    optimizer: optax.GradientTransformation
+    if train.momentum > 0:
+        optimizer = optax.sgd(train.learning_rate * (1 - train.momentum), train.momentum)
+    else:
+        optimizer = getattr(optax, train.optimizer)(train.learning_rate)
+    return optax.chain(optax.add_decayed_weights(train.weight_decay), optimizer) if train.weight_decay else optimizer
 
 
 def logit_gradient(
@@ -68,9 +76,13 @@ def logit_gradient(
     task: Task,
     teacher_logits: Float[Array, "n k"] | None,
     distill: DistillConfig | None,
+    targets: Array | None = None,
 ) -> Float[Array, "n k"]:
-    """The gradient of everything that trains, in the logits: cross-entropy, and the teacher's term where `taught`."""
-    push = cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights)
+    """The gradient of everything that trains, in the logits: cross-entropy, and the teacher's term where `taught`.
+
+    Targets are the task's labels, unless others are given.
+    """
+    push = cross_entropy_logit_gradient(outputs, task.data.labels if targets is None else targets, task.data.weights)
     if distill is None or teacher_logits is None:
         return push
     term = distillation_logit_gradient(outputs, teacher_logits, task.data.weights, distill)
@@ -110,7 +122,9 @@ def step(
     """One step, on all samples or on a mini-batch (`train.batch_size`).
 
     The logits' gradient is that of the cross-entropy, plus, once `index` has reached `distill.onset_step`,
-    `distill.weight` times the distillation term.
+    `distill.weight` times the distillation term. Without a teacher samples and targets are those that `train.mixup`,
+    `train.dropped_patches` and `train.label_smoothing` make of them (`augmentation.changed`); with one they are plain,
+    because it has answered the samples themselves. Momentum and weight decay act in every step.
 
     Args:
         state: parameters and optimiser state.
@@ -124,13 +138,22 @@ def step(
     Returns:
         The next state.
     """
-    outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, network), state.parameters)
     taught = jnp.asarray(False if distill is None else index >= distill.onset_step)
+    key: Any = jax.random.wrap_key_data(state.batch_key) if train.draws else None
     if train.batch_size:
-        key = jax.random.wrap_key_data(state.batch_key)
         weights = mini_batch(task.data.weights, key, jnp.asarray(index), train.batch_size)
         task = task._replace(data=dataclasses.replace(task.data, weights=weights))
-    push = logit_gradient(outputs, taught, task, teacher_logits, distill)
+
+    def plain(parameters: Parameters) -> tuple[Parameters, Patches]:
+        return parameters, task.patches
+
+    seen: Seen = plain
+    targets = task.data.labels
+    if teacher_logits is None:
+        k = state.parameters.weights.shape[1]
+        seen, targets = changed(task.patches, task.data, k, key, jnp.asarray(index), train)
+    outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), network), state.parameters)
+    push = logit_gradient(outputs, taught, task, teacher_logits, distill, targets)
     (gradient,) = pull_back(push)
     updates, optimizer_state = make_optimizer(train).update(gradient, state.optimizer_state, state.parameters)
     return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state, state.batch_key)

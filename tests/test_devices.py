@@ -97,8 +97,14 @@ def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"data.representation": "limit"}, {"data.representation": "dense", "data.patch_dim": 64}],
-    ids=["noise on single-view samples", "noise on all", "dense"],
+    [
+        {},
+        {"data.representation": "limit"},
+        {"data.representation": "dense", "data.patch_dim": 64},
+        {"train.mixup": "midpoint"},
+        {"train.dropped_patches": 0.5},
+    ],
+    ids=["noise on single-view samples", "noise on all", "dense", "mixup", "dropped patches"],
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, changes, optimizer):
@@ -109,7 +115,7 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
     dimension = study.data.patch_dim if task.data.patches is not None else study.data.num_features
     keys = start_keys(study, streams.START, 0, range(2))
     network, train = (_settings([section] * 2, study.train.dtype) for section in (study.network, study.train))
-    state = _start(keys, task, network, 4, dimension, train)
+    state = _start(keys, task, network, 4, dimension, train, keys if study.train.draws else None)
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
         lowered = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, network, train, None)
     m = lowered.compile().memory_analysis()
@@ -125,8 +131,10 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
         {"data.representation": "dense", "data.patch_dim": 64},
         {"train.solver": "gradient_flow"},
         {"train.optimizer": "adam"},
+        {"train.mixup": "midpoint", "train.momentum": 0.5},
+        {"train.dropped_patches": 0.5, "data.representation": "limit"},
     ],
-    ids=["noise on single-view samples", "noise on all", "dense", "flow", "adam"],
+    ids=["noise on single-view samples", "noise on all", "dense", "flow", "adam", "mixup", "dropped patches"],
 )
 def test_a_sweep_expects_the_memory_that_the_shapes_take(tiny, changes):
     """One formula: before any sample is drawn only the number of patches is a guess."""

@@ -1,145 +1,324 @@
-"""Interventions: plain descent is the network's own training, mixtures are mixtures, and bad values are refused."""
+"""Options of training: without them the plain program, with mixup mixtures; every part of the package knows them."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from sweeping import small
 
+import multiview.sweep
 from multiview import streams
+from multiview.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
 from multiview.batching import start_keys, train_networks
-from multiview.config import ConfigError, replace
-from multiview.contrasts.interventions import Intervention, _loss, begin, go_on, view_slowdown
-from multiview.losses import cross_entropy
-from multiview.network import init, logits
-from multiview.representations import vectors
-from multiview.study import training_tasks
+from multiview.config import ConfigError, Study, replace
+from multiview.losses import cross_entropy, cross_entropy_logit_gradient
+from multiview.network import Parameters, init, logits, smoothed_relu
+from multiview.representations import represent
+from multiview.study import run_study, training_tasks
+from multiview.theory import view_slowdown
+from multiview.training import TrainingState, advance, make_optimizer, step
+
+MIDPOINT = {"train.mixup": "midpoint"}
+
+
+def one_task(study):
+    return training_tasks(replace(study, {"replicates": 1}))[0]
+
+
+def train(study, seeds, steps=30, task=None, **options):
+    keys = start_keys(study, streams.START, 0, seeds)
+    return train_networks(study, task or one_task(study), keys, num_steps=steps, **options)
 
 
 @pytest.fixture(scope="module")
 def task(tiny):
-    return training_tasks(tiny)[0]
+    """Training samples as vectors: a part without noise and one with it."""
+    task = one_task(replace(tiny, MIDPOINT))
+    assert [part.noise_norm is None for part in task.patches] == [True, False]
+    return task
 
 
 @pytest.fixture(scope="module")
-def start(tiny, task):
-    """Patches as vectors, and a network whose start is large enough to tell samples apart."""
-    part = vectors(task.data, tiny.data)
-    parameters = init(
-        jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
-    )
-    return part, jax.tree.map(lambda a: 30 * a, parameters)
+def parameters(tiny, task):
+    """A network whose start is large enough to tell samples apart."""
+    k = tiny.data.num_classes
+    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+    return jax.tree.map(lambda a: 30 * a, start)
 
 
-def trained(study, task, intervention, steps=40, seeds=2):
-    """Networks after so many steps; optax promotes integers to numbers."""
-    keys = start_keys(study, streams.START, 0, range(seeds))
-    with jax.numpy_dtype_promotion("standard"):
-        state = begin(study, task, keys, intervention)
-        return go_on(study, task, jax.random.split(jax.random.key(5), seeds), state, jnp.int32(steps), intervention)
+def test_without_options_a_step_is_the_plain_program(tiny):
+    """Operation by operation."""
+    task = one_task(tiny)
+
+    def plain(state, index):
+        outputs, pull_back = jax.vjp(lambda p: logits(p, task.patches, tiny.network), state.parameters)
+        (gradient,) = pull_back(cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights))
+        optimizer = optax.sgd(tiny.train.learning_rate)
+        updates, after = optimizer.update(gradient, state.optimizer_state, state.parameters)
+        return TrainingState(optax.apply_updates(state.parameters, updates), after)
+
+    k = tiny.data.num_classes
+    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+    state = TrainingState(start, make_optimizer(tiny.train).init(start))
+    ours = jax.make_jaxpr(lambda s, i: step(s, i, task, None, tiny.network, tiny.train, None))(state, 3)
+    assert str(ours) == str(jax.make_jaxpr(plain)(state, 3))
 
 
-def test_no_intervention_is_gradient_descent(tiny):
-    """The same overlaps as by the package's own training, from the same starts; without noise, whose order differs."""
-    tiny = replace(tiny, {"data.noise_norm": 0.0})
-    task = training_tasks(tiny)[0]
-    ours = trained(tiny, task, Intervention())
-    keys = start_keys(tiny, streams.START, 0, range(2))
-    theirs = train_networks(tiny, task, keys, num_steps=40, record_at=[40])
-    np.testing.assert_allclose(ours.parameters.weights, theirs.weights, rtol=1e-3, atol=1e-5)
-    np.testing.assert_array_equal(ours.train_wrong, theirs.records["train_wrong"][:, -1])
+def test_vectors_are_the_same_samples_as_rows(tiny):
+    """The same overlaps by either, from the same starts; without noise, which starts in another order."""
+    quiet = replace(tiny, {"data.noise_norm": 0.0})
+    rows = one_task(quiet)
+    vectors = rows._replace(patches=represent([rows.data], quiet.data, as_vectors=True)[0])
+    ours, theirs = (train(quiet, [0, 1], task=samples) for samples in (vectors, rows))
+    np.testing.assert_allclose(ours.weights, theirs.weights, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ours.train_logits, theirs.train_logits, rtol=1e-3, atol=1e-4)
 
 
-def test_loss_without_intervention_is_the_cross_entropy(tiny, task, start):
-    part, parameters = start
-    expected = cross_entropy(logits(parameters, (part,), tiny.network), task.data.labels, task.data.weights)
-    value = _loss(parameters, jax.random.key(0), part, task, tiny, Intervention())
-    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+def of_mixtures(parameters, task, mixing, network):
+    """Logits of mixtures, from pre-activations of each sample by itself."""
+    pre = []
+    for part, noise in zip(task.patches, parameters.noise, strict=True):
+        of_part = jnp.einsum("npd,dkm->npkm", part.vectors, parameters.weights)
+        pre.append(of_part if noise is None else of_part + part.noise_norm[..., None, None] * noise)
+    whole, share = jnp.concatenate(pre), mixing.share[:, None, None, None]
+    both = share * whole + (1 - share) * whole[mixing.partner]
+    return smoothed_relu(both, network.relu_power, network.relu_threshold).sum((1, 3))
 
 
-def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution(tiny, task, start):
-    part, parameters = start
-    outputs = jax.nn.log_softmax(logits(parameters, (part,), tiny.network))
-    plain = cross_entropy(outputs, task.data.labels, task.data.weights)
-    uniform = -(task.data.weights * outputs.mean(-1)).sum()
-    value = _loss(parameters, jax.random.key(0), part, task, tiny, Intervention(label_smoothing=0.2))
-    assert float(value) == pytest.approx(float(0.8 * plain + 0.2 * uniform), rel=1e-5)
+def test_mixtures_have_the_mixture_of_the_pre_activations(tiny, task, parameters):
+    """Logits, and gradients in the network's own overlaps, noise included."""
+    mixing = drawn_mixing(jax.random.key(2), task.data.weights, "uniform")
+    values, pull = jax.vjp(lambda p: logits(*mixed(p, task.patches, mixing), tiny.network), parameters)
+    expected, expected_pull = jax.vjp(lambda p: of_mixtures(p, task, mixing, tiny.network), parameters)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+    push = jax.random.normal(jax.random.key(3), values.shape)
+    for a, b in zip(jax.tree.leaves(pull(push)), jax.tree.leaves(expected_pull(push)), strict=True):
+        assert np.abs(b).max() > 0
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_mixing_a_sample_with_itself_changes_nothing(tiny, task, start):
-    """All the weight on one sample: every partner is that sample."""
-    part, parameters = start
-    import dataclasses
-
-    data = dataclasses.replace(task.data, weights=jnp.zeros_like(task.data.weights).at[3].set(1.0))
-    alone = task._replace(data=data)
-    values = [
-        float(_loss(parameters, jax.random.key(0), part, alone, tiny, Intervention(mixup=kind)))
-        for kind in ("none", "uniform", "midpoint")
-    ]
-    np.testing.assert_allclose(values, values[0], rtol=1e-5)
+def test_a_sample_mixed_with_itself_is_itself(tiny, task, parameters):
+    n = task.data.num_samples
+    alone = Mixing(jnp.full(n, 0.3), jnp.arange(n))
+    np.testing.assert_allclose(
+        logits(*mixed(parameters, task.patches, alone), tiny.network),
+        logits(parameters, task.patches, tiny.network),
+        rtol=1e-4, atol=1e-6,
+    )  # fmt: skip
 
 
-def test_mixup_differs_from_plain_and_from_key_to_key(tiny, task, start):
-    part, parameters = start
-    midpoint = Intervention(mixup="midpoint")
-    plain, one, other = (
-        float(_loss(parameters, jax.random.key(key), part, task, tiny, how))
-        for key, how in ((0, Intervention()), (0, midpoint), (1, midpoint))
-    )
-    assert len({plain, one, other}) == 3
+def test_partners_are_drawn_by_weight(task):
+    weights = task.data.weights.at[:10].set(0.0)
+    drawn = jax.vmap(lambda key: drawn_mixing(key, weights, "midpoint"))(jax.random.split(jax.random.key(0), 400))
+    counts = np.bincount(np.asarray(drawn.partner).reshape(-1), minlength=len(weights)) / drawn.partner.size
+    assert (counts[:10] == 0).all()
+    np.testing.assert_allclose(counts, weights / weights.sum(), atol=0.01)
+    assert (np.asarray(drawn.share) == 0.5).all()
+    uniform = np.asarray(drawn_mixing(jax.random.key(0), jnp.ones(4000), "uniform").share)
+    assert uniform.mean() == pytest.approx(0.5, abs=0.03)
+    assert uniform.std() == pytest.approx(12**-0.5, abs=0.02)
 
 
-def test_dropping_most_patches_leaves_little_output(tiny, task, start):
-    """With nearly all patches gone the loss is that of no output, log k."""
-    part, parameters = start
-    value = _loss(parameters, jax.random.key(0), part, task, tiny, Intervention(dropped_patches=0.999))
-    assert float(value) == pytest.approx(float(np.log(tiny.data.num_classes)), abs=0.02)
+def test_kept_and_dropped_patches_add_up_to_the_sample(tiny, task, parameters):
+    shape = (task.data.num_samples, tiny.data.num_patches)
+    kept = jax.random.bernoulli(jax.random.key(4), 0.6, shape).astype("float32")
+    halves = [logits(parameters, dropped(task.patches, mask), tiny.network) for mask in (kept, 1 - kept)]
+    assert min(np.abs(half).max() for half in halves) > 0.01
+    np.testing.assert_allclose(sum(halves), logits(parameters, task.patches, tiny.network), rtol=1e-4, atol=1e-5)
 
 
-def test_weight_decay_shrinks_and_momentum_keeps_the_clock(tiny, task):
-    plain = np.asarray(trained(tiny, task, Intervention(), 20).parameters.weights)
-    early = np.asarray(trained(tiny, task, Intervention(), 6).parameters.weights)  # before anything takes off
-    decayed = np.asarray(trained(tiny, task, Intervention(weight_decay=5e-3), 20).parameters.weights)
-    assert np.linalg.norm(decayed) < 0.9 * np.linalg.norm(plain)
-    with_momentum = trained(tiny, task, Intervention(momentum=0.5), 7).parameters.weights
-    np.testing.assert_allclose(with_momentum, early, rtol=0.25, atol=2e-3)
-    assert np.abs(early - trained(tiny, task, Intervention(), 1).parameters.weights).max() > 5e-3
+def test_patches_are_dropped_as_often_as_asked_and_afresh_in_each_step(tiny, task, parameters):
+    train = replace(tiny, {"train.dropped_patches": 0.3}).train
+    key, counts = jax.random.key(0), []
+    for index in range(20):
+        seen, targets = changed(task.patches, task.data, 4, key, jnp.int32(index), train)
+        assert targets is task.data.labels
+        _, patches = seen(parameters)
+        counts.append([float((p.vectors != 0).sum()) for p in patches])
+    whole = sum(float((p.vectors != 0).sum()) for p in task.patches)
+    assert np.sum(counts) / (20 * whole) == pytest.approx(0.7, abs=0.02)
+    assert len({tuple(c) for c in counts}) > 10
 
 
-def test_adam_moves_all_weights_alike(tiny, task):
-    """After one step every weight with a gradient has moved by the rate."""
-    keys = start_keys(tiny, streams.START, 0, range(1))
-    adam = Intervention(optimizer="adam", learning_rate=1e-3)
-    before = begin(tiny, task, keys, adam)
-    with jax.numpy_dtype_promotion("standard"):
-        after = go_on(tiny, task, keys, before, jnp.int32(1), adam)
-    moved = np.abs(np.asarray(after.parameters.weights - before.parameters.weights))
-    assert moved.max() <= 1.01e-3
-    assert np.median(moved[moved > 0]) == pytest.approx(1e-3, rel=0.05)
+def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution(tiny, task, parameters):
+    smooth = replace(tiny, {"train.label_smoothing": 0.2}).train
+    _, targets = changed(task.patches, task.data, 4, None, jnp.int32(0), smooth)
+    outputs, weights = logits(parameters, task.patches, tiny.network), task.data.weights
+
+    def loss(outputs):
+        uniform = -(weights * jax.nn.log_softmax(outputs).mean(-1)).sum()
+        return 0.8 * cross_entropy(outputs, task.data.labels, weights) + 0.2 * uniform
+
+    ours = cross_entropy_logit_gradient(outputs, targets, weights)
+    np.testing.assert_allclose(ours, jax.grad(loss)(outputs), rtol=1e-4, atol=1e-7)
 
 
-def test_slowdown_is_what_mixing_leaves_of_a_power():
-    """Against numerical integration, at q = 3."""
-    share = (np.arange(10_000) + 0.5) / 10_000
-    assert view_slowdown(Intervention(mixup="uniform"), 3.0) == pytest.approx(
-        1 / (share**3 + (1 - share) ** 3).mean(), rel=1e-6
-    )
-    assert view_slowdown(Intervention(mixup="midpoint"), 3.0) == pytest.approx(4)
-    assert view_slowdown(Intervention(dropped_patches=0.5), 3.0) == pytest.approx(2)
+def test_weight_decay_and_momentum_are_those_of_the_books(tiny):
+    """w₁ = w₀ − η (g + λ w₀), noise overlaps too; then v ← m v + g at η (1 − m)."""
+    task, eta = one_task(tiny), tiny.train.learning_rate
+    k = tiny.data.num_classes
+    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+
+    @jax.jit
+    def gradient(p):
+        return jax.grad(
+            lambda p: cross_entropy(logits(p, task.patches, tiny.network), task.data.labels, task.data.weights)
+        )(p)
+
+    def steps(changes, count):
+        options = replace(tiny, changes).train
+        state = TrainingState(start, make_optimizer(options).init(start))
+        return advance(state, 0, count, task, None, tiny.network, options, None).parameters
+
+    def same(ours, expected):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+    first = gradient(start)
+    same(steps({"train.weight_decay": 0.01}, 1), jax.tree.map(lambda w, g: w - eta * (g + 0.01 * w), start, first))
+    one = jax.tree.map(lambda w, g: w - eta * 0.4 * g, start, first)
+    two = jax.tree.map(lambda w, g, h: w - eta * 0.4 * (0.6 * g + h), one, first, gradient(one))
+    same(steps({"train.momentum": 0.6}, 2), two)
+
+
+ALL = {
+    "train.mixup": "uniform", "train.dropped_patches": 0.2, "train.label_smoothing": 0.1, "train.weight_decay": 1e-4,
+    "train.momentum": 0.5, "train.batch_size": 20,
+}  # fmt: skip
+
+
+def test_a_network_is_the_same_in_any_block_and_when_it_is_resumed(tiny):
+    study = replace(tiny, ALL)
+    task = one_task(study)
+    three, alone = train(study, [0, 1, 7], task=task), train(study, [7], task=task)
+    for a, b in zip(jax.tree.leaves(alone.state), jax.tree.leaves(three.state), strict=True):
+        assert np.array_equal(a[0], b[2])
+    half = train(study, [0, 1, 7], 15, task)
+    rest = train_networks(study, task, None, resume=half.state, num_steps=15, first_step=15)
+    assert np.array_equal(rest.weights, three.weights)
+    other = train(study, [0, 1, 7], task=task, batch_keys=jax.random.split(jax.random.key(5), 3))
+    assert np.array_equal(other.records["largest_overlap"][:, 0], three.records["largest_overlap"][:, 0])
+    assert not np.allclose(other.weights, three.weights, rtol=1e-3)
+
+
+def test_noise_records_are_those_of_the_label(tiny, task):
+    """Of vectors in two parts, the first without noise."""
+    trained = train(replace(tiny, MIDPOINT), [0], 5, task, record_at=[5])
+    noise = np.asarray(trained.state.parameters.noise[1][0])  # [s, P, k, m]
+    first = len(task.patches[0].vectors)
+    labels = np.asarray(task.data.labels)[first:]
+    of_label = noise[np.arange(len(noise)), :, labels] * np.asarray(task.patches[1].noise_norm)[..., None]
+    assert np.asarray(task.data.is_single_view)[first:].all()
+    assert trained.records["noise_overlap_single_view"][0, 0] == pytest.approx(of_label.max(), rel=1e-5)
+    assert trained.records["noise_overlap_multi_view"][0, 0] == 0
+
+
+def test_under_a_teacher_steps_are_plain_but_decay_and_momentum_go_on(tiny, task):
+    """It has answered the samples themselves."""
+    study = replace(tiny, ALL | {"train.batch_size": 0})
+    begun = train(study, [0, 1], 10, task)
+    teacher = np.asarray(begun.train_logits) * 3
+    plain = replace(study, {"train.mixup": "none", "train.dropped_patches": 0.0, "train.label_smoothing": 0.0})
+
+    def taught(how, state):
+        return train_networks(
+            how, task, None, resume=state, num_steps=10, first_step=tiny.distill.onset_step,
+            teacher_logits=teacher, distill=tiny.distill,
+        ).weights  # fmt: skip
+
+    without_key = begun.state._replace(batch_key=())
+    ours = taught(study, begun.state)
+    np.testing.assert_allclose(ours, taught(plain, without_key), rtol=1e-4, atol=1e-6)
+    undecayed = replace(plain, {"train.weight_decay": 0.0})
+    state = without_key._replace(optimizer_state=without_key.optimizer_state[1])
+    assert np.abs(ours - taught(undecayed, state)).max() > 1e-4
 
 
 @pytest.mark.parametrize(
-    ("intervention", "message"),
-    [
-        (Intervention(momentum=1.0), "momentum = 1.0 is not allowed"),
-        (Intervention(dropped_patches=-0.1), "dropped_patches = -0.1 is not allowed"),
-        (Intervention(label_smoothing=float("nan")), "label_smoothing = nan is not allowed"),
-        (Intervention(weight_decay=-1.0), "weight_decay = -1.0 is not allowed"),
-        (Intervention(optimizer="adam"), "learning_rate = 0.0 is not allowed with adam"),
-    ],
+    "changes",
+    [{}, pytest.param({"data.representation": "dense", "data.patch_dim": 16}, marks=pytest.mark.slow)],
+    ids=["limit", "dense"],
 )
-def test_bad_values_are_refused(tiny, task, intervention, message):
-    with pytest.raises(ConfigError, match=message):
-        begin(tiny, task, start_keys(tiny, streams.START, 0, range(1)), intervention)
+def test_a_whole_study_runs_with_all_of_them(tiny, changes):
+    """Students, tests and records included; half of what is trained learns something."""
+    result = run_study(replace(tiny, ALL | {"replicates": 1, "seeds": 2, "students": 2} | changes))
+    for group in result.groups.values():
+        assert group.finite.all()
+        assert (
+            group.records["total_overlap"][..., -1, :, :] > group.records["total_overlap"][..., 0, :, :]
+        ).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    "over", [pytest.param("train.weight_decay=0,0.001", marks=pytest.mark.slow), "train.mixup=none,midpoint"]
+)
+def test_a_sweep_over_an_option_runs_and_stores(tmp_path, over):
+    outcome = multiview.sweep.run(replace(small(), {"replicates": 1}), [over], tmp_path / "a")
+    assert (outcome.done, outcome.failed) == (2, 0)
+    data = multiview.open_results(tmp_path / "a")
+    name = over.partition("=")[0].removeprefix("train.")
+    assert data.sizes[name] == 2
+    last = data["largest_overlap"].isel(time=-1).values
+    assert np.abs(last[0] - last[1]).max() > 1e-4
+    (alone,) = run_study(
+        replace(small(), {"replicates": 1, f"train.{name}": over.rpartition(",")[2]}), distillation=False
+    ).groups.values()
+    np.testing.assert_allclose(last[1], alone.records["largest_overlap"][:, :, -1], rtol=1e-3, atol=1e-5)
+
+
+def test_rows_are_refused_where_other_patches_must_take_their_place(tiny):
+    with pytest.raises(ValueError, match="need vectors"):
+        train(replace(tiny, MIDPOINT), [0], 1, one_task(tiny))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [MIDPOINT, {"train.mixup": "uniform"}, {"train.dropped_patches": 0.25, "train.label_smoothing": 0.2}],
+    ids=["midpoint", "uniform", "dropped and smoothed"],
+)
+def test_slowdown_is_what_is_left_of_the_push_on_a_view(changes):
+    """One neuron knows a little of one view, and no class holds another's features; over many steps."""
+    world = {
+        "data.num_classes": 6, "data.num_patches": 16, "data.feature_sparsity": 0.0, "data.noise_norm": 0.0,
+        "data.num_train": 240, "data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1,
+        "network.neurons_per_class": 1,
+    }  # fmt: skip
+    study = replace(Study(), world | changes)
+    task = one_task(study)
+    patches = represent([task.data], study.data, as_vectors=True)[0]
+    weights = jnp.zeros((12, 6, 1)).at[0, 0, 0].set(0.01)
+
+    def push(key, train):
+        seen, targets = changed(patches, task.data, 6, key, jnp.int32(0), train)
+        outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), study.network), Parameters(weights, (None,)))
+        return pull_back(cross_entropy_logit_gradient(outputs, targets, task.data.weights))[0].weights[0, 0, 0]
+
+    keys = jax.random.split(jax.random.key(0), 400)
+    changed_push = jax.jit(jax.vmap(lambda key: push(key, study.train)))(keys).mean()
+    plain = push(keys[0], dataclasses.replace(study.train, mixup="none", dropped_patches=0.0, label_smoothing=0.0))
+    assert float(plain / changed_push) == pytest.approx(view_slowdown(study), rel=0.1)
+
+
+def test_slowdown_at_power_three():
+    study = replace(Study(), {"network.relu_power": 3.0})
+    assert view_slowdown(study) == 1
+    assert view_slowdown(replace(study, MIDPOINT)) == 8
+    assert view_slowdown(replace(study, {"train.mixup": "uniform"})) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "default"),
+    [
+        ("mixup", "midpoint", "none"), ("dropped_patches", 0.1, "0.0"), ("label_smoothing", 0.1, "0.0"),
+        ("weight_decay", 0.1, "0.0"), ("momentum", 0.1, "0.0"),
+    ],
+)  # fmt: skip
+def test_none_of_them_goes_along_the_flow(field, value, default):
+    line = f"train.{field} = {value!r} is not allowed: it must be {default} with train.solver = 'gradient_flow'"
+    with pytest.raises(ConfigError, match=line):
+        replace(Study(), {"train.solver": "gradient_flow", f"train.{field}": value})

@@ -43,6 +43,7 @@ def largest_noise_overlaps(parameters: Parameters, task: Task, features: Array |
         size = part.vectors.shape[0]
         labels = task.data.labels[first : first + size]
         is_single = task.data.is_single_view[first : first + size, None]
+        first += size
         if noise is not None and part.noise_norm is not None:
             of_label = jnp.take_along_axis(noise.max(3), labels[:, None, None], 2)[:, :, 0]
             value = of_label * part.noise_norm
@@ -54,5 +55,4 @@ def largest_noise_overlaps(parameters: Parameters, task: Task, features: Array |
             continue
         multi = jnp.maximum(multi, jnp.where(is_single, 0.0, value).max())
         single = jnp.maximum(single, jnp.where(is_single, value, 0.0).max())
-        first += size
     return multi, single

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from multiview.config import DataConfig, Study, from_mapping, replace, to_mapping
+from multiview.config import Study, from_mapping, get, replace, to_mapping
 from multiview.sweep.plan import ROW_MULTIPLE
 
 if TYPE_CHECKING:
@@ -23,12 +23,17 @@ class Abandoned(Exception):
 
 
 @functools.lru_cache(maxsize=1)
-def _world(data: DataConfig, seed: int, replicates: int, dtype: str) -> tuple[list[Any], Any]:
+def _world(study: Study) -> tuple[list[Any], Any]:
     """Training samples of every replicate and the features of a study; those who share them are computed in a row."""
     from multiview.study import study_features, training_tasks
 
-    study = replace(Study(data=data), {"seed": seed, "replicates": replicates, "train.dtype": dtype})
     return training_tasks(study, row_multiple=ROW_MULTIPLE), study_features(study)
+
+
+def _world_of(study: Study) -> Study:
+    """What of a study its training samples depend on; the rest is at its defaults."""
+    names = ("seed", "replicates", "train.dtype", "train.mixup", "train.dropped_patches")
+    return replace(Study(data=study.data), {name: get(study, name) for name in names})
 
 
 def as_text(study: Study) -> str:
@@ -97,7 +102,7 @@ def run_blocks(
         return progress
 
     try:
-        tasks, features = _world(first.data, first.seed, first.replicates, first.train.dtype)
+        tasks, features = _world(_world_of(first))
         measured = run_replicates(
             studies, replicate, tasks[replicate], telling, features=features, distillation=students
         )

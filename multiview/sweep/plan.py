@@ -222,6 +222,9 @@ def activations(study: Study, students: bool) -> float:
     else:
         trained = (data.num_train - data.num_single_view_train) * each + data.num_single_view_train * noisy
         test = data.num_test_multi_view * each + data.num_test_single_view * noisy
+    if study.train.changes_patches and data.representation != "dense":  # every patch, as a vector, on every neuron
+        of_vector = data.num_classes * study.network.neurons_per_class * max(1.0, data.num_features / 8)
+        return steps * data.num_train * data.num_patches * of_vector + _slots(study, TEST_SHARE * tested * test)
     return _slots(study, steps * trained + TEST_SHARE * tested * test)
 
 
@@ -241,7 +244,7 @@ def worker_bytes(study: Study) -> float:
     data, train = study.data, study.train
     k, m = data.num_classes, study.network.neurons_per_class
     item = 8 if train.dtype == "float64" else 4
-    as_vectors = data.representation == "dense" or data.feature_noise > 0
+    as_vectors = data.representation == "dense" or data.feature_noise > 0 or train.changes_patches
     dimension = data.patch_dim if data.representation == "dense" else data.num_features
     tracked = (
         0.0 if data.representation == "dense" or data.noise_norm + data.background_noise_norm == 0 else data.num_train
@@ -249,10 +252,13 @@ def worker_bytes(study: Study) -> float:
     if data.representation == "limit_single_view_noise":
         tracked = min(tracked, data.num_single_view_train)
     patches, slots = data.num_train * data.num_patches, _slots(study, data.num_train)
-    parameters = (dimension + _slots(study, tracked)) * k * m
+    parameters = (dimension + (tracked * data.num_patches if as_vectors else _slots(study, tracked))) * k * m
     kept = memory.kept_numbers(patches, 0, k, m) if as_vectors else memory.kept_numbers(0, slots, k, m)
+    if train.changes_patches:
+        of_mixtures = k * m if train.mixup != "none" and tracked else 0
+        kept += memory.drawn_numbers(data.num_train, data.num_patches, dimension, of_mixtures)
     # Beside the parameters a solver or optimiser keeps so many numbers for each of them, seldom more than Adam's two.
-    beside = 4 if train.solver == "gradient_flow" else 0 if train.optimizer == "sgd" else 2
+    beside = 4 if train.solver == "gradient_flow" else 2 if train.optimizer != "sgd" else 1 if train.momentum else 0
     networks = item * (train.block_size or CPU_BLOCK)
     samples = item * patches * (dimension if as_vectors else 4)
     block = memory.block_bytes(networks * (1 + beside) * parameters, networks * kept, samples)

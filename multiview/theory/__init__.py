@@ -43,6 +43,7 @@ from multiview.theory.power_iteration import (
     tensor_power_loser,
     tensor_power_time,
     uniform_moment,
+    view_slowdown,
 )
 from multiview.theory.taught import Lesson, Race, lesson, race, student_alone, taught_overlap
 
@@ -83,5 +84,6 @@ __all__ = [
     "typical_network",
     "uniform_moment",
     "unlearned_phase",
+    "view_slowdown",
     "winner_overlap",
 ]

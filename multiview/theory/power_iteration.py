@@ -87,6 +87,19 @@ def growth_rate(data: DataConfig, network: NetworkConfig) -> float:
     return (1 - 1 / k) / k * (1 - missing) * label_moment(data, q) / network.relu_threshold ** (q - 1)
 
 
+def view_slowdown(study: Study) -> float:
+    r"""How much longer a view's clock takes, by what options of training leave of the rate a (`growth_rate`).
+
+    A share λ of a sample has λ of its target and $\lambda^q$ of its $\sum_p z_p^q$. So mixing leaves
+    $E[\lambda^{q+1} + (1-\lambda)^{q+1}]$ of a, which is $2^{-q}$ at the midpoint and $2/(q+2)$ for uniform λ; patches
+    dropped with probability p leave $1 - p$, labels smoothed by ε leave $1 - \epsilon$. Mixtures of two patches that
+    hold the same view are left out.
+    """
+    q, train = study.network.relu_power, study.train
+    left = {"none": 1.0, "uniform": 2 / (q + 2), "midpoint": 2**-q}[train.mixup]
+    return 1 / (left * (1 - train.dropped_patches) * (1 - train.label_smoothing))
+
+
 def tensor_power_time(start: np.ndarray | float, rate: float, power: float, threshold: float) -> np.ndarray:
     r"""Time in which $d\Lambda/dt = a\,\Lambda^{q-1}$ takes Λ from its start to the threshold ϱ.
 
