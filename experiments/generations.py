@@ -233,9 +233,9 @@ def draw(document: dict[str, Any]) -> Figure:
             ax.plot(g, [r[race] for r in rows], ":", color=f"C{color}", label=f"the race, {c['steps']} steps")
         if name != "captured":
             ax.plot(g, [r["law"] for r in rows], "--", color="0.3", label="$(1 - 1/L)^{g+1}$")
-        ax.set(xlabel="generation g (0: single networks)", ylim=(0, None), xticks=g, title=title)
+        ax.set(xlabel="generation g (0: single networks)", xticks=g, title=title)
         ax.legend(fontsize=8)
-    axes[0].set_ylabel("share")
+    axes[0].set(ylabel="share", ylim=(0, None))
     return figure
 
 

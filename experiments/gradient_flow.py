@@ -167,7 +167,8 @@ def draw(document: dict[str, Any]) -> Figure:
     rows = document["solvers"]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), layout=common.AIRY)
     for color, row in enumerate(rows):
-        left.plot(row["time"], row["evaluations_until"], color=f"C{color}", label=row["solver"])
+        style = ("solid", "dashed", "dashdot", (0, (5, 1, 1, 1, 1, 1)))[color]
+        left.plot(row["time"], row["evaluations_until"], linestyle=style, color=f"C{color}", label=row["solver"])
     classes = left.twinx()
     classes.plot(rows[0]["time"], rows[0]["learned_until"], color="0.5", linestyle=":")
     classes.set(ylabel="share of classes learned (dotted)", ylim=(0, 1.4), yticks=np.linspace(0, 1, 6))

@@ -199,8 +199,13 @@ def draw(document: dict[str, Any]) -> Figure:
     x, y = (np.array([r[n] for r in rows]) for n in ("teacher", "student"))
     xe, ye = (np.abs(np.array([r[f"{n}_interval"] for r in rows]).T - v) for n, v in (("teacher", x), ("student", y)))
     ax.errorbar(x, y, ye, xe, fmt="o", capsize=3, color="C0", label="students of an ensemble of K, 95 %")
+    places: dict[tuple[float, float], list[dict[str, Any]]] = {}  # one label where points lie on each other
     for r in rows:
-        ax.annotate(f"K = {r['size']}", (r["teacher"], r["student"]), (6, -12), textcoords="offset points", fontsize=8)
+        places.setdefault((round(r["teacher"], 1), round(r["student"], 1)), []).append(r)
+    for here in places.values():
+        sizes = ", ".join(str(r["size"]) for r in here)
+        at = here[0]["teacher"], here[0]["student"]
+        ax.annotate(f"K = {sizes}", at, (6, -12), textcoords="offset points", fontsize=8)
     low, high = np.array([r["race_student"] for r in rows]).T
     ax.vlines(x, low, high, color="C2", linewidth=6, alpha=0.3, label="between both ends of the race")
     end = max(x.max(), y.max()) * 1.1

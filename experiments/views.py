@@ -116,7 +116,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def draw(document: dict[str, Any]) -> Figure:
     """Left: views missed. Right: error on single-view data."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout=common.AIRY)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 5.2), layout=common.AIRY)
     for ax, name, label, law in (
         (axes[0], "missed", "share of views missed", "1 − 1/L"),
         (axes[1], "e_single_view", "error on single-view data $e_s$", "law with foreign features"),
@@ -146,7 +146,7 @@ def draw(document: dict[str, Any]) -> Figure:
         rows = document["rows"][: len({r["views"] for r in document["rows"]})]  # the laws are those of every start
         ax.plot([r["views"] for r in rows], [r[f"{name}_law"] for r in rows], "--", color="0.3", label=law)
         ax.set(xlabel="views per class L", ylabel=label, xticks=sorted({r["views"] for r in document["rows"]}))
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     axes[0].set_title("What is learned")
     axes[1].set_title("Error")
     return figure
