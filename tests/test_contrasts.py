@@ -244,10 +244,10 @@ def test_law_of_ensemble_size(tiny):
     assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
 
 
-SYSTEMS = ("average", "lazy", "linearised", "random_features")
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize(
+    "system",
+    ["linearised", *(pytest.param(s, marks=pytest.mark.slow) for s in ("average", "lazy", "random_features"))],
+)
 def test_a_system_goes_through_a_whole_study(tiny, system):
     """Singles, ensembles, students of both kinds, records; everybody has training error 0 or took the longer run."""
     short = {"train.num_steps": 40, "distill.num_steps": 20, "self_distill.num_steps": 20, "replicates": 1}
