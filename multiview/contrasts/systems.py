@@ -35,6 +35,9 @@ from multiview.training import Task, TrainingState
 LONGER = 16  # a system whose training error is not 0 after its steps gets up to so many times as many
 # A linear student's step size is 1 + weight/T times smaller than without a teacher; it takes so many times the steps.
 LINEAR_STUDENT_STEPS = 10
+# Blocks in flight. Two of these programs at once can wait for each other for ever: each holds a thread of XLA's pool on
+# the CPU while its products wait for one.
+AT_A_TIME = 1
 
 
 class Linear(NamedTuple):
@@ -134,8 +137,7 @@ def answers(study: Study, train: Task, memory: Any, noise_keys: Array, test: Tas
         of_block = jax.tree.map(lambda a: a[indices], (memory.weights, memory.change, noise_keys))
         return _linear_answers(study.system, of_block, seen, study.network, k)
 
-    in_flight = devices.blocks_in_flight(0, "")
-    return np.asarray(devices.over_blocks(len(noise_keys), block_size(study.train), in_flight, one_block))
+    return np.asarray(devices.over_blocks(len(noise_keys), block_size(study.train), AT_A_TIME, one_block))
 
 
 def joined(members: Sequence[Members]) -> Any:
@@ -193,8 +195,7 @@ def _train(
             study.data.num_views,
         )  # fmt: skip
 
-    in_flight = devices.blocks_in_flight(0, "")
-    parameters, memory, logits, records = devices.over_blocks(len(keys), block_size(study.train), in_flight, one_block)
+    parameters, memory, logits, records = devices.over_blocks(len(keys), block_size(study.train), AT_A_TIME, one_block)
     finite = np.isfinite(logits).all((1, 2)) & np.isfinite(parameters.weights).all((1, 2, 3))
     times = np.array([0, distill.num_steps if distill else steps])
     trained = Trained(TrainingState(parameters, ()), logits, times, records, finite)
