@@ -235,7 +235,7 @@ def draw(document: dict[str, Any]) -> Figure:
             ax.plot(g, [r["law"] for r in rows], "--", color="0.3", label="$(1 - 1/L)^{g+1}$")
         ax.set(xlabel="generation g (0: single networks)", xticks=g, title=title)
         ax.legend(fontsize=8)
-    axes[0].set(ylabel="share", ylim=(0, None))
+    axes[0].set(ylabel="share", ylim=(-0.015, None))
     return figure
 
 

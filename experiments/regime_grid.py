@@ -183,17 +183,17 @@ def draw(document: dict[str, Any]) -> Figure:
                 label=labels.pop("ensemble", None))  # fmt: skip
         failing = ", ".join(row["failing_conditions"]) or "all conditions hold"
         verdict = "agree" if row["agree"] else "DISAGREE"
-        beside = f" (e_m = {row['e_multi_view']:.2f})" if row["e_multi_view"] else ""
+        beside = f" ($e_m$ = {row['e_multi_view']:.2f})" if row["e_multi_view"] else ""
         ax.annotate(
             f"{verdict}: {failing}{beside}", (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8,
             color="0.25" if row["agree"] else "C2", annotation_clip=False,
         )  # fmt: skip
     ax.set_yticks(range(len(rows)), [r["setting"] + (" *" if r["held_out"] else "") for r in rows], fontsize=8)
     ax.invert_yaxis()
-    ax.set(xlim=(-0.02, 1.0), xlabel="error on single-view test data e_s (mean; ticks: networks)")
+    ax.set(xlim=(-0.02, 1.0), xlabel="error on single-view test data $e_s$ (mean; ticks: networks)")
     ax.set_title(
-        f"Regime check and simulation agree in {document['agreements']} of {len(rows)} settings; "
-        "*: held out of its first correction", loc="left",
+        f"Regime check and simulation agree in {document['agreements']} of {len(rows)} settings\n"
+        "*: a setting that was not used when the check was first corrected", loc="left",
     )  # fmt: skip
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     return figure

@@ -309,7 +309,7 @@ def draw(document: dict[str, Any]) -> Figure:
         right.plot([s["share"] for s in own], value, "osD^v"[c], color=f"C{c}", markersize=4, alpha=0.7)
     left.plot([], [], "--", color="0.4", linewidth=1, label="closed form")
     left.set(xscale="log", xlabel="N/(k ν²)", ylabel="share of views taught", title="By samples and noise")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, title="strengths, classes, samples", title_fontsize=7)
     if document["curve"]:
         x, value, _ = np.array(document["curve"]).T
         right.plot(x, value, color="0.2", label="all pairs of student and class, binned")

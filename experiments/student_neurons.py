@@ -233,7 +233,7 @@ def draw(document: dict[str, Any]) -> Figure:
     ax.set_yscale("symlog", linthresh=0.005)
     ax.set_ylim(bottom=0)
     low, high = document["base_interval"]
-    ax.set_title(f"Factor {document['base']:.2f} ({low:.2f} to {high:.2f}) a neuron")
+    ax.set_title(f"Views below ϱ: factor {document['base']:.2f} ({low:.2f} to {high:.2f}) for each neuron")
     ax.legend(fontsize=8)
     return figure
 
