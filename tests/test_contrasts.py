@@ -288,26 +288,24 @@ def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(t
     """The weights after training are those of the dual: linear in them, the outputs are the fitted logits again."""
     study = replace(tiny, {"system": "linearised", "train.num_steps": 30})
     keys = start_keys(study, streams.START, 0, range(2))
-    members = systems.train_members(study, task, keys)
+    members = systems.train_members(study, task, keys, 30)
     part = vectors(task.data, study.data)
     begun = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
-    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.memory.dual[1]))
-    np.testing.assert_allclose(ended.weights, members.trained.weights[1], rtol=1e-5, atol=1e-7)
+    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.state.optimizer_state.dual[1]))
+    np.testing.assert_allclose(ended.weights, members.weights[1], rtol=1e-5, atol=1e-7)
 
     def outputs(parameters):
         return linearised.plain_outputs(parameters, part, study.network)
 
     step = jax.tree.map(jnp.subtract, ended, begun)
     value, change = jax.jvp(outputs, (begun,), (step,))
-    np.testing.assert_allclose(value + change, members.trained.train_logits[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(value + change, members.train_logits[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
-    few, many = (
-        systems.train_members(study, task, start_keys(study, streams.START, 0, range(n))).trained for n in (2, 5)
-    )
+    few, many = (systems.train_members(study, task, start_keys(study, streams.START, 0, range(n)), 10) for n in (2, 5))
     np.testing.assert_array_equal(few.weights[1], many.weights[1])
     np.testing.assert_array_equal(few.train_logits[1], many.train_logits[1])
 
