@@ -88,6 +88,18 @@ def record_steps(num_steps: int, num_records: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
 
 
+def recorded_steps(study: Study) -> np.ndarray:
+    """Steps at which a study's single networks are recorded; its start and its end where a contrast takes their place.
+
+    Args:
+        study: the configuration.
+    """
+    train = study.train
+    if study.system != "network":
+        return np.array([0, train.num_steps])
+    return record_steps(train.num_steps, train.num_records)
+
+
 # The configuration of all networks, or of each. Those of one call may differ in traced numbers of the sections network,
 # train and distill alone.
 Each = Study | Sequence[Study]

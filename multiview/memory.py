@@ -27,9 +27,13 @@ def drawn_numbers(samples: int, patches: int, dimension: int, of_mixtures: int) 
     return samples * patches * (dimension + 2 * of_mixtures)
 
 
-def linear_numbers(samples: int, patches: int, dimension: int, num_classes: int, neurons: int, system: str) -> float:
-    """Numbers that one linear system keeps while it is fitted: of every neuron and patch its pre-activation, noise and
-    slope, its features twice, and its Gram matrices, as they are, weighted, and taken apart into eigenvalues.
+def linear_numbers(
+    samples: int, patches: int, dimension: int, num_classes: int, neurons: int, *, tangents: bool, noise: bool
+) -> float:
+    """Numbers that one system that is linear in what it trains keeps while it is fitted, as the compiler lays them out.
+
+    Of each patch and neuron its pre-activation, slope and products with it, and as many again where noise is drawn for
+    it; its features, three times; its Gram matrices, as they are, weighted, and taken apart for their eigenvalues.
 
     Args:
         samples: N.
@@ -37,19 +41,17 @@ def linear_numbers(samples: int, patches: int, dimension: int, num_classes: int,
         dimension: D of the vectors.
         num_classes: k.
         neurons: m.
-        system: random features have k·m features and one Gram matrix, tangents k times m·D and one for each class.
+        tangents: k classes with m·D features each; or k·m random features that all share.
+        noise: whether noise is tracked apart.
     """
-    frozen = system == "random_features"
-    features = samples * num_classes * neurons * (1 if frozen else dimension)
-    grams = (1 if frozen else num_classes) * samples**2
-    return 4 * samples * patches * num_classes * neurons + 2 * features + 3 * grams
+    passes = (10 if noise else 5) * samples * patches * num_classes * neurons
+    features = samples * num_classes * neurons * (dimension if tangents else 1)
+    return passes + 3 * features + 3 * (num_classes if tangents else 1) * samples**2
 
 
-def linear_state(samples: int, dimension: int, num_classes: int, neurons: int, system: str) -> float:
-    """Numbers that are kept of each linear system of a block: parameters, start, change, coefficients and logits."""
-    weights = dimension * num_classes * neurons
-    change = num_classes**2 * neurons if system == "random_features" else weights
-    return 2 * weights + change + 3 * samples * num_classes
+def linear_state(samples: int, dimension: int, num_classes: int, neurons: int) -> float:
+    """Numbers that stay of each such system of a block: parameters, start and change, coefficients and logits."""
+    return num_classes * (neurons * (2 * dimension + max(dimension, num_classes)) + 3 * samples)
 
 
 def block_bytes(state: float, kept: float, samples: float) -> float:

@@ -96,6 +96,7 @@ def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_m
     """
     dtype, as_vectors = jnp.dtype(study.train.dtype), study.train.changes_patches
     if own_data is not None:
+        own_data = jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, own_data)
         patches = represent([own_data], study.data, dtype, as_vectors=as_vectors)[0]
         return [Task(own_data, patches)] * study.replicates
     datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]

@@ -186,11 +186,13 @@ def block_bytes(study: Study, task: Task) -> int:
     those of an average train together."""
     if study.system == "average":
         return batching.block_bytes(study, task, study.seeds)
-    n, p, dimension = *task.data.coefficients.shape, task.dimension(study.data.num_features)
-    k, m = study.data.num_classes, study.network.neurons_per_class
-    numbers = memory.linear_numbers(n, p, dimension, k, m, study.system)
-    item = jnp.dtype(study.train.dtype).itemsize
-    block = round(item * (numbers + block_size(study.train) * memory.linear_state(n, dimension, k, m, study.system)))
+    (n, p), dimension = task.data.coefficients.shape, task.dimension(study.data.num_features)
+    k, m, item = study.data.num_classes, study.network.neurons_per_class, jnp.dtype(study.train.dtype).itemsize
+    tangents, noise = study.system != "random_features", task.data.patches is None
+    numbers = memory.linear_numbers(n, p, dimension, k, m, tangents=tangents, noise=noise)
+    kept = block_size(study.train) * memory.linear_state(n, dimension, k, m)
+    vectors_and_samples = 2 * n * p * dimension
+    block = round(item * (numbers + kept + vectors_and_samples))
     return block + (batching.block_bytes(study, task) if study.system == "lazy" else 0)
 
 
@@ -217,11 +219,11 @@ def _train(
 ) -> Trained:  # fmt: skip
     """Begin (without `own`) or go on with a teacher, block by block."""
     check_precision(study.train)
-    part, k, dtype = _as_vectors(study, task), study.data.num_classes, study.train.dtype
+    part, k = _as_vectors(study, task), study.data.num_classes
     dimension, times = task.dimension(study.data.num_features), np.array([0, steps])
     least = steps if own is None or study.system == "lazy" else LINEAR_STUDENT_STEPS * steps
     most = LONGER * steps if own is None else least
-    shapes = k, dimension, study.data.num_views, dtype
+    shapes = k, dimension, study.data.num_views
     rate = lazy_dial.learning_rate(study, study.output_scale) if study.system == "lazy" else 0.0
 
     def one_block(indices: np.ndarray, real: int, device: jax.Device) -> Any:
@@ -256,18 +258,18 @@ def _recorded(
     return jax.tree.map(lambda *a: jnp.stack(a), *taken) | {"gradient_evaluations": jnp.stack([0 * steps, steps])}
 
 
-@partial(jax.jit, static_argnames=("system", "num_classes", "dimension", "num_views", "dtype"))
+@partial(jax.jit, static_argnames=("system", "num_classes", "dimension", "num_views"))
 def _linear_block(
     system: str, block: tuple[Any, Any, Any], task: Task, part: DenseVectors, features: Array | None,
     network: NetworkConfig, distill: DistillConfig | None, steps: int, longest: int, num_classes: int, dimension: int,
-    num_views: int, dtype: str,
+    num_views: int,
 ) -> Any:  # fmt: skip
     kind, seen = LINEAR[system], Task(task.data, (part,))
-    labels, weights = task.data.labels, task.data.weights.astype(dtype)
+    labels, weights = task.data.labels, task.data.weights
 
     def one(given: tuple[Array, TrainingState | None, Array | None]) -> Any:
         key, state, teacher = given
-        start = init(key, (part,), dimension, num_classes, network, dtype)
+        start = init(key, (part,), dimension, num_classes, network, weights.dtype)
         model = kind.model(start, part, network)
         before = jnp.zeros_like(model.start_logits) if state is None else state.optimizer_state.dual
         fitted = linear.fit(
@@ -300,18 +302,21 @@ def _linear_answers(
     return jax.lax.map(one, block)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "dimension", "num_views", "dtype"))
+@partial(jax.jit, static_argnames=("num_classes", "dimension", "num_views"))
 def _lazy_block(
     block: tuple[Any, Any, Any], task: Task, part: DenseVectors, features: Array | None, network: NetworkConfig,
     distill: DistillConfig | None, steps: int, longest: int, output_scale: float, rate: float, num_classes: int,
-    dimension: int, num_views: int, dtype: str,
+    dimension: int, num_views: int,
 ) -> Any:  # fmt: skip
+    weights = task.data.weights
+
     def one(given: tuple[Array, TrainingState | None, Array | None]) -> Any:
         key, state, teacher = given
-        start = init(key, task.patches, dimension, num_classes, network, dtype)
+        start = init(key, task.patches, dimension, num_classes, network, weights.dtype)
         before = start if state is None else state.parameters
-        tangents = linearised.tangent_model(init(key, (part,), dimension, num_classes, network, dtype), part, network)
-        stable = linear.step_size(tangents.gram, task.data.weights.astype(dtype), distill) / output_scale**2
+        begin = init(key, (part,), dimension, num_classes, network, weights.dtype)
+        tangents = linearised.tangent_model(begin, part, network)
+        stable = linear.step_size(tangents.gram, weights, distill) / output_scale**2
         ended = lazy_dial.go_on(
             start, before, task, network, output_scale, jnp.minimum(rate, stable), steps, longest,
             teacher_logits=teacher, distill=distill,
