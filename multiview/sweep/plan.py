@@ -259,7 +259,15 @@ def worker_bytes(study: Study) -> float:
         kept += memory.drawn_numbers(data.num_train, data.num_patches, dimension, of_mixtures)
     # Beside the parameters a solver or optimiser keeps so many numbers for each of them, seldom more than Adam's two.
     beside = 4 if train.solver == "gradient_flow" else 2 if train.optimizer != "sgd" else 1 if train.momentum else 0
-    networks = item * (train.block_size or CPU_BLOCK)
+    networks = item * (study.seeds if study.system == "average" else train.block_size or CPU_BLOCK)
     samples = item * patches * (dimension if as_vectors else 4)
     block = memory.block_bytes(networks * (1 + beside) * parameters, networks * kept, samples)
-    return PROCESS_BYTES + (os.cpu_count() or 1) * block
+    if study.system not in ("network", "average"):
+        tangents, noise = study.system != "random_features", data.representation != "dense"
+        numbers = memory.linear_numbers(
+            data.num_train, data.num_patches, dimension, k, m, tangents=tangents, noise=noise
+        )
+        state = networks * memory.linear_state(data.num_train, dimension, k, m)
+        linear = item * (numbers + 2 * patches * dimension) + state
+        block = linear + (block if study.system == "lazy" else 0)
+    return PROCESS_BYTES + (1 if study.system == "average" else os.cpu_count() or 1) * block
