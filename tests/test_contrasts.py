@@ -247,6 +247,9 @@ def test_law_of_ensemble_size(tiny):
     assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
 
 
+SYSTEMS = ("average", "lazy", "linearised", "random_features")
+
+
 @pytest.mark.parametrize(
     "system",
     ["linearised", *(pytest.param(s, marks=pytest.mark.slow) for s in ("average", "lazy", "random_features"))],

@@ -145,7 +145,9 @@ def answers(study: Study, groups: Sequence[Trained], noise_keys: Array, test: Ta
             return _linear_answers(study.system, of_block, seen, study.network, k)
 
     return np.asarray(
-        devices.over_blocks(len(noise_keys), block_size(study.train), _in_flight(study, train), one_block)
+        devices.over_blocks(
+            len(noise_keys), block_size(study.train), _at_a_time(devices.blocks_in_flight(0, "")), one_block
+        )
     )
 
 
@@ -210,10 +212,13 @@ def memory_plan(study: Study, task: Task) -> str:
 
 
 def _in_flight(study: Study, task: Task) -> int:
-    """Blocks trained at a time: on the CPU one. Two of these programs can wait for each other there for ever, as each
-    holds a thread of XLA's pool while its products wait for one."""
     advice = "lower seeds or data.num_train" if study.system == "average" else "lower data.num_train"
-    possible = devices.blocks_in_flight(block_bytes(study, task), advice)
+    return _at_a_time(devices.blocks_in_flight(block_bytes(study, task), advice))
+
+
+def _at_a_time(possible: int) -> int:
+    """On the CPU one block: two of these programs can wait for each other for ever there, as each holds a thread of
+    XLA's pool while its products wait for one."""
     return 1 if jax.default_backend() == "cpu" else possible
 
 
