@@ -262,12 +262,12 @@ def draw(document: dict[str, Any]) -> Figure:
     rows = sorted(document["rows"], key=lambda r: float(r["noise"]))
     noise = np.array([r["noise"] for r in rows])
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout=common.AIRY)
-    for name, color, label in (("same_start", "C0", "one start, other mini-batches"),
+    for name, color, label in (("same_start", "C0", "one start, other batches"),
                                ("other_starts", "C1", "other starts")):  # fmt: skip
         value, ends = np.array([r[name] for r in rows]), np.array([r[f"{name}_interval"] for r in rows]).T
         left.errorbar(noise, value, np.clip([value - ends[0], ends[1] - value], 0, None), fmt="o", color=color,
                       capsize=3, label=label)  # fmt: skip
-        left.plot(noise, [r[f"law_{name}"] for r in rows], "--", color=color, label="closed form")
+        left.plot(noise, [r[f"law_{name}"] for r in rows], "--", color=color, label=f"{label}, closed form")
     by_step = document["step_sizes"]
     left.axhline(by_step["same_start"], color="C2", label="one start, other step sizes")
     left.set(xscale="log", ylim=(0.4, 1.03), xlabel="noise of phases / what the loser has left (median)",

@@ -500,7 +500,9 @@ def draw(document: dict[str, Any]) -> Figure:
         ends = np.array([r[name]["interval"] for r in starts]).reshape(-1, 2).T
         axes[2].errorbar([r["init_std"] for r in starts], value, np.abs(ends - value), marker=marker, color=color,
                          capsize=3, label=name)  # fmt: skip
-    axes[2].set(xscale="log", xlabel="σ₀", ylabel="test error in units of μ", title=f"Average of {MEMBERS} and start")
+    axes[2].set(
+        xscale="log", xlabel="σ₀", ylabel="test error in units of μ", title=f"Average of {MEMBERS}, by the start"
+    )
     axes[2].set_xticks([r["init_std"] for r in starts], [f"{r['init_std']:.1g}" for r in starts])
     axes[2].minorticks_off()
     axes[2].set_ylim(bottom=-0.01)

@@ -177,14 +177,15 @@ def draw(document: dict[str, Any]) -> Figure:
     left.set(xlabel="training time η·t", ylabel="gradient evaluations of a network", title="Where evaluations go")
     left.legend(fontsize=8, loc="upper left", ncols=2)
     names = list(rows[0]["groups"])
+    faces = [{"markerfacecolor": face} for face in ("C0", "white", "white", "white")]
     for color, row in enumerate(rows[:2]):
         values = [(g["error"], g["error_interval"]) for g in row["groups"].values()]
         values.append((row["ensemble_error"], row["ensemble_error_interval"]))
         y = np.arange(len(values)) + 0.2 * color - 0.1
         value = np.array([v for v, _ in values])
         low, high = np.array([i for _, i in values]).T
-        middle.errorbar(value, y, None, np.clip([value - low, high - value], 0, None), fmt="o", capsize=3,
-                        color=f"C{color}", label=row["solver"])  # fmt: skip
+        middle.errorbar(value, y, None, np.clip([value - low, high - value], 0, None), fmt="os"[color], capsize=3,
+                        color=f"C{color}", label=row["solver"], **faces[color])  # fmt: skip
     middle.set_yticks(range(len(names) + 1), [n.replace("_", " ") for n in [*names, "ensemble"]])
     middle.invert_yaxis()
     middle.set(xlabel="test error in units of μ, 95 % interval", title="What is learned")
@@ -195,7 +196,7 @@ def draw(document: dict[str, Any]) -> Figure:
             continue
         for name, g in row["groups"].items():
             right.plot(g["evaluations"], g["to_the_flow"]["overlap_difference"], markers[name], color=f"C{color}",
-                       label=f"{row['solver']}, {name.replace('_', ' ')}")  # fmt: skip
+                       **faces[color], label=f"{row['solver']}, {name.replace('_', ' ')}")  # fmt: skip
     right.set(xscale="log", yscale="log", xlabel="gradient evaluations", ylabel="relative difference of overlaps Λ")
     right.set_title("Final overlaps, against the converged flow")
     right.set_xticks(ticks := [100, 200, 500, 1000, 2000], [str(t) for t in ticks])

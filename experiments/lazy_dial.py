@@ -5,7 +5,8 @@ below ϱ, is log k: to Λ_α = (q ϱ^(q-1) log k/α)^(1/q). While that is far ab
 it is σ₀, at α* = q ϱ^(q-1) log k/σ₀^q, no neuron has to grow, all answer by their slopes at the start, and the network
 is its linearisation (theory of lazy training: Chizat, Oyallon and Bach 2019).
 
-Run it with `python -m experiments.lazy_dial`; any study takes the dial: `multiview train --system lazy --output-scale`.
+Run it with `python -m experiments.lazy_dial`. Any study takes the dial: `multiview train --system lazy --output-scale
+100`.
 """
 
 from __future__ import annotations
@@ -192,12 +193,20 @@ def draw(document: dict[str, Any]) -> Figure:
     left.axhspan(*linearised["error_interval"], color="C2", alpha=0.3, label="linearised network, 95 %")
     left.axvline(document["lazy_scale"], color="0.4", linestyle=":", label="α*: a winner need not grow")
     left.set(xlabel="output scale α", ylabel="test error in units of μ", title="From feature learning to lazy training")
-    left.legend(fontsize=8)
+    left.set_xticks(x, [f"$10^{{{round(np.log10(t))}}}$" for t in x])
+    left.set_ylim(top=0.78)
+    left.legend(fontsize=8, framealpha=1)
     right.plot(x, [r["winner"] for r in rows], "o-", label="simulated, median")
-    right.plot(x, [r["winner_law"] for r in rows], "s--", markersize=4, label="Λ_α, a power −1/q of α")
+    right.plot(
+        x,
+        [r["winner_law"] for r in rows],
+        "s--",
+        markersize=4,
+        label=r"closed form $\Lambda_\alpha \propto \alpha^{-1/q}$",
+    )
     right.set(xscale="log", yscale="log", xlabel="output scale α", ylabel="final overlap of winners")
     low, high = document["exponent_interval"]
-    right.set_title(f"Winners grow to: exponent {document['exponent']:.3f} ({low:.2f} to {high:.2f})", fontsize=10)
+    right.set_title(f"How far winners grow: exponent {document['exponent']:.3f} ({low:.2f} to {high:.2f})", fontsize=10)
     right.legend(fontsize=8)
     return figure
 

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from scipy.stats import binomtest
 
 from experiments import common, networks
@@ -45,6 +46,8 @@ SMOKE = networks.TINY | {
     "distill.num_steps": 100,
     "self_distill.num_steps": 100,
 }
+STYLES = ("-", (0, (5, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)), (0, (5, 1, 1, 1, 1, 1)), (0, (9, 3)), (0, (2, 2)))
+CASING = [withStroke(linewidth=4, foreground="white")]  # a line's white edge, on any colour of the plane
 THEOREMS = {
     "single": "theorem 1, single networks",
     "ensemble": "theorem 2, their ensemble",
@@ -185,21 +188,29 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def lines(document: dict[str, Any], theorem: str) -> dict[str, np.ndarray]:
+    """Log ratio [y, x] of each condition on that theorem whose line crosses the plane."""
+    plane, points = document["plane"], document["points"]
+    shape = len(plane["x_values"]), len(plane["y_values"])
+    names = [n for n in (*plane["lines"], *OWN_CONDITIONS.get(theorem, ())) if n in points[0]["ratios"]]
+    ratios = {n: np.array([p["ratios"][n] for p in points]).reshape(shape).T for n in names}
+    crossing = {n: r for n, r in ratios.items() if r.min() < 1 < r.max() and min(shape) > 1}  # a line needs a plane
+    return {n: np.log(np.maximum(r, 1e-6)) for n, r in crossing.items()}
+
+
 def draw_panel(ax: Axes, document: dict[str, Any], theorem: str) -> Any:
     """Error of one kind of network over the plane, the check's lines, and where they disagree."""
     plane, points = document["plane"], document["points"]
     x, y = np.log10(plane["x_values"]), np.log10(plane["y_values"])
-    shape = len(x), len(y)
-    error = np.array([p["error"][theorem] for p in points]).reshape(shape).T
+    error = np.array([p["error"][theorem] for p in points]).reshape(len(x), len(y)).T
     image = ax.pcolormesh(x, y, np.clip(error, 0, 0.7), cmap="cividis", vmin=0, vmax=0.7, shading="nearest")
-    every = dict.fromkeys([*plane["lines"], *(n for names in OWN_CONDITIONS.values() for n in names)])
-    colors = {name: f"C{1 + i}" for i, name in enumerate(every)}  # of a condition, the same in all panels
-    for name in (n for n in (*plane["lines"], *OWN_CONDITIONS.get(theorem, ())) if n in points[0]["ratios"]):
-        value = np.log(np.maximum(np.array([p["ratios"][name] for p in points]), 1e-6)).reshape(shape).T
-        if value.min() < 0 < value.max() and min(shape) > 1:  # a line needs a plane
-            color, style = colors[name], "-" if name in plane["lines"] else "--"
-            ax.contour(x, y, value, [0.0], colors=[color], linewidths=2, linestyles=[style])
-            ax.plot([], [], color=color, linewidth=2, linestyle=style, label=name)
+    every = list(dict.fromkeys(name for each in THEOREMS for name in lines(document, each)))
+    for name, value in lines(document, theorem).items():
+        n = every.index(name)  # the same look in all panels
+        look = {"linewidths": 2, "linestyles": [STYLES[n % len(STYLES)]], "colors": [f"C{1 + n}"]}
+        ax.contour(x, y, value, [0.0], **look).set_path_effects(CASING)
+        label = name.replace("(distill)", "(of the ensemble)").replace("(self_distill)", "(of one network)")
+        ax.plot([], [], color=f"C{1 + n}", linewidth=2, linestyle=STYLES[n % len(STYLES)], label=label)
     for p in points:
         at = np.log10(p["x"]), np.log10(p["y"])
         ax.plot(*at, "o", color="white" if p["seen"][theorem] else "none", markeredgecolor="white", markersize=6)
@@ -222,7 +233,7 @@ def draw(document: dict[str, Any]) -> Figure:
     axes[0, 0].plot([], [], "o", color="0.7", label="theorem seen (open: not)", linestyle="none")
     axes[0, 0].plot([], [], "x", color="red", label="check and simulation disagree", linestyle="none")
     handles = {label: line for ax in axes.ravel() for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8, handlelength=4)
     for ax in axes[1]:
         ax.set_xlabel(document["plane"]["x_label"])
     for ax in axes[:, 0]:

@@ -42,7 +42,7 @@ CLAIM = (
     "The soft objective teaches a view where N/(k ν²) times the spread of strengths exceeds the phase that the view "
     "lacks; with less, noise memorises what the teacher says."
 )
-SECONDS = 140
+SECONDS = 100
 REMARK = """Directions are the theory's: more samples, less noise and a wider spread teach, and N/(k ν²) is the unit in
 which k and N come together. The closed form is an upper bound, and nearly holds as one: where it gives less than is
 lacking, one view of a hundred is taught, all of them just below. It is not where half are taught: that takes 2.7 times
@@ -309,7 +309,7 @@ def draw(document: dict[str, Any]) -> Figure:
         right.plot([s["share"] for s in own], value, "osD^v"[c], color=f"C{c}", markersize=4, alpha=0.7)
     left.plot([], [], "--", color="0.4", linewidth=1, label="closed form")
     left.set(xscale="log", xlabel="N/(k ν²)", ylabel="share of views taught", title="By samples and noise")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, title="strengths, classes, samples", title_fontsize=7)
     if document["curve"]:
         x, value, _ = np.array(document["curve"]).T
         right.plot(x, value, color="0.2", label="all pairs of student and class, binned")

@@ -150,7 +150,8 @@ def draw(document: dict[str, Any]) -> Figure:
         low, high = document[f"{name}_interval"]
         value = document[name]
         ax.errorbar(x, value, [[max(value - low, 0)], [max(high - value, 0)]], fmt="o", capsize=4)
-    ax.axhline(0.5, color="0.6", linewidth=0.8)
+    ax.axhline(0.5, color="0.6", linewidth=0.8, label="a lottery with one winner: 1/2")
+    ax.legend(fontsize=8)
     ax.set_xticks(range(len(names)), names.values())
     ax.set(ylabel="test error in units of μ; share", title="Gradient boosting of trees", ylim=(0, None))
     return figure

@@ -129,8 +129,8 @@ def draw(document: dict[str, Any]) -> Figure:
         )
         low, high = f["p_interval"]
         ax.set_title(f"q = {f['power']:g}: exponent {f['p']:.2f} ({low:.2f} to {high:.2f}), predicted {f['law']:g}")
-        ax.set(xlabel="S'/S", ylim=(0.4, 1.02))
-    axes[0].set_ylabel("share of classes")
+        ax.set(xlabel="$S'/S = f^q$ of a view f times as strong", ylim=(0.34, 1.02))
+    axes[0].set_ylabel("share of classes that it wins")
     axes[0].legend(fontsize=8)
     return figure
 

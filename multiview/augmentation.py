@@ -114,8 +114,8 @@ def changed(
         train: the options.
 
     Returns:
-        A function from the network to the one that meets the changed patches, and these; and the targets: labels [n],
-        or distributions over classes [n, k] where options make them.
+        A function from the network to the one that meets the changed patches, and these; and the targets, which are
+        labels [n], or distributions over classes [n, k] where options make them.
     """
     dtype, targets = data.weights.dtype, data.labels
     mixing = kept = None

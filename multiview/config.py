@@ -128,7 +128,7 @@ class DataConfig:
 
     @property
     def overflow_probability(self) -> float:
-        """Probability that a sample has more features than fit: P(Binomial(L(k-1), s/k) > P/C_p − L)."""
+        """Probability P(Binomial(L(k-1), s/k) > P/C_p − L) that a sample has more features than fit."""
         from scipy.special import bdtrc
 
         room = self.num_patches // self.patches_per_feature - self.num_views
@@ -196,7 +196,7 @@ class TrainConfig:
 
     @property
     def draws(self) -> bool:
-        """Whether steps are random: each network then has a key for them."""
+        """Whether steps are random, so that each network has a key for them."""
         return self.batch_size > 0 or self.changes_patches
 
 
@@ -226,7 +226,7 @@ class DistillConfig:
 
     @property
     def cap(self) -> float:
-        """The truncation of the logits: `logit_cap`, or the paper's 1/τ² where that is 0."""
+        """The truncation of the logits, which is `logit_cap`, or the paper's 1/τ² where that is 0."""
         return self.logit_cap if self.logit_cap > 0 else self.temperature**2
 
 

@@ -89,7 +89,7 @@ def predict(
         progress: called with the number of ideal networks that were just tested.
 
     Returns:
-        Predictions by name: single, ensemble, distilled, self_distilled (with a suffix _g for later
+        Predictions by name, which are single, ensemble, distilled, self_distilled (with a suffix _g for later
         generations) and dark_knowledge.
     """
     data, network = study.data, study.network

@@ -22,7 +22,7 @@ def who_learned_what(results: xr.DataTree, replicate: int = 0) -> dict[str, np.n
     """The views that each network of a training set has learned, by kind of network.
 
     Returns:
-        By kind, arrays [S, k, L]: 1 learned, 0 not; NaN for networks that turned non-finite.
+        By kind, arrays [S, k, L] with 1 for learned, 0 for not; NaN for networks that turned non-finite.
     """
     found = {}
     group_of(results, "single", ())

@@ -1,4 +1,4 @@
-"""Which points a sweep visits: the grammar of --over, grids, zipped axes, random and Sobol designs.
+"""Which points a sweep visits: the grammar of `--over`, grids, zipped axes, random and Sobol designs.
 
 A design is a product of factors. A factor is one axis of a grid, several axes that run together (zipped), or all the
 points of a random or Sobol design. Each factor becomes one labelled dimension of the results.

@@ -49,10 +49,11 @@ const Address = (() => {
     const text = hash.replace(/^#/, "");
     for (const part of text === "" ? [] : text.slice(0, 2000).split("&")) {
       const [key, value = "", ...rest] = part.split("=");
-      const complain = (allowed) => problems.push(
-        `“${part.slice(0, 40)}” in the address is not allowed: ${allowed}. The default is shown instead.`);
+      const complain = (allowed, shown = "The default is shown instead") => problems.push(
+        `“${part.slice(0, 40)}” in the address is not allowed: ${allowed}. ${shown}.`);
       const slider = SLIDERS.find((one) => one.id === key);
-      if (seen.has(key) || rest.length) complain("each name may stand there once, as name=value");
+      if (seen.has(key)) complain("each name may stand there once", "The first one counts");
+      else if (rest.length) complain("it must have the form name=value");
       else if (slider) {
         const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN;
         if (slider.values.includes(number)) state[key] = number;
