@@ -144,11 +144,7 @@ def answers(study: Study, groups: Sequence[Trained], noise_keys: Array, test: Ta
         with jax.default_matmul_precision(study.train.matrix_precision):
             return _linear_answers(study.system, of_block, seen, study.network, k)
 
-    return np.asarray(
-        devices.over_blocks(
-            len(noise_keys), block_size(study.train), _at_a_time(devices.blocks_in_flight(0, "")), one_block
-        )
-    )
+    return np.asarray(devices.over_blocks(len(noise_keys), block_size(study.train), _at_a_time(0), one_block))
 
 
 def _as_vectors(study: Study, task: Task) -> DenseVectors:
@@ -213,13 +209,14 @@ def memory_plan(study: Study, task: Task) -> str:
 
 def _in_flight(study: Study, task: Task) -> int:
     advice = "lower seeds or data.num_train" if study.system == "average" else "lower data.num_train"
-    return _at_a_time(devices.blocks_in_flight(block_bytes(study, task), advice))
+    return _at_a_time(block_bytes(study, task), advice)
 
 
-def _at_a_time(possible: int) -> int:
-    """On the CPU one block: two of these programs can wait for each other for ever there, as each holds a thread of
-    XLA's pool while its products wait for one."""
-    return 1 if jax.default_backend() == "cpu" else possible
+def _at_a_time(needed: int, advice: str = "") -> int:
+    """Blocks in flight, if one fits. On the CPU one: two of these programs at once can wait for each other for ever, as
+    each holds a thread of XLA's pool while its products wait for one."""
+    at_once = devices.blocks_in_flight(needed, advice)
+    return 1 if jax.default_backend() == "cpu" else at_once
 
 
 def _train(
