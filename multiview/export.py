@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from multiview.config import ConfigError
-from multiview.store import write_file
+from multiview.store import load, write_file
 from multiview.sweep_store import MISSING
 
 
@@ -55,6 +55,11 @@ def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str
     needed = {"netcdf": ("h5netcdf", "h5py"), "parquet": ("pyarrow",)}.get(kind, ())
     if any(importlib.util.find_spec(name) is None for name in needed):
         raise ConfigError(f"--to = {kind!r} needs {' and '.join(needed)}: pip install 'multiview-theory[export]'")
+    for node in data.subtree if isinstance(data, xr.DataTree) else ():
+        part = node.to_dataset(inherit=False)
+        load(part, map(str, part.variables))
+    if isinstance(data, xr.Dataset):
+        load(data, map(str, data.variables))
     if kind == "netcdf":
         data.load()
         write_file(path, lambda file: data.to_netcdf(file, engine="h5netcdf"))

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,21 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         raise ConfigError(
             f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
         ) from None
+
+
+def load(data: xr.Dataset, names: Iterable[str]) -> None:
+    """Read variables of an open store into memory, in place.
+
+    Raises:
+        ConfigError: one of them is damaged.
+    """
+    for name in names:
+        try:
+            data.variables[name].load()
+        except Exception as error:  # zarr and numcodecs raise many kinds
+            raise ConfigError(
+                f"the store is damaged: {name} cannot be read ({error.__class__.__name__}); see multiview check"
+            ) from None
 
 
 def damaged_variables(path: str | Path) -> dict[str, str]:

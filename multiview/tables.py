@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import xarray as xr
 
 from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.config import ConfigError, Study, from_mapping, get, replace
+from multiview.store import load
 
 _ERROR_FIELDS = ("data.single_view_fraction", "data.num_test_multi_view", "data.num_test_single_view")
 DEFAULT_MEASURES = ("test_error", "ensemble_test_error", "final_train_error", "learned_views")
@@ -73,6 +75,8 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
             raise ConfigError(f"--by = {name!r} is not allowed: it must be one of {', '.join([*points, *axes])}")
         if found not in kept:
             kept.append(found)
+    needed = {n for name in measures for n in (name, *(_counts_of(name) if name.endswith("test_error") else ()))}
+    load(data, ["done", "finite", *sorted(needed & set(map(str, data.data_vars)))])
     keys = [str(c) for d in kept for c, v in data.coords.items() if v.dims == (d,)]
     rows = []
     for index in np.ndindex(*(data.sizes[d] for d in kept)):
@@ -91,6 +95,15 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
     return Table(tuple(keys), tuple(measures), tuple(rows))
 
 
+# Measures that every finished block has a number of.
+_ALWAYS_THERE = re.compile(r"(^|_)(test_error|test_wrong_(multi|single)_view|e_(multi|single)_view)$")
+
+
+def _counts_of(name: str) -> list[str]:
+    """The variables that a test error is made of."""
+    return [f"{name.removesuffix('test_error')}test_wrong_{kind}" for kind in ("multi_view", "single_view")]
+
+
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
@@ -98,6 +111,11 @@ def _plain(value: Any) -> Any:
 def _rectangle(part: xr.Dataset, finished: xr.DataArray, name: str) -> np.ndarray:
     """Values [replicates, networks] of finished blocks; other points of the design count as further replicates."""
     values = part[name].where(finished)
+    if _ALWAYS_THERE.search(name):
+        inside = [d for d in values.dims if d not in part["done"].dims]
+        lost = int(((part["done"] == 1) & values.isnull().all(inside)).sum())
+        if lost:
+            raise ConfigError(f"the store is damaged: {name} is missing in {lost} finished blocks; see multiview check")
     inner = [d for d in ("seed", "student") if d in values.dims]
     stacked = values.transpose("replicate", ..., *inner).values
     array = np.asarray(stacked, float).reshape(-1, stacked.shape[-1] if inner else 1)
@@ -123,12 +141,9 @@ def _mean_and_interval(part: xr.Dataset, finished: xr.DataArray, name: str) -> t
         return math.nan, math.nan, math.nan
     mean = float(values.mean())
     if name.endswith("test_error"):
-        prefix = name.removesuffix("test_error")
         study = _study_of(part)
         if study is not None:
-            multi, single = (
-                _rectangle(part, finished, f"{prefix}test_wrong_{kind}") for kind in ("multi_view", "single_view")
-            )
+            multi, single = (_rectangle(part, finished, n) for n in _counts_of(name))
             sizes = (int(get(study, f"data.num_test_{kind}")) for kind in ("multi_view", "single_view"))
             counts = ErrorCounts(multi.round().astype(int), single.round().astype(int), *sizes)
             return mean, *error_interval(counts, study.data.single_view_fraction, study.seed)

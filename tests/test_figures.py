@@ -535,3 +535,17 @@ def test_the_picture_of_verify_has_both_panels(tiny_result, tmp_path):
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (1560, 702)
         assert len(set(image.convert("RGB").resize((60, 27)).get_flattened_data())) > 50  # something is drawn
+
+
+def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, capsys):
+    """No row of a table and no point of a curve is left out without a word."""
+    commands = (["table"], ["report"], ["plot", "--kind=sweep"])
+    shutil.copytree(sweep_store, "bad.zarr")
+    (chunk, *_) = [p for p in sorted(Path("bad.zarr/test_wrong_single_view/c").rglob("*")) if p.is_file()]
+    chunk.write_bytes(b"no numbers")
+    for command in (*commands, ["export", "--to=csv", "--out=a.csv"]):
+        refused([*command, "bad.zarr"], capsys, "the store is damaged: test_wrong_single_view", "multiview check")
+    chunk.unlink()
+    for command in commands:
+        refused([*command, "bad.zarr"], capsys, "test_wrong_single_view is missing in 1 finished blocks")
+    assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
