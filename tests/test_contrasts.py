@@ -357,9 +357,8 @@ def test_a_sweep_expects_the_memory_that_a_system_takes(tiny, system, changes):
     [
         {"data.representation": "dense", "data.patch_dim": 64},
         {"data.num_train": 300},
-        {"network.neurons_per_class": 16},
     ],
-    ids=["dense", "samples", "neurons"],
+    ids=["dense", "samples"],
 )
 def test_memory_of_a_system_is_predicted_from_above_and_within_three_times(tiny, system, changes):
     """Against what the compiler allots, of a block of 2."""

@@ -158,6 +158,7 @@ def train_average(
 
     What is recorded of training at the end, errors and loss, is the average's: members alone are not trained to answer.
     """
+    check_precision(study.train)
     steps = study.train.num_steps
     _in_flight(study, task)
     begun = train_networks(study, task, keys, num_steps=0, features=features)
