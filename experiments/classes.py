@@ -25,7 +25,7 @@ from multiview.theory import ensemble_error, memory_time, time_scales
 
 NAME = "classes"
 CLAIM = "With more classes the error of a single network approaches μ/2 if the start shrinks with k as the theory asks."
-SECONDS = 120
+SECONDS = 80
 REMARK = """The direction is the theory's: with σ₀ ~ 1/k the share of classes with both views falls about as 1/k and
 the error rises to 0.446 μ at k = 20, with a fixed start it stays at 0.37. The error of every size is within its
 interval of the product of the ideal error and the share of classes with one view, by `theory.ideal_overlaps` at each

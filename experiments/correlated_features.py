@@ -37,7 +37,7 @@ from multiview.training import Task
 
 NAME = "correlated_features"
 CLAIM = "Correlated views leave the lottery as it is until c z = Γ, where the missing view stops being fatal."
-SECONDS = 70
+SECONDS = 30
 REMARK = """Orthogonality matters far more than this closed form says: a correlation of 0.007 halves the error. c W is
 not all that the winner's neuron gets: it makes the neuron active in the other view's patches, and there labels and
 single-view samples (which nothing memorises in this world without noise) push it on, so that it creeps up to ϱ. With

@@ -27,7 +27,7 @@ NAME = "creep"
 CLAIM = "The smaller ϱ, the more losers creep up to a second view of their class; the mean field says how many."
 SECONDS = 40
 REMARK = """Wherever fewer than 0.3 of the classes end with both views, which is where the regime check calls winners
-clear, the theory agrees; for smaller ϱ it says up to 0.17 too many. There W is many times ϱ, several neurons of the
+clear, the theory agrees; for smaller ϱ it says up to 0.16 too many. There W is many times ϱ, several neurons of the
 winning view share the logit, and so labels push losers less than the typical network says, which follows seven neurons
 and lets classes with two learned views act on no other. An earlier closed form was too low by up to 0.15: it let a
 loser that reaches ϱ late keep its distance, where traces pull the larger view back until the second has caught up."""

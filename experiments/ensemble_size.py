@@ -6,7 +6,7 @@ Binomial(K, 1/2) of them, and the ensemble errs where too few do to beat the for
 of a class, the spread of strengths, and training sets that favour one view in all networks at once. The mean field
 knows these: `theory.ideal_overlaps` at each network's own start and training set, and ideal networks with those.
 
-Run it with `python -m experiments.ensemble_size`; it takes about a minute on two cores.
+Run it with `python -m experiments.ensemble_size`; it takes less than a minute on one core.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAME = "ensemble_size"
 CLAIM = (
     "The error of an ensemble of K networks is the binomial law of views that too few of them know; nothing is fitted."
 )
-SECONDS = 60
+SECONDS = 50
 REMARK = """The law is too high at K = 1 and 2, because in 0.16 to 0.18 of the classes a network has both views and the
 law knows no such class. At K = 4 it is too low: a view that one network of four has counts as known, by so narrow a
 margin that a network whose overlap is 15 % below its rivals' is enough for an error, and the law holds all overlaps

@@ -30,7 +30,7 @@ from multiview.training import Task
 
 NAME = "generations"
 CLAIM = "After g generations of self-distillation (1 − 1/L)^(g+1) of the views are missed."
-SECONDS = 150
+SECONDS = 80
 REMARK = """The naive law is the case without a race; with it, views below ϱ are missed as predicted, to 0.02 in every
 generation and at both lengths (`theory.race`, derived after the first run, nothing fitted). The push on a class that
 lacks a view acts on every patch of a sample: on the trace of that view, and on the foreign overlaps of the class with

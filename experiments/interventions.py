@@ -43,11 +43,12 @@ CLAIM = (
     "does not stand in for averaging outputs."
 )
 SECONDS = 210
-REMARK = """The mean of the networks' weights errs less than the mean of their outputs. Every winner stands in it at 1/K
-of its overlap, below the threshold, where the activation is a power and foreign traces hardly count; so one network of
-six that knows a view is enough. Midpoint mixup, in eight times the steps, teaches 0.88 of the views, against 0.59, and
-not all; whether still longer training teaches the rest was not tried. Descent learns more than one view of two because
-in a small world some classes keep both. Adam and dropped patches, of which nothing was claimed, teach nearly all."""
+REMARK = """The mean of the networks' weights errs no more than the mean of their outputs. Every winner stands in it at
+1/K of its overlap, below the threshold, where the activation is a power and foreign traces hardly count; so one network
+of six that knows a view is enough. Midpoint mixup, in eight times the steps, teaches 0.88 of the views, against 0.59,
+and not all; whether still longer training teaches the rest was not tried. Descent learns more than one view of two
+because in a small world some classes keep both. Adam and dropped patches, of which nothing was claimed, teach nearly
+all."""
 SIZE = {"seeds": 6, "replicates": 2, "data.num_test_multi_view": 1000, "data.num_test_single_view": 1000}
 LONGER = 4
 TRAVEL = 2.0  # how far a winner's overlap comes in this world

@@ -5,7 +5,8 @@ below ϱ, is log k: to Λ_α = (q ϱ^(q-1) log k/α)^(1/q). While that is far ab
 it is σ₀, at α* = q ϱ^(q-1) log k/σ₀^q, no neuron has to grow, all answer by their slopes at the start, and the network
 is its linearisation (theory of lazy training: Chizat, Oyallon and Bach 2019).
 
-Run it with `python -m experiments.lazy_dial`; any study takes the dial: `multiview train --system lazy --output-scale`.
+Run it with `python -m experiments.lazy_dial`. Any study takes the dial: `multiview train --system lazy --output-scale
+100`.
 """
 
 from __future__ import annotations

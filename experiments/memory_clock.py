@@ -33,8 +33,8 @@ from multiview.training import Task
 NAME = "memory_clock"
 CLAIM = "A single-view sample of a lost view is memorised after a time that goes as 1/ν², as the mean field says."
 SECONDS = 60
-REMARK = """The mean field of docs/theory.md is within 7 % of every simulated median and within the interval of
-five of the six. Above ν = 1 it is too quick by 5 to 6 %: a lost sample takes a few hundred units there, in which
+REMARK = """The mean field of docs/theory.md is within 7 % of every simulated median and within the interval of five of
+the six. From ν = 1 on it is too quick by 5 to 6 %: a lost sample takes a thousand units and less there, in which
 winners are still on their way, and a sample with fewer known foreign features than the mean has others to beat. So the
 exponent comes out as -1.98 against -1.91. An earlier closed form, which had the slope of the winner alone, was too slow
 by a factor of 1.8 to 2.9; it is gone."""

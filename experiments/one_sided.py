@@ -32,7 +32,7 @@ from multiview.theory import foreign_moment, label_moment
 
 NAME = "one_sided"
 CLAIM = "The one-sided push teaches a view and spares foreign overlaps where (k − 1) z_foreign^q exceeds z_label^q."
-SECONDS = 90
+SECONDS = 60
 REMARK = """The line compares one trace with one foreign overlap that start alike, and that is not what decides. Views
 start further up than most foreign overlaps, so half of them are taught at a ratio of 0.28. The race of all traces of a
 view with all foreign overlaps (`theory.race`, derived afterwards, nothing fitted) gives the share that reaches ϱ

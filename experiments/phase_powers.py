@@ -19,9 +19,9 @@ CLAIM = "The conditions of the regime check draw the borders, over q and σ₀, 
 SECONDS = 280
 REMARK = """Borders lie where the check draws them, in a lane from small powers with small starts to large powers with
 large ones. The one disagreement for single networks, σ₀ = 0.0075 at q = 3, is an error of 0.33, just below the band:
-the simulated border of clear winners lies at 0.67 of the check's. Students of the ensemble miss by a hair at q = 4
-(they keep 0.38 of the error), where traces teach slowest. Errors above 1 are of networks that have not learned all
-classes."""
+the simulated border of clear winners lies at 0.67 of the check's. Students of the ensemble miss at q = 4 too (they keep
+0.38 of the error, where a quarter is asked), as traces teach slowest there. Errors above 1 are of networks that have
+not learned all classes."""
 
 PLANE = planes.Plane(
     "network.relu_power",

@@ -42,7 +42,7 @@ CLAIM = (
     "The soft objective teaches a view where N/(k ν²) times the spread of strengths exceeds the phase that the view "
     "lacks; with less, noise memorises what the teacher says."
 )
-SECONDS = 140
+SECONDS = 100
 REMARK = """Directions are the theory's: more samples, less noise and a wider spread teach, and N/(k ν²) is the unit in
 which k and N come together. The closed form is an upper bound, and nearly holds as one: where it gives less than is
 lacking, one view of a hundred is taught, all of them just below. It is not where half are taught: that takes 2.7 times

@@ -34,7 +34,7 @@ from multiview.training import Task
 
 NAME = "student_neurons"
 CLAIM = "Students of a good teacher miss a share 2^-m of the views, those that none of their m neurons starts with."
-SECONDS = 150
+SECONDS = 80
 REMARK = """The law is about what a student can never learn, and that is not what limits these students: nearly all
 views have a neuron that starts with them from m = 8 on. What does is the race of traces and foreign overlaps
 (`theory.race`, derived afterwards, nothing fitted): a view is taught if it lacks less phase than traces can give

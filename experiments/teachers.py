@@ -30,7 +30,7 @@ from multiview.study import training_tasks
 
 NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."
-SECONDS = 120
+SECONDS = 50
 REMARK = """Students do not match their teacher at either end, and the race of traces and foreign overlaps says why
 (`theory.race`, derived afterwards, nothing fitted). A view is taught if it lacks less phase than traces can give
 before foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest, the

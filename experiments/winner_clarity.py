@@ -26,7 +26,7 @@ NAME = "winner_clarity"
 CLAIM = (
     "Only above q = 2 does one view win clearly: the loser stands where tensor power iteration says, class by class."
 )
-SECONDS = 80
+SECONDS = 30
 REMARK = """The closed form is right over two and a half orders of magnitude, and off by up to 5 % in the median:
 steps are a hundredth of the time to learn, and the winner lags behind more than the loser. Clear winners are another
 matter: just above q = 2 the loser stands at a fifth of ϱ when the winner is learned and creeps on from there, so that

@@ -46,7 +46,8 @@ def drawn_mixing(key: Key[Array, ""], weights: Float[Array, " n"], mixup: str) -
     """
     partner_key, share_key = jax.random.split(key)
     n = len(weights)
-    partner = jax.random.choice(partner_key, n, (n,), p=weights / weights.sum())
+    # Drawn in 32 bits whatever the dtype: wider draws would be other mixtures.
+    partner = jax.random.choice(partner_key, n, (n,), p=(weights / weights.sum()).astype(jnp.float32))
     drawn = jax.random.uniform(share_key, (n,), jnp.float32).astype(weights.dtype)
     return Mixing(drawn if mixup == "uniform" else jnp.full(n, 0.5, weights.dtype), partner)
 
@@ -127,7 +128,7 @@ def changed(
     if train.dropped_patches > 0:
         shape = (data.num_samples, max(part.vectors.shape[1] for part in patches if isinstance(part, DenseVectors)))
         of_step = _of_step(key, streams.DROPPED, index)
-        kept = jax.random.bernoulli(of_step, 1 - train.dropped_patches, shape).astype(dtype)
+        kept = jax.random.bernoulli(of_step, jnp.float32(1 - train.dropped_patches), shape).astype(dtype)
 
     def seen(parameters: Parameters) -> tuple[Parameters, Patches]:
         now = patches

@@ -88,6 +88,18 @@ def record_steps(num_steps: int, num_records: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
 
 
+def recorded_steps(study: Study) -> np.ndarray:
+    """Steps at which a study's single networks are recorded; its start and its end where a contrast takes their place.
+
+    Args:
+        study: the configuration.
+    """
+    train = study.train
+    if study.system != "network":
+        return np.array([0, train.num_steps])
+    return record_steps(train.num_steps, train.num_records)
+
+
 # The configuration of all networks, or of each. Those of one call may differ in traced numbers of the sections network,
 # train and distill alone.
 Each = Study | Sequence[Study]
@@ -233,10 +245,7 @@ def train_networks(
     count = len(keys) if keys is not None else len(resume.parameters.weights)  # type: ignore[union-attr]
     studies = _of_networks(study, count)
     data, train = studies[0].data, studies[0].train
-    if train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ConfigError(
-            "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
-        )
+    check_precision(train)
     if train.changes_patches and not all(isinstance(part, DenseVectors) for part in task.patches):
         raise ValueError("the task has rows of patches: mixup and dropped patches need vectors (`training_tasks`)")
     if train.draws and keys is not None and batch_keys is None:
@@ -293,14 +302,28 @@ def train_networks(
     return Trained(state, train_logits, times, records, finite)
 
 
+def check_precision(train: TrainConfig) -> None:
+    """Raises ConfigError where training is to be in float64 and JAX has no 64-bit numbers."""
+    if train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ConfigError(
+            "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
+        )
+
+
 def block_size(train: TrainConfig) -> int:
     """Networks in a block: `train.block_size`, or where that is 0 two on the CPU and 64 on an accelerator."""
     return train.block_size or (2 if jax.default_backend() == "cpu" else 64)
 
 
-def block_bytes(study: Study, task: Task) -> int:
-    """Predicted peak memory of one block while it trains, from shapes alone (`memory.block_bytes`)."""
-    size, k, m = block_size(study.train), study.data.num_classes, study.network.neurons_per_class
+def block_bytes(study: Study, task: Task, size: int | None = None) -> int:
+    """Predicted peak memory of one block while it trains, from shapes alone (`memory.block_bytes`).
+
+    Args:
+        study: the configuration.
+        task: training samples.
+        size: networks in the block, by default `block_size`.
+    """
+    size, k, m = size or block_size(study.train), study.data.num_classes, study.network.neurons_per_class
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
     network, train = (_settings([section] * size, study.train.dtype) for section in (study.network, study.train))
     state = jax.eval_shape(lambda x: _start(x, task, network, k, task.dimension(study.data.num_features), train), keys)
@@ -331,9 +354,13 @@ def memory_plan(study: Study, task: Task) -> str:
     Raises:
         ConfigError: one block does not fit the budget.
     """
-    block, at_once = block_bytes(study, task), _in_flight(study, task)
+    return plan_in_words(block_bytes(study, task), block_size(study.train), _in_flight(study, task))
+
+
+def plan_in_words(block: int, size: int, at_once: int) -> str:
+    """The line of `memory_plan`."""
     return (
-        f"memory: about {devices.in_words(block)} for each block of {block_size(study.train)} networks, "
+        f"memory: about {devices.in_words(block)} for each block of {size} networks, "
         f"{at_once} at a time on {len(devices.training_devices())} device(s); "
         f"budget {devices.in_words(devices.memory_budget())}"
     )

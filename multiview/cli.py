@@ -178,6 +178,8 @@ def _run_verify(
     from multiview.verification import predict_first, verify
 
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
+    if study.system != "network":
+        console.print(f"What is trained is system = {study.system}; conditions and predictions are the network's.")
     conditions = regime(study)
     if all(c.holds for c in conditions):
         console.print(f"All {len(conditions)} conditions of the theory hold here (multiview regime lists them).")
@@ -189,8 +191,8 @@ def _run_verify(
         _print_predictions(console, predictions, time.perf_counter() - progress.begin)
         verification = verify(study, progress, predictions, **inputs)
     claims, result = verification.claims, verification.result
-    console.print(f"Trained and tested in {result.seconds:.0f} s; stopping rule: {study.train.num_steps} steps of "
-                  f"{study.train.learning_rate:g}. Unit μ = {study.data.single_view_fraction:g}.")  # fmt: skip
+    console.print(f"Trained and tested in {result.seconds:.0f} s; stopping rule: {_stopping_rule(study)}. "
+                  f"Unit μ = {study.data.single_view_fraction:g}.")  # fmt: skip
     if result.dropped_features:
         console.print(
             f"{result.dropped_features} foreign features found no free patch in the training sets and were dropped."
@@ -209,6 +211,16 @@ def _run_verify(
         write_file(arguments.json, lambda path: path.write_text(text + "\n", encoding="utf-8"))
         console.print(f"JSON: {arguments.json}")
     return int(any(c.verdict == "fails" for c in claims))
+
+
+def _stopping_rule(study: Study) -> str:
+    """How long networks, or what takes their place, were trained."""
+    train = study.train
+    if study.system == "network":
+        return f"{train.num_steps} steps of {train.learning_rate:g}"
+    from multiview.contrasts.systems import LONGER
+
+    return f"{train.num_steps} steps, up to {LONGER} times as many while a training sample is wrong"
 
 
 def _train(arguments: argparse.Namespace) -> int:

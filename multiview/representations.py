@@ -224,12 +224,12 @@ def represent(
     """
     num_features = config.num_features
     if datasets[0].patches is not None or config.feature_noise > 0:
-        return [(_of_type(vectors(d, config), dtype),) for d in datasets]
+        return [(of_type(vectors(d, config), dtype),) for d in datasets]
     groups = [_groups(data) for data in datasets]
     if any(g != groups[0] for g in groups):
         groups = [[slice(0, data.num_samples)] for data in datasets]
     if as_vectors:
-        return [tuple(_of_type(part, dtype) for part in _slices(vectors(d, config), groups[0])) for d in datasets]
+        return [tuple(of_type(part, dtype) for part in _slices(vectors(d, config), groups[0])) for d in datasets]
     result: list[Patches] = [()] * len(datasets)
     for group in groups[0]:
         length = ROW_LENGTH
@@ -256,7 +256,7 @@ def _slices(part: DenseVectors, groups: list[slice]) -> list[DenseVectors]:
     return [DenseVectors(part.vectors[g], None if part.noise_norm is None else part.noise_norm[g]) for g in groups]
 
 
-def _of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
+def of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
     """In the numbers of training; noise that is nowhere is not tracked."""
     norm = part.noise_norm
     if norm is not None:

@@ -96,6 +96,7 @@ def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_m
     """
     dtype, as_vectors = jnp.dtype(study.train.dtype), study.train.changes_patches
     if own_data is not None:
+        own_data = jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, own_data)
         patches = represent([own_data], study.data, dtype, as_vectors=as_vectors)[0]
         return [Task(own_data, patches)] * study.replicates
     datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
@@ -237,59 +238,23 @@ def _run_system(
 ) -> Replicate:
     """`run_replicate` where a contrast system takes the network's place.
 
-    Students of an average are networks: it has no single members to be students of its kind.
+    Students of an average are networks.
     """
     progress = telling(f"{study.seeds} members, system {study.system}", replicate)
     keys = start_keys(study, streams.START, replicate, range(study.seeds))
     if study.system == "average":
-        trained = {"single": systems.train_average(study, task, keys, features)}
-        progress(study.seeds * study.train.num_steps)
-        if distillation:
-            logits = [trained["single"].train_logits]
-            trained |= _students([study], task, replicate, logits, own_teacher, features, telling)
-        return _tested([study], replicate, task, telling, features, [trained])[0]
-    members = {"single": systems.train_members(study, task, keys, features)}
-    progress(study.seeds * study.train.num_steps)
+        trained = {"single": systems.train_average(study, task, keys, features, progress)}
+    else:
+        trained = {"single": systems.train_members(study, task, keys, study.train.num_steps, features, progress)}
     if distillation:
-        members |= _system_students(study, task, replicate, members["single"], own_teacher, features, telling)
-    memory = systems.joined(list(members.values()))
+        logits = [trained["single"].train_logits]
+        trained |= _students([study], task, replicate, logits, own_teacher, features, telling)
 
     def answer(noise_keys: Array, test: Task) -> np.ndarray:
-        return systems.answers(study, task, memory, noise_keys, test)
+        return systems.answers(study, list(trained.values()), noise_keys, test)
 
-    trained = {name: m.trained for name, m in members.items()}
-    return _tested([study], replicate, task, telling, features, [trained], answer)[0]
-
-
-def _system_students(
-    study: Study,
-    task: Task,
-    replicate: int,
-    singles: systems.Members,
-    own_teacher: np.ndarray | None,
-    features: Array | None,
-    telling: Telling,
-) -> dict[str, systems.Members]:
-    """Students of each kind, of the system's own kind."""
-
-    def taught(name: str, teacher: np.ndarray, distill: DistillConfig, generation: int = 0) -> systems.Members:
-        progress = telling(f"{study.students} {name.replace('_', '-')} students", replicate)
-        keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students), generation)
-        found = systems.teach(study, task, keys, distill.onset_step, teacher, distill, features)
-        progress(study.students * (distill.onset_step + distill.num_steps))
-        return found
-
-    of_ensemble = ensemble_teacher(singles.trained.train_logits, study.students, study.distill)
-    if own_teacher is not None:
-        of_ensemble = study.distill.teacher_scale * np.repeat(own_teacher[None], study.students, axis=0)
-    found = {"distilled": taught("distilled", of_ensemble, study.distill)}
-    logits = singles.trained.train_logits
-    for generation in range(study.self_distill.generations):
-        name = self_distilled_name(generation)
-        teachers = own_teachers(logits, study.students, study.self_distill)
-        found[name] = taught(name, teachers, study.self_distill, generation)
-        logits = found[name].trained.train_logits
-    return found
+    of_system = None if study.system == "average" else answer
+    return _tested([study], replicate, task, telling, features, [trained], of_system)[0]
 
 
 def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:
@@ -384,7 +349,8 @@ def run_study(
     features = own_features if own_data is not None else study_features(study)
     tasks = training_tasks(study, own_data)
     if report is not None:
-        report(memory_plan(study, tasks[0]), 0, total)
+        plan = memory_plan if study.system == "network" else systems.memory_plan
+        report(plan(study, tasks[0]), 0, total)
     replicates = [
         run_replicate(
             study, number, task, telling, features=features, distillation=distillation, own_teacher=own_teacher
@@ -413,18 +379,23 @@ def _students(
     features: Array | None,
     telling: Telling,
 ) -> dict[str, Trained]:
-    """Students of each kind, study after study; steps are common to all studies."""
+    """Students of each kind, study after study; steps are common to all studies.
+
+    They are of the system's own kind, but for an average, which has no single members to be students of its kind.
+    """
+    of_networks = studies[0].system in ("network", "average")
+    begin, go_on = (own_phase, distil) if of_networks else (systems.own_phase, systems.distil)
     counts = [s.students for s in studies]
     each = [s for s in studies for _ in range(s.students)]
     total, distill, self_distill = len(each), studies[0].distill, studies[0].self_distill
 
     def first_phase(onset: int, generation: int = 0) -> Trained:
         progress = telling(f"{total} students, own views first", replicate)
-        return own_phase(studies, task, replicate, onset, generation=generation, features=features, progress=progress)
+        return begin(studies, task, replicate, onset, generation=generation, features=features, progress=progress)
 
     def taught(what: str, begun: Trained, teachers: list[np.ndarray], terms: list[DistillConfig]) -> Trained:
         progress = telling(f"{total} {what}", replicate)
-        return distil(each, task, begun, np.concatenate(teachers), terms, features=features, progress=progress)
+        return go_on(each, task, begun, np.concatenate(teachers), terms, features=features, progress=progress)
 
     own = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
     if own_teacher is None:

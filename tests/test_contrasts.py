@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multiview import streams, theory
+from multiview import devices, streams, theory
 from multiview.batching import start_keys, train_networks
 from multiview.config import ConfigError, DistillConfig, Study, replace
 from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features, systems
@@ -17,6 +18,7 @@ from multiview.contrasts.descent import descend
 from multiview.network import init, logits, smoothed_relu
 from multiview.representations import vectors
 from multiview.study import run_study, training_tasks
+from multiview.sweep.plan import PROCESS_BYTES, worker_bytes
 
 
 @pytest.fixture(scope="module")
@@ -247,12 +249,18 @@ def test_law_of_ensemble_size(tiny):
 SYSTEMS = ("average", "lazy", "linearised", "random_features")
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize(
+    "system",
+    ["linearised", *(pytest.param(s, marks=pytest.mark.slow) for s in ("average", "lazy", "random_features"))],
+)
 def test_a_system_goes_through_a_whole_study(tiny, system):
-    """Singles, ensembles, students of both kinds, records; everybody has training error 0 or took the longer run."""
+    """Singles, ensembles, students of both kinds, records, progress up to the end."""
     short = {"train.num_steps": 40, "distill.num_steps": 20, "self_distill.num_steps": 20, "replicates": 1}
     study = replace(tiny, {"system": system, "data.num_test_multi_view": 60, "data.num_test_single_view": 60, **short})
-    result = run_study(study)
+    told = []
+    result = run_study(study, lambda what, done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
     assert set(result.groups) == {"single", "distilled", "self_distilled"}
     for name, group in result.groups.items():
         count = study.seeds if name == "single" else study.students
@@ -288,28 +296,84 @@ def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(t
     """The weights after training are those of the dual: linear in them, the outputs are the fitted logits again."""
     study = replace(tiny, {"system": "linearised", "train.num_steps": 30})
     keys = start_keys(study, streams.START, 0, range(2))
-    members = systems.train_members(study, task, keys)
+    members = systems.train_members(study, task, keys, 30)
     part = vectors(task.data, study.data)
     begun = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
-    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.memory.dual[1]))
-    np.testing.assert_allclose(ended.weights, members.trained.weights[1], rtol=1e-5, atol=1e-7)
+    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.state.optimizer_state.dual[1]))
+    np.testing.assert_allclose(ended.weights, members.weights[1], rtol=1e-5, atol=1e-7)
 
     def outputs(parameters):
         return linearised.plain_outputs(parameters, part, study.network)
 
     step = jax.tree.map(jnp.subtract, ended, begun)
     value, change = jax.jvp(outputs, (begun,), (step,))
-    np.testing.assert_allclose(value + change, members.trained.train_logits[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(value + change, members.train_logits[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
-    few, many = (
-        systems.train_members(study, task, start_keys(study, streams.START, 0, range(n))).trained for n in (2, 5)
-    )
+    few, many = (systems.train_members(study, task, start_keys(study, streams.START, 0, range(n)), 10) for n in (2, 5))
     np.testing.assert_array_equal(few.weights[1], many.weights[1])
     np.testing.assert_array_equal(few.train_logits[1], many.train_logits[1])
+
+
+@pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
+def test_a_system_trains_in_double_precision_on_samples_of_single(tiny, task, request, system):
+    """A user's own dataset is read in float32."""
+    study = replace(tiny, {"system": system, "train.dtype": "float64", "train.num_steps": 5, "replicates": 1})
+    keys = start_keys(study, streams.START, 0, range(1))
+    train = systems.train_average if system == "average" else partial(systems.train_members, steps=5)
+    with pytest.raises(ConfigError, match="jax_enable_x64"):
+        train(study, task, keys)
+    request.addfinalizer(lambda: jax.config.update("jax_enable_x64", False))
+    jax.config.update("jax_enable_x64", True)  # worker threads would not see a context
+    members = train(study, training_tasks(study, task.data)[0], keys)
+    assert {a.dtype for a in (members.weights, members.train_logits)} == {np.dtype("float64")}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_budget_too_small_for_a_system_is_one_line(tiny, system):
+    study = replace(tiny, {"system": system, "replicates": 1})
+    with devices.using(memory=10_000), pytest.raises(ConfigError, match=r"--memory = 10 kB .* takes about [^\n]*$"):
+        run_study(study, distillation=False)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"data.representation": "dense", "data.patch_dim": 64}], ids=["limit", "dense"]
+)
+def test_a_sweep_expects_the_memory_that_a_system_takes(tiny, system, changes):
+    study = replace(tiny, {"system": system, "data.num_train": 400, "data.num_single_view_train": 60} | changes)
+    study = replace(study, {"seeds": 200, "replicates": 1})
+    expected = worker_bytes(study) - PROCESS_BYTES
+    assert expected == pytest.approx(systems.block_bytes(study, training_tasks(study)[0]), rel=0.4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["lazy", "linearised", "random_features"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.representation": "dense", "data.patch_dim": 64},
+        {"data.num_train": 300},
+        {"network.neurons_per_class": 16},
+    ],
+    ids=["dense", "samples", "neurons"],
+)
+def test_memory_of_a_system_is_predicted_from_above_and_within_three_times(tiny, system, changes):
+    """Against what the compiler allots, of a block of 2."""
+    study = replace(tiny, {"system": system, "replicates": 1} | changes)
+    (task,) = training_tasks(study)
+    block = (start_keys(study, streams.START, 0, range(2)), None, None)
+    lower = systems._lazy_block.lower if system == "lazy" else partial(systems._linear_block.lower, system)
+    numbers = (5, 50, 1.0, 0.1) if system == "lazy" else (5, 50)
+    dimension = task.dimension(study.data.num_features)
+    part = vectors(task.data, study.data)
+    lowered = lower(block, task, part, None, study.network, None, *numbers, 4, dimension, 2)
+    m = lowered.compile().memory_analysis()
+    used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes
+    assert used <= systems.block_bytes(study, task) <= 3 * used
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,21 @@ def test_partners_are_drawn_by_weight(task):
     assert uniform.std() == pytest.approx(12**-0.5, abs=0.02)
 
 
+def test_draws_are_the_same_in_double_precision(tiny, task, parameters):
+    train = replace(tiny, {"train.mixup": "uniform", "train.dropped_patches": 0.3}).train
+
+    def drawn(samples, parameters):
+        seen, targets = changed(samples.patches, samples.data, 4, jax.random.key(0), jnp.int32(1), train)
+        return seen(parameters)[1][0].vectors, targets
+
+    single = drawn(task, parameters)
+    with jax.enable_x64(True):
+        given = jax.tree.map(lambda a: a.astype("float64") if a.dtype == "float32" else a, (task, parameters))
+        for one, other in zip(single, drawn(*given), strict=True):
+            assert other.dtype == np.float64
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_kept_and_dropped_patches_add_up_to_the_sample(tiny, task, parameters):
     shape = (task.data.num_samples, tiny.data.num_patches)
     kept = jax.random.bernoulli(jax.random.key(4), 0.6, shape).astype("float32")

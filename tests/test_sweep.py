@@ -705,3 +705,21 @@ def test_a_block_that_cannot_be_written_is_not_done_and_no_write_outlives_the_er
         store.write_block((0, 0, 0), dict.fromkeys("abc", np.ones(2)))
     assert sorted(ended) == ["b", "c"]
     assert (0, 0, 0) not in zip(*np.nonzero(SweepStore(tmp_path / "a").done == DONE), strict=True)
+
+
+@pytest.mark.slow
+def test_a_contrast_has_its_own_steps_beside_a_network(tmp_path):
+    """It is recorded at start and end alone; the end is no early step of the network's."""
+    base = replace(small(), {"replicates": 1, "seeds": 1})
+    outcome = multiview.sweep.run(base, ["system=network,random_features"], tmp_path / "a")
+    assert (outcome.done, outcome.failed) == (2, 0)
+    data = multiview.open_results(tmp_path / "a")
+    assert data["step"].dims == ("system", "time")
+    assert data["step"].sel(system="random_features").values.tolist() == [0] + [40] * (data.sizes["time"] - 1)
+    assert data["step"].sel(system="network").values[-1] == 40
+    wrong = data["train_error"].isel(replicate=0, seed=0)
+    assert np.isfinite(wrong.sel(system="network")).all()
+    assert np.isfinite(wrong.sel(system="random_features")).values.tolist() == [True] * 2 + [False] * (
+        wrong.time.size - 2
+    )
+    assert wrong.sel(system="random_features")[1] == data["final_train_error"].sel(system="random_features")[0, 0]

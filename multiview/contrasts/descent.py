@@ -35,7 +35,7 @@ class Descended(NamedTuple):
 
 def wrong_samples(logits: Float[Array, "... n k"], labels: Array) -> Array:
     """Number of samples whose largest logit is not that of their label [...]."""
-    return (logits.argmax(-1).astype(labels.dtype) != labels).sum(-1)
+    return (logits.argmax(-1).astype(labels.dtype) != labels).sum(-1, dtype=jnp.int32)
 
 
 def descend(

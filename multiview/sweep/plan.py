@@ -259,7 +259,17 @@ def worker_bytes(study: Study) -> float:
         kept += memory.drawn_numbers(data.num_train, data.num_patches, dimension, of_mixtures)
     # Beside the parameters a solver or optimiser keeps so many numbers for each of them, seldom more than Adam's two.
     beside = 4 if train.solver == "gradient_flow" else 2 if train.optimizer != "sgd" else 1 if train.momentum else 0
-    networks = item * (train.block_size or CPU_BLOCK)
     samples = item * patches * (dimension if as_vectors else 4)
-    block = memory.block_bytes(networks * (1 + beside) * parameters, networks * kept, samples)
-    return PROCESS_BYTES + (os.cpu_count() or 1) * block
+
+    def block(networks: int) -> float:
+        return memory.block_bytes(item * networks * (1 + beside) * parameters, item * networks * kept, samples)
+
+    size, at_once = train.block_size or CPU_BLOCK, os.cpu_count() or 1
+    if study.system == "network":
+        return PROCESS_BYTES + at_once * block(size)
+    if study.system == "average":  # its students are networks
+        return PROCESS_BYTES + max(block(study.seeds), at_once * block(size))
+    tangents, noise = study.system != "random_features", data.representation != "dense"
+    numbers = memory.linear_numbers(data.num_train, data.num_patches, dimension, k, m, tangents=tangents, noise=noise)
+    numbers += size * memory.linear_state(data.num_train, dimension, k, m) + 2 * patches * dimension
+    return PROCESS_BYTES + item * numbers + (block(size) if study.system == "lazy" else 0)

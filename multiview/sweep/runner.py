@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from multiview.config import ConfigError, Study, all_fields, get, load_preset, to_mapping
+from multiview.config import ConfigError, Study, all_fields, load_preset, to_mapping
 from multiview.store import is_sweep, writable_folder
 from multiview.sweep.block import as_text, places
 from multiview.sweep.design import as_word, labels, make_design
@@ -231,16 +231,12 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
 
 
 def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
-    from multiview.batching import record_steps
+    from multiview.batching import recorded_steps
     from multiview.results import sweep_variables
 
     design = plan.design
-    train = {name: design_values(plan, name) for name in ("train.num_steps", "train.num_records")}
-    varying = [name for name in train if name in design.fields]
-    if varying:
-        steps = [record_steps(*(get(plan.study(p), n) for n in train)) for p in range(design.num_points)]
-    else:
-        steps = [record_steps(*(get(plan.base, n) for n in train))]
+    varying = {"train.num_steps", "train.num_records", "system"} & set(design.fields)
+    steps = [recorded_steps(plan.study(point)) for point in range(design.num_points if varying else 1)]
     times = max(len(s) for s in steps)
     padded = np.stack([np.pad(s, (0, times - len(s)), mode="edge") for s in steps])
     points = dict(zip(design.dimensions, design.shape, strict=True))
@@ -280,14 +276,6 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
     return SweepStore.create(
         path, attributes, points, sizes, variables, coordinates, np.reshape(plan.replicates, design.shape)
     )
-
-
-def design_values(plan: Plan, name: str) -> list[Any]:
-    """All values that a field takes in a sweep."""
-    for factor in plan.design.factors:
-        if name in factor.fields:
-            return [row[factor.fields.index(name)] for row in factor.rows]
-    return [get(plan.base, name)]
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
