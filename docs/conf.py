@@ -87,7 +87,7 @@ def _parameter_rows(cls: type) -> list[str]:
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     # A parameter described by its symbol alone ("k.") is a sentence and not the first point of a list.
-    lines[:] = [re.sub(r"^(\s*:?[\w ]+: [A-Za-z])\.$", r"\1\\.", line) for line in lines]
+    lines[:] = [re.sub(r"^(\s+[A-Za-z])\.$", r"\1\\.", line) for line in lines]
     lines[:] = _mathematics("\n".join(lines)).split("\n")
     if what == "class" and dataclasses.is_dataclass(obj) and obj.__module__ == "multiview.config":
         lines += _parameter_rows(obj)

@@ -67,7 +67,7 @@ const Address = (() => {
         if (ACTIONS.includes(value)) state.do = value;
         else complain(`do must be one of ${ACTIONS.join(", ")}`);
       } else complain("no such name; this page knows screen, seed, net, do, at and the sliders");
-      seen.add(key);
+      if (Object.hasOwn(state, key)) seen.add(key);
     }
     return { state, problems };
   }
