@@ -1,11 +1,9 @@
 r"""The paper's contrasts in the place of the network (`Study.system`), through all of a study.
 
-| system | what is trained | step size |
-|---|---|---|
-| `average` | the mean of all networks' outputs, jointly (`contrasts.average`) | K η |
-| `lazy` | networks at the output scale α (`contrasts.lazy_dial`) | `lazy_dial.learning_rate`, at most the next row's |
-| `linearised` | networks linearised at their start (`contrasts.linearised`) | `linear.step_size` |
-| `random_features` | second layers on frozen first layers (`contrasts.random_features`) | `linear.step_size` |
+- `average`: the mean of all networks' outputs, trained jointly (`contrasts.average`) with step size K η;
+- `lazy`: networks at the output scale α (`contrasts.lazy_dial`), at `lazy_dial.learning_rate` but not above the next;
+- `linearised`: networks linearised at their start (`contrasts.linearised`), at `linear.step_size`;
+- `random_features`: second layers on frozen first ones (`contrasts.random_features`), at `linear.step_size`.
 
 Start weights, training sets and test samples are those of the networks of the same seeds. So are overlaps with noise,
 but for linear systems in the limit of large d, which see patches as vectors and draw their own.
@@ -51,7 +49,7 @@ LINEAR_STUDENT_STEPS = 10
 class Linear(NamedTuple):
     """A system that is linear in what it trains: its model, what training changed, its outputs on any samples."""
 
-    model: Callable[..., linear.LinearModel]
+    model: Callable[..., Any]
     change: Callable[..., Array]
     outputs: Callable[..., Array]
 
