@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -175,6 +176,8 @@ def load(data: xr.Dataset, names: Iterable[str]) -> None:
         try:
             data.variables[name].load()
         except Exception as error:  # zarr and numcodecs raise many kinds
+            # The readers of its other chunks are given up; asyncio would report each at the end.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             raise ConfigError(
                 f"the store is damaged: {name} cannot be read ({error.__class__.__name__}); see multiview check"
             ) from None

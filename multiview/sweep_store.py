@@ -183,19 +183,32 @@ class SweepStore:
         found: dict[tuple[int, ...], str] = dict.fromkeys(self.unreadable, "done is damaged")
         for index in zip(*np.nonzero((self.done == DONE) | (self.done == FAILED)), strict=True):
             at = tuple(map(int, index))
-            bare = int(self.done[at]) == FAILED and not self._chunk("finite", at).exists()
-            for name, array in self.arrays.items():
-                if array.ndim < len(at) or (bare and name not in ("done", "reason")) or name in self._coordinates:
-                    continue
+            for name in self._held(at):
                 try:
                     if not self._chunk(name, at).exists():
                         raise FileNotFoundError("is missing")
-                    array[at]
+                    self.arrays[name][at]
                 except Exception as error:  # zarr, numcodecs and the system raise many kinds
                     word = str(error) if isinstance(error, FileNotFoundError) else "is damaged"
                     found[at] = f"{name} {word}"
                     break
         return found
+
+    def lost(self) -> dict[tuple[int, ...], str]:
+        """Blocks that count as finished and yet lack a file, with the array that lost it; no number is read."""
+        found = {}
+        for index in zip(*np.nonzero((self.done == DONE) | (self.done == FAILED)), strict=True):
+            at = tuple(map(int, index))
+            name = next((n for n in self._held(at) if not self._chunk(n, at).exists()), None)
+            if name is not None:
+                found[at] = name
+        return found
+
+    def _held(self, at: tuple[int, ...]) -> list[str]:
+        """Arrays that hold numbers of a finished block; one that failed before it was measured has none."""
+        if int(self.done[at]) == FAILED and not self._chunk("finite", at).exists():
+            return ["done", "reason"]
+        return [n for n, array in self.arrays.items() if array.ndim >= len(at) and n not in self._coordinates]
 
     @property
     def _coordinates(self) -> Sequence[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -95,10 +94,6 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
     return Table(tuple(keys), tuple(measures), tuple(rows))
 
 
-# Measures that every finished block has a number of.
-_ALWAYS_THERE = re.compile(r"(^|_)(test_error|test_wrong_(multi|single)_view|e_(multi|single)_view)$")
-
-
 def _counts_of(name: str) -> list[str]:
     """The variables that a test error is made of."""
     return [f"{name.removesuffix('test_error')}test_wrong_{kind}" for kind in ("multi_view", "single_view")]
@@ -111,11 +106,6 @@ def _plain(value: Any) -> Any:
 def _rectangle(part: xr.Dataset, finished: xr.DataArray, name: str) -> np.ndarray:
     """Values [replicates, networks] of finished blocks; other points of the design count as further replicates."""
     values = part[name].where(finished)
-    if _ALWAYS_THERE.search(name):
-        inside = [d for d in values.dims if d not in part["done"].dims]
-        lost = int(((part["done"] == 1) & values.isnull().all(inside)).sum())
-        if lost:
-            raise ConfigError(f"the store is damaged: {name} is missing in {lost} finished blocks; see multiview check")
     inner = [d for d in ("seed", "student") if d in values.dims]
     stacked = values.transpose("replicate", ..., *inner).values
     array = np.asarray(stacked, float).reshape(-1, stacked.shape[-1] if inner else 1)

@@ -539,13 +539,27 @@ def test_the_picture_of_verify_has_both_panels(tiny_result, tmp_path):
 
 def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, capsys):
     """No row of a table and no point of a curve is left out without a word."""
-    commands = (["table"], ["report"], ["plot", "--kind=sweep"])
+    commands = (["table"], ["report"], ["plot", "--kind=sweep"], ["export", "--to=csv", "--out=a.csv"])
     shutil.copytree(sweep_store, "bad.zarr")
     (chunk, *_) = [p for p in sorted(Path("bad.zarr/test_wrong_single_view/c").rglob("*")) if p.is_file()]
     chunk.write_bytes(b"no numbers")
-    for command in (*commands, ["export", "--to=csv", "--out=a.csv"]):
+    for command in commands:
         refused([*command, "bad.zarr"], capsys, "the store is damaged: test_wrong_single_view", "multiview check")
     chunk.unlink()
     for command in commands:
-        refused([*command, "bad.zarr"], capsys, "test_wrong_single_view is missing in 1 finished blocks")
+        refused(
+            [*command, "bad.zarr"],
+            capsys,
+            "bad.zarr",
+            "test_wrong_single_view is missing in a finished block",
+            "1 such",
+        )
     assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
+
+
+def test_a_sweep_without_a_unit_of_error_is_still_a_table(empty, capsys):
+    """At μ = 0 test errors are no numbers: that is no damage."""
+    changes = {"data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1}
+    multiview.sweep.run(replace(small(), changes), ["seed=0,1"], "zero.zarr")
+    assert main(["table", "zero.zarr"]) == 0
+    assert "–" in capsys.readouterr().out

@@ -48,7 +48,7 @@ RANKS = {
     "sweep.executors": 14,
     "sweep.runner": 15,
     "sweep.__init__": 16, "sweep": 16,
-    "commands.common": 2, "commands.experiments": 1, "commands.lab": 3, "commands.sweeps": 17, "commands.stores": 17,
+    "commands.common": 3, "commands.experiments": 1, "commands.lab": 4, "commands.sweeps": 17, "commands.stores": 17,
     "commands.figures": 17, "lab": 17,
     "web.page": 1, "web.__main__": 2,
     "cli": 18,

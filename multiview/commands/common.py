@@ -20,6 +20,23 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def refuse_lost_numbers(store: str) -> None:
+    """Refuse a sweep of which finished blocks lack numbers, so that no row or point is left out without a word.
+
+    Raises:
+        ConfigError: there are such blocks.
+    """
+    from multiview.sweep_store import SweepStore
+
+    lost = SweepStore(Path(store)).lost()
+    if lost:
+        name = next(iter(lost.values()))
+        raise ConfigError(
+            f"store = {store!r} is damaged: {name} is missing in a finished block, {len(lost)} such blocks in all; "
+            "see multiview check"
+        )
+
+
 def add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> None:
     """Every parameter as a flag, `--section.field-name`, with --preset and --config."""
     parser.set_defaults(default_preset=default_preset)

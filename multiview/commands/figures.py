@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.commands.common import whole
+from multiview.commands.common import refuse_lost_numbers, whole
 from multiview.config import ConfigError
 from multiview.plotting.kinds import KINDS, file_name, kind_of, make_figure
 
@@ -23,6 +23,8 @@ def _open(arguments: argparse.Namespace) -> Results:
     from multiview.store import damaged_variables, open_results
 
     results = open_results(arguments.store)
+    if isinstance(results, xr.Dataset):
+        refuse_lost_numbers(arguments.store)
     if isinstance(results, xr.Dataset) and not arguments.partial:
         state = results["done"].values
         missing, blocks = int((state == 0).sum()), int((state >= 0).sum())

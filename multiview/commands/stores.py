@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from multiview.commands.common import make_console, whole
+from multiview.commands.common import make_console, refuse_lost_numbers, whole
 from multiview.config import ConfigError, all_fields, from_mapping, get, load_preset, to_mapping
 
 
@@ -111,6 +111,7 @@ def _table(arguments: argparse.Namespace) -> int:
     data = open_results(arguments.store)
     if not isinstance(data, xr.Dataset):
         raise ConfigError(f"store = {arguments.store!r} holds one study; tables are made of sweeps")
+    refuse_lost_numbers(arguments.store)
     measures = [m for m in (arguments.measure or ",".join(tables.DEFAULT_MEASURES)).split(",") if m]
     by = [b for b in (arguments.by or "").split(",") if b]
     table = tables.summarise(data, measures, by)
@@ -170,6 +171,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    import xarray as xr
+
     from multiview.export import export_data, export_network
     from multiview.store import open_results, writable_folder
 
@@ -180,6 +183,8 @@ def _export(arguments: argparse.Namespace) -> int:
         export_network(data, arguments.group, replicate, network, arguments.out)
         print(f"Network: {arguments.out}")
     else:
+        if isinstance(data, xr.Dataset):
+            refuse_lost_numbers(arguments.store)
         export_data(data, arguments.to, arguments.group, arguments.out)
         print(f"Data: {arguments.out}")
     return 0

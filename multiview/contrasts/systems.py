@@ -212,8 +212,8 @@ def _in_flight(study: Study, task: Task) -> int:
 
 
 def _at_a_time(needed: int, advice: str = "") -> int:
-    """Blocks in flight, if one fits. On the CPU one: two of these programs at once can wait for each other for ever, as
-    each holds a thread of XLA's pool while its products wait for one."""
+    """Blocks in flight, if one fits. On the CPU one: two of these programs at once were seen to wait for ever (jax
+    0.10, two cores), likely each for threads of XLA's pool that the other held."""
     at_once = devices.blocks_in_flight(needed, advice)
     return 1 if jax.default_backend() == "cpu" else at_once
 
