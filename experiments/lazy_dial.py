@@ -32,9 +32,9 @@ REMARK = """The ends are right: at α = 1 the network, at 10^10 the linearised o
 before α*, at 10^3.8 and not 10^8.4: a winner that stops at Λ_α has not left the loser far enough behind. The closed
 form for this, derived after the first run, is that losers stay below what a known foreign feature gives, Λ' < Γ Λ_α;
 it lies 0.4 decades below where networks trained without single-view samples turn. With these samples it is 1.7
-decades sooner: a sample whose view was lost is memorised in patches where the winner's slope, (ρ Λ_α/ϱ)^(q-1), is
-tiny now, so it goes on pushing the loser instead. The winners' exponent is off by four per cent, as training goes on
-beyond log k, by more where steps are larger. Ensembles gain everywhere on the dial."""
+decades sooner; a reason, not measured by itself: a sample whose view was lost is memorised in patches where the
+winner's slope, (ρ Λ_α/ϱ)^(q-1), is tiny now, so it goes on pushing the loser instead. The winners' exponent is off by
+four per cent; why was not separated (logits do not stop at log k). Ensembles gain everywhere on the dial."""
 
 SCALES = (1.0, 1e2, 1e4, 1e6, 1e8, 1e10)  # at 1e12 single precision rounds away what the weights move
 INSIDE = (1e2, 1e4, 1e6)  # Λ_α between ϱ and σ₀, a factor of 3 away from both: where the exponent is fitted
