@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from benchmarks import publish, report, rows, scaling
-from multiview.config import ConfigError
-from multiview.store import writable_folder
+from multiview.files import writable_folder
+from multiview.parameters import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:

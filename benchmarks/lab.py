@@ -38,7 +38,7 @@ def seconds(changes: Mapping[str, Any], students: bool = False) -> float:
     import matplotlib.pyplot as plt
 
     import multiview as mv
-    from multiview import lab
+    from multiview.web import lab
 
     begin = time.perf_counter()
     study = lab.study_of(dict(changes))

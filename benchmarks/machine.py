@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multiview.results import device_name, versions
+from multiview.stores.provenance import device_name, versions
 
 
 def best_seconds(function: Callable[[], Any], repeats: int) -> float:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, rows, timing
-from multiview.store import write_file
+from multiview.files import write_file
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 

@@ -21,10 +21,10 @@ import numpy as np
 
 import multiview
 from multiview import streams
-from multiview.batching import Trained, start_keys, train_networks
 from multiview.config import Study
-from multiview.data import MultiViewDataset
-from multiview.training import Task
+from multiview.training.blocks import Trained, start_keys, train_networks
+from multiview.world.samples import MultiViewDataset
+from multiview.world.task import Task
 
 POWER, THRESHOLD, NOISE_NORM, NUM_VIEWS = 3, 1.0, 0.6, 2
 # A large start and a large step: within three steps the weights move by much of their own size, so rows that agree then

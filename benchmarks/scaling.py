@@ -24,9 +24,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import machine, rows, timing
-from multiview import devices
-from multiview.plotting.verify import STYLE
-from multiview.store import write_file
+from multiview.figures.verify import STYLE
+from multiview.files import write_file
+from multiview.training import devices
 
 # field of `Problem` (or seeds, devices), label, sizes
 SWEEPS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -99,7 +99,7 @@ def child(seeds: int, rank: int = 0, processes: int = 1, address: str = "") -> N
     All processes of a job have to train as often and as long as each other, so lengths are not found by time.
     """
     if processes > 1:
-        devices.start_distributed(address, rank, processes, 60)
+        processes.start_distributed(address, rank, processes, 60)
     row = rows.multiview_row(rows.make_world(rows.Problem(patch_dim=32)), seeds, "limit")
     row(1)
     samples = [timing.ms_per_step(row, timing.Lengths(1, 1 + CHILD_STEPS)) / seeds for _ in range(5)]

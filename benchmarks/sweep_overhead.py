@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import multiview
-import multiview.sweep
+import multiview.sweeps
 from multiview.commands.common import use_compilation_cache
-from multiview.study import collect, run_replicate, training_tasks
-from multiview.sweep.plan import ROW_MULTIPLE
+from multiview.studies.study import collect, run_replicate, training_tasks
+from multiview.sweeps.plan import ROW_MULTIPLE
 
 POINTS, SEEDS = 64, 16
 
@@ -45,7 +45,7 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
     def swept() -> float:
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            outcome = multiview.sweep.run(study, {"train.num_steps": values}, Path(folder) / "sweep.zarr")
+            outcome = multiview.run_sweep(study, {"train.num_steps": values}, Path(folder) / "sweep.zarr")
             seconds = time.perf_counter() - begin
         assert outcome.done == POINTS
         return seconds
@@ -53,7 +53,7 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
     warm = multiview.replace(study, {"train.num_steps": 2})
     run_replicate(warm, 0, *training_tasks(warm, row_multiple=ROW_MULTIPLE), distillation=False)
     with tempfile.TemporaryDirectory() as folder:
-        multiview.sweep.run(warm, [], Path(folder) / "sweep.zarr")
+        multiview.run_sweep(warm, [], Path(folder) / "sweep.zarr")
     loops, sweeps = [plain()], [swept()]
     if not once:
         sweeps.append(swept())

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from multiview.cli import main
+from multiview.commands.main import main
 
 HERE = Path(__file__).resolve().parent
 

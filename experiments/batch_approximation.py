@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from experiments import common, networks
 from experiments.view_strength import winning_share
 from multiview import replace, run_study
-from multiview.analysis.errors import error_interval, hierarchical_bootstrap
-from multiview.analysis.features import winners
 from multiview.config import Study, from_mapping, to_mapping
-from multiview.study import StudyResult, start_and_final_overlaps
+from multiview.measures.errors import error_interval, hierarchical_bootstrap
+from multiview.measures.features import winners
+from multiview.studies.study import StudyResult, start_and_final_overlaps
 
 NAME = "batch_approximation"
 CLAIM = "N samples may be replaced by their single-view ones with noise and M without; the error of this falls with M."

@@ -27,13 +27,13 @@ from scipy.stats import norm
 from experiments import common, networks
 from experiments.view_strength import winning_share
 from multiview import replace, streams
-from multiview.analysis.features import winners
-from multiview.analysis.lottery import view_moments
-from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.evaluation import held_out_chunks
-from multiview.study import training_tasks
-from multiview.training import Task
+from multiview.measures.features import winners
+from multiview.measures.lottery import view_moments
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.world.task import Task
 
 NAME = "batch_noise"
 CLAIM = (

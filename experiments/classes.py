@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import replace
-from multiview.analysis.features import winners
 from multiview.config import Study
+from multiview.measures.features import winners
 from multiview.theory import ensemble_error, memory_time, time_scales
 
 NAME = "classes"

@@ -40,10 +40,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from multiview import __version__
 from multiview.commands.common import use_compilation_cache
-from multiview.config import ConfigError, Study, to_mapping
-from multiview.plotting.verify import STYLE
-from multiview.results import device_name, versions
-from multiview.store import open_results, writable_folder, write_file, write_store
+from multiview.config import Study, to_mapping
+from multiview.figures.verify import STYLE
+from multiview.files import writable_folder, write_file
+from multiview.parameters import ConfigError
+from multiview.stores.provenance import device_name, versions
+from multiview.stores.store import open_results, write_store
 
 DEFAULT_FOLDER = "multiview-results/experiments"
 BOOTSTRAP_SAMPLES = 2000

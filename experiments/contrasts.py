@@ -22,18 +22,19 @@ import numpy as np
 from jax import Array
 from matplotlib.figure import Figure
 
-from experiments import common, networks
+from experiments import boosting, common, gaussian, networks
 from multiview import load_preset, regime, replace, run_study, streams
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.contrasts import average, boosting, gaussian, linear, systems
-from multiview.distillation import distil, ensemble_teacher, own_phase
-from multiview.evaluation import error_counts, evaluate, held_out_chunks
-from multiview.network import Parameters, init
-from multiview.representations import vectors
-from multiview.study import training_tasks
-from multiview.training import Task
+from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.network.parameters import Parameters, init
+from multiview.studies.evaluation import error_counts, evaluate, held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.systems import average, linear
+from multiview.systems import contrasts as systems
+from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.training.distillation import distil, ensemble_teacher, own_phase
+from multiview.world.patches import vectors
+from multiview.world.task import Task
 
 NAME = "contrasts"
 CLAIM = (

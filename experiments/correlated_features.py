@@ -22,18 +22,12 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import replace, represent, sample_dataset, streams
-from multiview.analysis.features import learned_views
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.evaluation import evaluate
-from multiview.theory import (
-    ensemble_error,
-    single_view_rate,
-    typical_network,
-    uniform_moment,
-    winner_overlap,
-)
-from multiview.training import Task
+from multiview.measures.features import learned_views
+from multiview.studies.evaluation import evaluate
+from multiview.theory import ensemble_error, single_view_rate, typical_network, uniform_moment, winner_overlap
+from multiview.training.blocks import start_keys, train_networks
+from multiview.world.task import Task
 
 NAME = "correlated_features"
 CLAIM = "Correlated views leave the lottery as it is until c z = Γ, where the missing view stops being fatal."

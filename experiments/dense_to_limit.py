@@ -24,14 +24,14 @@ from matplotlib.figure import Figure
 
 from experiments import common
 from multiview import orthonormal_features, replace, represent, sample_dataset, streams
-from multiview.analysis.features import own_overlaps, winners
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.data import MultiViewDataset
-from multiview.evaluation import evaluate
-from multiview.network import Parameters, feature_overlaps
-from multiview.representations import NoisyRows, Patches
-from multiview.training import Task
+from multiview.measures.features import own_overlaps, winners
+from multiview.network.parameters import Parameters, feature_overlaps
+from multiview.studies.evaluation import evaluate
+from multiview.training.blocks import start_keys, train_networks
+from multiview.world.patches import NoisyRows, Patches
+from multiview.world.samples import MultiViewDataset
+from multiview.world.task import Task
 
 NAME = "dense_to_limit"
 CLAIM = (

@@ -24,13 +24,13 @@ from experiments import common, networks
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
-from multiview.analysis.errors import exact_upper_bound, hierarchical_bootstrap
-from multiview.analysis.features import winners
-from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.evaluation import held_out_chunks
-from multiview.study import training_tasks
+from multiview.measures.errors import exact_upper_bound, hierarchical_bootstrap
+from multiview.measures.features import winners
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
 from multiview.theory import ensemble_error, ideal_overlaps
+from multiview.training.blocks import block_logits, start_keys, train_networks
 
 NAME = "ensemble_size"
 CLAIM = (

@@ -19,14 +19,14 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import load_preset, replace, streams, theory
-from multiview.analysis.features import learned_views
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import distil, own_phase, own_teachers
-from multiview.evaluation import evaluate
-from multiview.study import training_tasks
+from multiview.measures.features import learned_views
+from multiview.studies.evaluation import evaluate
+from multiview.studies.study import training_tasks
 from multiview.theory import idealised_single_error
-from multiview.training import Task
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.distillation import distil, own_phase, own_teachers
+from multiview.world.task import Task
 
 NAME = "generations"
 CLAIM = "After g generations of self-distillation (1 − 1/L)^(g+1) of the views are missed."

@@ -27,15 +27,15 @@ from experiments import common
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
-from multiview.analysis.diversity import agreement_of_winners
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.analysis.features import largest_overlap, learned_views
-from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.evaluation import held_out_chunks
-from multiview.study import training_tasks
+from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.measures.features import largest_overlap, learned_views
+from multiview.studies.diversity import agreement_of_winners
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
 from multiview.theory import view_slowdown
-from multiview.training import Task
+from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.world.task import Task
 
 NAME = "interventions"
 CLAIM = (

@@ -29,19 +29,19 @@ from matplotlib.figure import Figure
 from experiments import common
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
-from multiview import devices, load_preset, replace, streams
-from multiview.analysis.diversity import agreement, error_correlation
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.analysis.features import learned_views
-from multiview.batching import block_logits, start_keys, train_networks
+from multiview import load_preset, replace, streams
 from multiview.config import Study, to_mapping
-from multiview.contrasts import linear
-from multiview.contrasts.descent import descend
-from multiview.evaluation import held_out_chunks
-from multiview.network import Parameters, init
-from multiview.representations import DenseVectors, vectors
-from multiview.study import training_tasks
-from multiview.training import Task
+from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.measures.features import learned_views
+from multiview.network.parameters import Parameters, init
+from multiview.studies.diversity import agreement, error_correlation
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.systems import linear
+from multiview.systems.descent import descend
+from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.world.patches import DenseVectors, vectors
+from multiview.world.task import Task
 
 NAME = "ladder"
 CLAIM = (
@@ -155,7 +155,7 @@ def as_seen(task: Task, rung: Rung, study: Study, key: Array) -> Task:
     if not rung.high_dimension:
         padding = LOW_DIMENSION - patches.shape[-1]
         patches = jnp.pad(patches, ((0, 0), (0, 0), (0, padding)))
-        noise = devices.normal(key, shape=patches.shape) / np.sqrt(np.float32(LOW_DIMENSION))
+        noise = streams.normal(key, shape=patches.shape) / np.sqrt(np.float32(LOW_DIMENSION))
         patches, norm = patches + norm[..., None] * noise, None
     if rung.flat:
         patches = patches.reshape(len(patches), 1, -1)

@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import replace, streams
-from multiview.analysis.features import largest_overlap
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study, to_mapping
-from multiview.network import Parameters
-from multiview.study import training_tasks
+from multiview.measures.features import largest_overlap
+from multiview.network.parameters import Parameters
+from multiview.studies.study import training_tasks
 from multiview.theory import memory_time, time_scales
-from multiview.training import Task
+from multiview.training.blocks import start_keys, train_networks
+from multiview.world.task import Task
 
 NAME = "memory_clock"
 CLAIM = "A single-view sample of a lost view is memorised after a time that goes as 1/ν², as the mean field says."

@@ -12,14 +12,14 @@ import xarray as xr
 
 from experiments import common
 from multiview import streams, theory
-from multiview.analysis.lottery import single_view_counts, view_moments
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import own_phase
-from multiview.evaluation import evaluate, held_out_chunks
-from multiview.prediction import ideal_logits
-from multiview.study import training_tasks
-from multiview.training import Task
+from multiview.measures.lottery import single_view_counts, view_moments
+from multiview.studies.evaluation import evaluate, held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.distillation import own_phase
+from multiview.verdicts.prediction import ideal_logits
+from multiview.world.task import Task
 
 NETWORK = ("replicate", "seed")
 

@@ -23,12 +23,12 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import load_preset, replace, streams, theory
-from multiview.analysis.features import learned_views
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import distil, own_phase, own_teachers
-from multiview.study import training_tasks
+from multiview.measures.features import learned_views
+from multiview.studies.study import training_tasks
 from multiview.theory import foreign_moment, label_moment
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.distillation import distil, own_phase, own_teachers
 
 NAME = "one_sided"
 CLAIM = "The one-sided push teaches a view and spares foreign overlaps where (k − 1) z_foreign^q exceeds z_label^q."

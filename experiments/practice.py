@@ -33,13 +33,13 @@ from matplotlib.figure import Figure
 from scipy.stats import t
 
 from experiments import common
+from experiments.real_images import convolutional as conv
+from experiments.real_images import linear
+from experiments.real_images.images import Images, half, load_images, split
 from multiview import streams
-from multiview.analysis.diversity import error_correlation
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.config import ConfigError
-from multiview.practice import convolutional as conv
-from multiview.practice import linear
-from multiview.practice.images import Images, half, load_images, split
+from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.parameters import ConfigError
+from multiview.studies.diversity import error_correlation
 
 NAME = "practice"
 CLAIM = (

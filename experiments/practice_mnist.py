@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from experiments import common, practice
-from multiview.practice.images import load_images
+from experiments.real_images.images import load_images
 
 NAME = "practice_mnist"
 CLAIM = (

@@ -22,11 +22,11 @@ from scipy.stats import binomtest
 
 from experiments import common, networks
 from multiview import load_preset, predict, replace, run_study, streams
-from multiview.analysis.features import winners
-from multiview.batching import start_keys, train_networks
-from multiview.claims import check_claims
 from multiview.config import Study, to_mapping
-from multiview.study import training_tasks
+from multiview.measures.features import winners
+from multiview.studies.study import training_tasks
+from multiview.training.blocks import start_keys, train_networks
+from multiview.verdicts.claims import check_claims
 
 NAME = "precision"
 CLAIM = "Single precision is enough: every verdict of the smoke study is the same in float32 and in float64."

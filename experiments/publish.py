@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments import common
 from multiview.commands.experiments import Experiment, experiments_in
-from multiview.config import ConfigError
+from multiview.parameters import ConfigError
 
 ROOT = Path(__file__).parent.parent
 FIGURES, PAGE = ROOT / "docs" / "figures", ROOT / "docs" / "results.md"

@@ -22,10 +22,10 @@ from scipy.stats import binomtest
 
 from experiments import common, networks
 from multiview import regime, replace, run_study
-from multiview.analysis.errors import error_interval
-from multiview.analysis.features import winners
 from multiview.config import Study, to_mapping
-from multiview.study import start_and_final_overlaps
+from multiview.measures.errors import error_interval
+from multiview.measures.features import winners
+from multiview.studies.study import start_and_final_overlaps
 from multiview.theory import time_scales
 
 NAME = "regime_grid"

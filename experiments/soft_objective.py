@@ -30,12 +30,12 @@ from scipy.stats import binomtest
 
 from experiments import common, networks
 from multiview import replace, streams
-from multiview.analysis.features import winners
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import distil, ensemble_teacher, own_phase
-from multiview.study import training_tasks
+from multiview.measures.features import winners
+from multiview.studies.study import training_tasks
 from multiview.theory import uniform_moment
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.distillation import distil, ensemble_teacher, own_phase
 
 NAME = "soft_objective"
 CLAIM = (

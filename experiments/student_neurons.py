@@ -24,13 +24,13 @@ from experiments import common, networks
 from experiments.teachers import SETTING, single_view_logits
 from experiments.teachers import SMOKE as SMALLER
 from multiview import load_preset, replace, streams, theory
-from multiview.analysis.features import learned_views
-from multiview.batching import start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import distil, ensemble_teacher, own_phase
-from multiview.losses import distillation_logit_gradient
-from multiview.study import training_tasks
-from multiview.training import Task
+from multiview.measures.features import learned_views
+from multiview.studies.study import training_tasks
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.distillation import distil, ensemble_teacher, own_phase
+from multiview.training.losses import distillation_logit_gradient
+from multiview.world.task import Task
 
 NAME = "student_neurons"
 CLAIM = "Students of a good teacher miss a share 2^-m of the views, those that none of their m neurons starts with."

@@ -21,12 +21,12 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import load_preset, replace, streams, theory
-from multiview.analysis.features import learned_views
-from multiview.batching import block_logits, start_keys, train_networks
 from multiview.config import Study
-from multiview.distillation import distil, ensemble_teacher, own_phase
-from multiview.evaluation import held_out_chunks
-from multiview.study import training_tasks
+from multiview.measures.features import learned_views
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.training.distillation import distil, ensemble_teacher, own_phase
 
 NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."

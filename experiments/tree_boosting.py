@@ -21,14 +21,15 @@ from matplotlib.figure import Figure
 from experiments import common
 from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
-from multiview import devices, load_preset, replace, streams
-from multiview.analysis.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.analysis.features import learned_views
-from multiview.config import ConfigError, Study, to_mapping
-from multiview.data import MultiViewDataset
-from multiview.evaluation import held_out_chunks
-from multiview.representations import vectors
-from multiview.study import training_tasks
+from multiview import load_preset, replace, streams
+from multiview.config import Study, to_mapping
+from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.measures.features import learned_views
+from multiview.parameters import ConfigError
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.world.patches import vectors
+from multiview.world.samples import MultiViewDataset
 
 NAME = "tree_boosting"
 CLAIM = "Gradient boosting of trees has training error 0 after its first model, and an error like a single network's."
@@ -47,7 +48,7 @@ def columns(data: MultiViewDataset, study: Study, noise_dim: int, key: jax.Array
     """
     part = vectors(data, study.data)
     noise = (
-        devices.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]
+        streams.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]
     )  # type: ignore[operator]
     return np.asarray((part.vectors + noise).sum(1))
 

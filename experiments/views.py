@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import replace
-from multiview.analysis.features import learned_views
 from multiview.config import Study
+from multiview.measures.features import learned_views
 from multiview.theory import ensemble_error, idealised_single_error
 
 NAME = "views"

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from experiments import common, networks
 from multiview import replace
-from multiview.analysis.features import winners
 from multiview.config import Study
+from multiview.measures.features import winners
 from multiview.theory import tensor_power_loser, time_scales
 
 NAME = "winner_clarity"

@@ -1,6 +1,6 @@
 """`python -m multiview`."""
 
-from multiview.cli import main
+from multiview.commands.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,68 +10,44 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import importlib.resources
 import json
 import math
-import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-Interval = tuple[float, float]
-
-
-class ConfigError(ValueError):
-    """A bad parameter: one line that names the field, the value and what is allowed."""
-
-
-def parameter(
-    default: Any, help: str, check: Callable[[Any], bool] | None = None, allowed: str = "", *, traced: bool = False
-) -> Any:
-    """Declare a field: default, help, a check of its value, the words for what the check allows.
-
-    A `traced` field changes no shape and no structure of the training program: points of a sweep that differ in such
-    fields alone share one compiled program (`sweep.plan.group_key`).
-    """
-    return field(default=default, metadata={"help": help, "check": check, "allowed": allowed, "traced": traced})
-
-
-def _at_least(bound: float) -> dict[str, Any]:
-    return {"check": lambda v: v >= bound, "allowed": f"a number ≥ {bound:g}"}
-
-
-def _above(bound: float) -> dict[str, Any]:
-    return {"check": lambda v: v > bound, "allowed": f"a number > {bound:g}"}
-
-
-_FRACTION: dict[str, Any] = {"check": lambda v: 0 <= v <= 1, "allowed": "a number in [0, 1]"}
-_BELOW_ONE: dict[str, Any] = {"check": lambda v: 0 <= v < 1, "allowed": "a number in [0, 1)"}
-_INTERVAL: dict[str, Any] = {
-    "check": lambda v: 0 <= v[0] <= v[1],
-    "allowed": "two numbers, low,high, with 0 ≤ low ≤ high",
-}
+from multiview.parameters import (
+    BELOW_ONE,
+    FRACTION,
+    INTERVAL,
+    ConfigError,
+    Interval,
+    above,
+    at_least,
+    parameter,
+    refusal,
+)
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The distribution of section 3 of docs/theory.md, and the sizes of the training and test sets."""
 
-    num_classes: int = parameter(10, "classes k", **_at_least(2))
-    num_views: int = parameter(2, "views (features) per class L", **_at_least(1))
-    patch_dim: int = parameter(256, "patch dimension d; used by the dense representation only", **_at_least(1))
-    num_patches: int = parameter(13, "patches per sample P", **_at_least(1))
-    patches_per_feature: int = parameter(1, "patches C_p that carry one feature", **_at_least(1))
+    num_classes: int = parameter(10, "classes k", **at_least(2))
+    num_views: int = parameter(2, "views (features) per class L", **at_least(1))
+    patch_dim: int = parameter(256, "patch dimension d; used by the dense representation only", **at_least(1))
+    num_patches: int = parameter(13, "patches per sample P", **at_least(1))
+    patches_per_feature: int = parameter(1, "patches C_p that carry one feature", **at_least(1))
     patch_split: Literal["equal", "random"] = parameter(
         "equal", "how a feature's strength is split over its patches", traced=True
     )
     feature_sparsity: float = parameter(
-        3.0, "s: each foreign feature joins with probability s/k", **_at_least(0), traced=True
+        3.0, "s: each foreign feature joins with probability s/k", **at_least(0), traced=True
     )
-    single_view_fraction: float = parameter(0.05, "fraction μ of single-view samples", **_FRACTION, traced=True)
-    label_strength: Interval = parameter((1.0, 1.5), "interval of Σz for a view of the label", **_INTERVAL, traced=True)
+    single_view_fraction: float = parameter(0.05, "fraction μ of single-view samples", **FRACTION, traced=True)
+    label_strength: Interval = parameter((1.0, 1.5), "interval of Σz for a view of the label", **INTERVAL, traced=True)
     view_strengths: tuple[float, ...] = parameter(
         (),
         "a factor on label_strength for each view; empty means all 1",
@@ -80,41 +56,41 @@ class DataConfig:
         traced=True,
     )
     foreign_strength: Interval = parameter(
-        (0.3, 0.4), "interval of Σz for a foreign feature in a multi-view sample", **_INTERVAL, traced=True
+        (0.3, 0.4), "interval of Σz for a foreign feature in a multi-view sample", **INTERVAL, traced=True
     )
     weak_view_strength: float = parameter(
         0.1,
         "ρ: the missing views of a single-view sample have strength ρ · label_strength",
-        **_at_least(0),
+        **at_least(0),
         traced=True,
     )
     single_view_foreign_strength: float = parameter(
-        0.3, "Γ: largest strength of a foreign feature in a single-view sample", **_at_least(0), traced=True
+        0.3, "Γ: largest strength of a foreign feature in a single-view sample", **at_least(0), traced=True
     )
     single_view_foreign_ratio: Interval = parameter(
-        (0.5, 1.0), "foreign strengths in single-view samples, in units of Γ", **_INTERVAL, traced=True
+        (0.5, 1.0), "foreign strengths in single-view samples, in units of Γ", **INTERVAL, traced=True
     )
     feature_noise: float = parameter(
-        0.0, "γ: every patch also holds α v' for every feature v', α uniform in [0, γ]", **_at_least(0), traced=True
+        0.0, "γ: every patch also holds α v' for every feature v', α uniform in [0, γ]", **at_least(0), traced=True
     )
     noise_norm: float = parameter(
-        0.6, "ν = σ_p √d: norm of the Gaussian noise of a feature patch", **_at_least(0), traced=True
+        0.6, "ν = σ_p √d: norm of the Gaussian noise of a feature patch", **at_least(0), traced=True
     )
     background_noise_norm: float = parameter(
-        0.0, "norm of the Gaussian noise of a patch without a feature (paper: γ k)", **_at_least(0), traced=True
+        0.0, "norm of the Gaussian noise of a patch without a feature (paper: γ k)", **at_least(0), traced=True
     )
-    num_train: int = parameter(400, "training samples N (multi-view batch M plus N_s below)", **_at_least(1))
+    num_train: int = parameter(400, "training samples N (multi-view batch M plus N_s below)", **at_least(1))
     num_single_view_train: int = parameter(
         40,
         "N_s: exact number of single-view training samples, of total weight μ; limit_single_view_noise only",
-        **_at_least(0),
+        **at_least(0),
     )
     representation: Literal["dense", "limit", "limit_single_view_noise"] = parameter(
         "limit",
         "patches as dense vectors, as the exact limit of large d, or that with noise on single-view samples only",
     )
-    num_test_multi_view: int = parameter(4000, "fresh multi-view test samples", **_at_least(1))
-    num_test_single_view: int = parameter(4000, "fresh single-view test samples", **_at_least(1))
+    num_test_multi_view: int = parameter(4000, "fresh multi-view test samples", **at_least(1))
+    num_test_single_view: int = parameter(4000, "fresh single-view test samples", **at_least(1))
 
     @property
     def num_features(self) -> int:
@@ -141,32 +117,32 @@ class DataConfig:
 class NetworkConfig:
     """The two-layer smoothed-ReLU network of section 4 of docs/theory.md."""
 
-    neurons_per_class: int = parameter(16, "neurons m of each class", **_at_least(1))
-    relu_power: float = parameter(3.0, "power q of the smoothed ReLU", **_at_least(1))
+    neurons_per_class: int = parameter(16, "neurons m of each class", **at_least(1))
+    relu_power: float = parameter(3.0, "power q of the smoothed ReLU", **at_least(1))
     relu_threshold: float = parameter(
-        1.0, "threshold ϱ above which the smoothed ReLU is linear", **_above(0), traced=True
+        1.0, "threshold ϱ above which the smoothed ReLU is linear", **above(0), traced=True
     )
-    init_std: float = parameter(0.003, "σ₀: standard deviation of the start", **_above(0), traced=True)
+    init_std: float = parameter(0.003, "σ₀: standard deviation of the start", **above(0), traced=True)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Training of the single networks: full-batch descent, unless `batch_size` says otherwise."""
 
-    learning_rate: float = parameter(16.0, "step size η", **_above(0), traced=True)
-    num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **_at_least(1), traced=True)
-    batch_size: int = parameter(0, "samples drawn afresh for each step; 0 means all samples", **_at_least(0))
+    learning_rate: float = parameter(16.0, "step size η", **above(0), traced=True)
+    num_steps: int = parameter(1500, "steps T; the stopping rule is this fixed time η·T", **at_least(1), traced=True)
+    batch_size: int = parameter(0, "samples drawn afresh for each step; 0 means all samples", **at_least(0))
     optimizer: str = parameter("sgd", "any optax optimiser that takes a learning rate")
-    momentum: float = parameter(0.0, "momentum m of sgd, at step size η (1 − m), which keeps the clocks", **_BELOW_ONE)
-    weight_decay: float = parameter(0.0, "λ: the gradient is that of the loss plus λ w", **_at_least(0))
+    momentum: float = parameter(0.0, "momentum m of sgd, at step size η (1 − m), which keeps the clocks", **BELOW_ONE)
+    weight_decay: float = parameter(0.0, "λ: the gradient is that of the loss plus λ w", **at_least(0))
     label_smoothing: float = parameter(
-        0.0, "ε: weight of the uniform distribution in the targets; not under a teacher", **_BELOW_ONE
+        0.0, "ε: weight of the uniform distribution in the targets; not under a teacher", **BELOW_ONE
     )
     mixup: Literal["none", "uniform", "midpoint"] = parameter(
         "none", "mix two samples and their targets, with a uniform share or half and half; not under a teacher"
     )
     dropped_patches: float = parameter(
-        0.0, "probability with which a patch is left out of a step; not under a teacher", **_BELOW_ONE
+        0.0, "probability with which a patch is left out of a step; not under a teacher", **BELOW_ONE
     )
     solver: Literal["gradient_descent", "gradient_flow"] = parameter(
         "gradient_descent", "steps of size η, or adaptive steps along the gradient flow to the same time η·T"
@@ -185,9 +161,9 @@ class TrainConfig:
     block_size: int = parameter(
         0,
         "seeds trained together by one compiled program; 0 means 2 on the CPU and 64 on an accelerator",
-        **_at_least(0),
+        **at_least(0),
     )
-    num_records: int = parameter(40, "log-spaced times at which measures are recorded", **_at_least(2), traced=True)
+    num_records: int = parameter(40, "log-spaced times at which measures are recorded", **at_least(2), traced=True)
 
     @property
     def changes_patches(self) -> bool:
@@ -207,22 +183,22 @@ class DistillConfig:
     objective: Literal["soft_cross_entropy", "one_sided"] = parameter(
         "soft_cross_entropy", "the distillation term: two-sided (Hinton) or its negative part only (paper)"
     )
-    temperature: float = parameter(2.0, "temperature 1/τ of the soft outputs", **_above(0), traced=True)
+    temperature: float = parameter(2.0, "temperature 1/τ of the soft outputs", **above(0), traced=True)
     logit_cap: float = parameter(
         0.0,
         "logits are truncated at this cap; 0 means the paper's temperature², inf means none",
-        **_at_least(0),
+        **at_least(0),
         traced=True,
     )
-    weight: float = parameter(4.0, "weight η'/η of the distillation term", **_at_least(0), traced=True)
+    weight: float = parameter(4.0, "weight η'/η of the distillation term", **at_least(0), traced=True)
     teacher_scale: float = parameter(
-        1.0, "constant that the teacher's averaged logits are multiplied by", **_above(0), traced=True
+        1.0, "constant that the teacher's averaged logits are multiplied by", **above(0), traced=True
     )
     onset_step: int = parameter(
-        800, "steps of cross-entropy alone before the teacher sets in", **_at_least(0), traced=True
+        800, "steps of cross-entropy alone before the teacher sets in", **at_least(0), traced=True
     )
-    num_steps: int = parameter(3000, "steps after the onset", **_at_least(0), traced=True)
-    generations: int = parameter(1, "self-distillation generations (each student teaches the next)", **_at_least(1))
+    num_steps: int = parameter(3000, "steps after the onset", **at_least(0), traced=True)
+    generations: int = parameter(1, "self-distillation generations (each student teaches the next)", **at_least(1))
 
     @property
     def cap(self) -> float:
@@ -245,7 +221,7 @@ class Study:
     output_scale: float = parameter(
         1.0,
         "α of system = lazy, outputs α (F − F at the start): 1 is the network, large α the linearised one",
-        **_at_least(1),
+        **at_least(1),
         traced=True,
     )
     preset: str = parameter("custom", "name of the preset that this study started from", traced=True)
@@ -253,10 +229,10 @@ class Study:
         0, "base seed of every random stream", check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1", traced=True
     )
     seeds: int = parameter(
-        24, "single networks per replicate (and members of the ensemble)", **_at_least(1), traced=True
+        24, "single networks per replicate (and members of the ensemble)", **at_least(1), traced=True
     )
-    replicates: int = parameter(3, "fresh training sets", **_at_least(1), traced=True)
-    students: int = parameter(4, "students of each kind per replicate", **_at_least(1), traced=True)
+    replicates: int = parameter(3, "fresh training sets", **at_least(1), traced=True)
+    students: int = parameter(4, "students of each kind per replicate", **at_least(1), traced=True)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -286,10 +262,6 @@ def all_fields() -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     return found
 
 
-def _wrong(name: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{name} = {value!r} is not allowed: it must be {allowed}")
-
-
 def convert(name: str, value: Any) -> Any:
     """Turn a TOML value or a command-line word into the type of field `name`.
 
@@ -307,19 +279,19 @@ def convert(name: str, value: Any) -> Any:
     kind = fields[name][1]
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
-            raise _wrong(name, value, "one of " + ", ".join(typing.get_args(kind)))
+            raise refusal(name, value, "one of " + ", ".join(typing.get_args(kind)))
         return value
     if kind is str:
         if not isinstance(value, str):
-            raise _wrong(name, value, "a name")
+            raise refusal(name, value, "a name")
         return value
     if typing.get_origin(kind) in (tuple, types.GenericAlias):
         parts = value.strip("[]() ").replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            raise _wrong(name, value, "a list of numbers")
+            raise refusal(name, value, "a list of numbers")
         numbers = tuple(_number(name, value, part, float) for part in parts)
         if kind == Interval and len(numbers) != 2:
-            raise _wrong(name, value, "two numbers, low,high")
+            raise refusal(name, value, "two numbers, low,high")
         return numbers
     return _number(name, value, value, kind)
 
@@ -327,16 +299,16 @@ def convert(name: str, value: Any) -> Any:
 def _number(name: str, whole: Any, value: Any, kind: type) -> Any:
     allowed = "a whole number" if kind is int else "a number"
     if isinstance(value, bool):
-        raise _wrong(name, whole, allowed)
+        raise refusal(name, whole, allowed)
     try:
         number = kind(value) if isinstance(value, str) else value
         finite = float(number) if isinstance(number, int) else number
     except (ValueError, OverflowError):
-        raise _wrong(name, whole, allowed) from None
+        raise refusal(name, whole, allowed) from None
     if kind is int and not isinstance(number, int):
-        raise _wrong(name, whole, allowed)
+        raise refusal(name, whole, allowed)
     if not isinstance(number, int | float) or math.isnan(finite):
-        raise _wrong(name, whole, allowed)
+        raise refusal(name, whole, allowed)
     return kind(number)
 
 
@@ -359,19 +331,19 @@ def validate(study: Study) -> None:
         convert(name, value)
         numbers = value if isinstance(value, tuple) else (value,)
         if not name.endswith("logit_cap") and any(isinstance(v, float) and math.isinf(v) for v in numbers):
-            raise _wrong(name, value, "finite")
+            raise refusal(name, value, "finite")
         check = f.metadata["check"]
         if check is not None and not check(value):
-            raise _wrong(name, value, f.metadata["allowed"])
+            raise refusal(name, value, f.metadata["allowed"])
     data = study.data
     if data.feature_sparsity > data.num_classes:
-        raise _wrong("data.feature_sparsity", data.feature_sparsity, f"at most num_classes = {data.num_classes}")
+        raise refusal("data.feature_sparsity", data.feature_sparsity, f"at most num_classes = {data.num_classes}")
     if data.view_strengths and len(data.view_strengths) != data.num_views:
-        raise _wrong(
+        raise refusal(
             "data.view_strengths", data.view_strengths, f"empty or {data.num_views} numbers, one for each view"
         )
     if data.num_patches < data.num_views * data.patches_per_feature:
-        raise _wrong(
+        raise refusal(
             "data.num_patches",
             data.num_patches,
             f"≥ num_views · patches_per_feature = {data.num_views * data.patches_per_feature}",
@@ -382,17 +354,17 @@ def validate(study: Study) -> None:
             "would hold more features than patches, at most 5 % may"
         )
     if data.representation == "dense" and data.patch_dim < data.num_features:
-        raise _wrong("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
+        raise refusal("data.patch_dim", data.patch_dim, f"≥ num_classes · num_views = {data.num_features} in dense")
     if data.representation == "limit_single_view_noise" and data.num_single_view_train >= data.num_train:
-        raise _wrong("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
+        raise refusal("data.num_single_view_train", data.num_single_view_train, f"< num_train = {data.num_train}")
     if study.train.batch_size > data.num_train:
-        raise _wrong("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
+        raise refusal("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
     if study.train.solver == "gradient_flow":
         _only_defaults(study, _NOT_ALONG_THE_FLOW, "train.solver = 'gradient_flow'")
     if study.train.momentum and study.train.optimizer != "sgd":
-        raise _wrong("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
+        raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
     if study.system != "lazy" and study.output_scale != 1:
-        raise _wrong("output_scale", study.output_scale, f"1 with system = {study.system!r}; it is of lazy")
+        raise refusal("output_scale", study.output_scale, f"1 with system = {study.system!r}; it is of lazy")
     if study.system != "network":
         _only_defaults(study, ("train.solver", *_NOT_ALONG_THE_FLOW), f"system = {study.system!r}")
     if study.train.optimizer != "sgd":
@@ -403,7 +375,7 @@ def validate(study: Study) -> None:
         except (AttributeError, TypeError):
             optimizer = None
         if not isinstance(optimizer, optax.GradientTransformation):
-            raise _wrong("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
+            raise refusal("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
 
 
 def _only_defaults(study: Study, names: tuple[str, ...], where: str) -> None:
@@ -411,7 +383,7 @@ def _only_defaults(study: Study, names: tuple[str, ...], where: str) -> None:
     for name in names:
         value, default = get(study, name), all_fields()[name][0].default
         if value != default:
-            raise _wrong(name, value, f"{default} with {where}")
+            raise refusal(name, value, f"{default} with {where}")
 
 
 def get(study: Study, name: str) -> Any:
@@ -447,48 +419,8 @@ def from_mapping(mapping: Mapping[str, Any], base: Study | None = None) -> Study
         if isinstance(value, Mapping):
             if key not in _sections(Study):
                 convert(key, dict(value))
-                raise _wrong(key, dict(value), "a value, not a section")
+                raise refusal(key, dict(value), "a value, not a section")
             flat.update({f"{key}.{leaf}": v for leaf, v in value.items()})
         else:
             flat[key] = value
     return replace(base if base is not None else Study(), flat)
-
-
-def load_toml(path: str | Path) -> Study:
-    """Read a study from a TOML file; a `preset` key names the preset that it starts from.
-
-    Raises:
-        ConfigError: the file cannot be read or parsed, or a value in it is bad.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config = {str(path)!r} cannot be read: {error.__class__.__name__}") from None
-    try:
-        mapping = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config = {str(path)!r} is not valid TOML: {error}") from None
-    name = mapping.pop("preset", "custom")
-    return from_mapping(mapping, None if name == "custom" else load_preset(name))
-
-
-def preset_names() -> list[str]:
-    """The names of the presets that come with the package."""
-    folder = importlib.resources.files("multiview") / "presets"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-
-
-def preset_text(name: str) -> str:
-    """The TOML text of a preset.
-
-    Raises:
-        ConfigError: no preset has this name.
-    """
-    if name not in preset_names():
-        raise ConfigError(f"preset = {name!r} is not allowed: it must be one of {', '.join(preset_names())}")
-    return (importlib.resources.files("multiview") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def load_preset(name: str) -> Study:
-    """The study of a preset, by name."""
-    return dataclasses.replace(from_mapping(tomllib.loads(preset_text(name))), preset=name)

@@ -6,6 +6,10 @@ more seeds or replicates never changes those that were there before: seed 7 is s
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 TRAINING_DATA = 1
@@ -27,3 +31,24 @@ def stream(seed: int, name: int, *indices: int) -> jax.Array:
     for index in indices:
         key = jax.random.fold_in(key, index)
     return key
+
+
+def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]) -> Callable[..., Any]:
+    """`jax.jit` for a program that draws random numbers and runs once or twice.
+
+    The compiler would optimise it for seconds and gain nothing, so it is told not to; the numbers are the same bit by
+    bit. Inside another program, which has options of its own, it is a plain `jax.jit`.
+    """
+    inside = jax.jit(function, static_argnames=static_argnames)
+    alone = jax.jit(function, static_argnames=static_argnames, compiler_options={"xla_backend_optimization_level": "1"})
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((arguments, named)))
+        return (inside if traced else alone)(*arguments, **named)
+
+    return call
+
+
+# Normal numbers of a shape, outside of any other program; `jax.random.normal` by itself compiles for a second.
+normal = jit_for_draws(jax.random.normal, static_argnames=("shape", "dtype"))

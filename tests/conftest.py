@@ -71,7 +71,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def tiny_result(tiny):
     """Everything that the tiny study measures: singles, ensembles, students."""
-    from multiview.study import run_study
+    from multiview.studies.study import run_study
 
     return run_study(tiny)
 

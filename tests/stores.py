@@ -7,9 +7,9 @@ from typing import Any
 
 from sweeping import small
 
-import multiview.sweep
-from multiview.results import to_datatree
-from multiview.store import write_store
+import multiview
+from multiview.stores.labelled import to_datatree
+from multiview.stores.store import write_store
 
 OVER = {"train.num_steps": [20, 30, 40], "data.weak_view_strength": [0.05, 0.3]}
 
@@ -24,7 +24,7 @@ def store_study(result: Any, folder: Path) -> Path:
 def store_sweep(folder: Path) -> Path:
     """A sweep's store: a grid of 3 × 2 points, two replicates each."""
     path = folder / "grid.zarr"
-    multiview.sweep.run(small(), OVER, path)
+    multiview.run_sweep(small(), OVER, path)
     return path
 
 

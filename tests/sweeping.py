@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from multiview.config import Study, load_preset, replace
+from multiview.config import Study, replace
+from multiview.presets import load_preset
 
 FIELDS = {
     "seeds": 3,
@@ -69,7 +70,8 @@ _SERVER = """
 import json, os, signal, sys, warnings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 warnings.simplefilter("ignore")
-import jax, multiview.cli, multiview.sweep, multiview.study, multiview.results, xarray, zarr, rich.progress
+import jax, multiview.commands.main, multiview.sweeps, multiview.studies.study, multiview.stores.labelled
+import xarray, zarr, rich.progress
 for line in sys.stdin:
     job = json.loads(line)
     if "wait" in job:
@@ -79,7 +81,7 @@ for line in sys.stdin:
     if pid == 0:
         file = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1); os.dup2(file, 2)
-        status = multiview.cli.main(job["words"])
+        status = multiview.commands.main.main(job["words"])
         sys.stdout.flush(); sys.stderr.flush()
         os._exit(status)
     print(pid, flush=True)

@@ -11,15 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import log_softmax
 
-from multiview.analysis.dark_knowledge import classes_present, ordered_share
-from multiview.analysis.errors import (
-    ErrorCounts,
-    combine,
-    error_interval,
-    exact_upper_bound,
-    hierarchical_bootstrap,
-)
-from multiview.analysis.features import (
+from multiview.measures.dark_knowledge import classes_present, ordered_share
+from multiview.measures.ensemble import average_logits, average_probabilities
+from multiview.measures.errors import ErrorCounts, combine, error_interval, exact_upper_bound, hierarchical_bootstrap
+from multiview.measures.features import (
     largest_foreign_overlap,
     largest_overlap,
     learned_views,
@@ -27,11 +22,10 @@ from multiview.analysis.features import (
     total_overlap,
     winners,
 )
-from multiview.analysis.lottery import lottery, view_moments
-from multiview.analysis.memorisation import largest_noise_overlaps
-from multiview.data import MultiViewDataset
-from multiview.ensemble import average_logits, average_probabilities
-from multiview.study import training_tasks
+from multiview.measures.lottery import lottery, view_moments
+from multiview.measures.memorisation import largest_noise_overlaps
+from multiview.studies.study import training_tasks
+from multiview.world.samples import MultiViewDataset
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.001, 1))
@@ -209,7 +203,7 @@ def test_noise_overlaps_are_the_largest_of_the_labels_neurons_by_kind_of_sample(
     """Against a loop over all slots that carry noise."""
     import jax
 
-    from multiview.network import init
+    from multiview.network.parameters import init
 
     study = tiny_noisy if everywhere else tiny
     task = training_tasks(study)[0]

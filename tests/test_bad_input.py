@@ -10,25 +10,27 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from multiview.cli import main
-from multiview.config import ConfigError, Study, all_fields, convert, from_mapping, load_preset, replace
-from multiview.distillation import load_teacher
+from multiview.commands.main import main
+from multiview.config import Study, all_fields, convert, from_mapping, replace
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset
+from multiview.training.distillation import load_teacher
 
 
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch):
     """Bad input is refused before any work: where work begins all the same, fail at once instead of working."""
-    import multiview.prediction
-    import multiview.study
-    import multiview.verification
+    import multiview.studies.study
+    import multiview.verdicts.prediction
+    import multiview.verdicts.verification
 
     def begun(*_, **__):
         raise AssertionError("work began")
 
     for module, name in [
-        (multiview.prediction, "predict"),
-        (multiview.study, "run_study"),
-        (multiview.verification, "verify"),
+        (multiview.verdicts.prediction, "predict"),
+        (multiview.studies.study, "run_study"),
+        (multiview.verdicts.verification, "verify"),
     ]:
         monkeypatch.setattr(module, name, begun)
 
@@ -337,7 +339,8 @@ def test_mappings_give_a_study_or_a_configuration_error(mapping):
 
 def test_a_study_survives_its_own_toml_and_has_a_stable_name():
     """Presets as text, parsed and applied twice, are the same study; any change changes the name."""
-    from multiview.config import preset_names, preset_text, to_mapping
+    from multiview.config import to_mapping
+    from multiview.presets import preset_names, preset_text
 
     for name in preset_names():
         study = load_preset(name)

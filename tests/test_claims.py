@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiview.claims import Claim, check_claims, check_verifiable
-from multiview.cli import main
-from multiview.config import ConfigError, replace
-from multiview.prediction import Prediction
+from multiview.commands.main import main
+from multiview.config import replace
+from multiview.parameters import ConfigError
+from multiview.verdicts.claims import Claim, check_claims, check_verifiable
+from multiview.verdicts.prediction import Prediction
 
 REQUIRED = {
     "id", "statement", "unit", "predicted", "paper", "measured", "interval", "verdict", "replicates", "seeds",

@@ -10,15 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multiview import devices, streams, theory
-from multiview.batching import start_keys, train_networks
-from multiview.config import ConfigError, DistillConfig, Study, replace
-from multiview.contrasts import average, boosting, gaussian, lazy_dial, linear, linearised, random_features, systems
-from multiview.contrasts.descent import descend
-from multiview.network import init, logits, smoothed_relu
-from multiview.representations import vectors
-from multiview.study import run_study, training_tasks
-from multiview.sweep.plan import PROCESS_BYTES, worker_bytes
+from experiments import boosting, gaussian
+from multiview import streams, theory
+from multiview.config import DistillConfig, Study, replace
+from multiview.network.activation import smoothed_relu
+from multiview.network.outputs import logits
+from multiview.network.parameters import init
+from multiview.parameters import ConfigError
+from multiview.studies.study import run_study, training_tasks
+from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
+from multiview.systems import average, linear, linearised, random_features
+from multiview.systems import contrasts as systems
+from multiview.systems import lazy as lazy_dial
+from multiview.systems.descent import descend
+from multiview.training import devices
+from multiview.training.blocks import start_keys, train_networks
+from multiview.world.patches import vectors
 
 
 @pytest.fixture(scope="module")

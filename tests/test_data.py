@@ -12,23 +12,23 @@ import pytest
 from scipy import stats
 
 from multiview import streams
-from multiview.config import ConfigError, DataConfig, NetworkConfig, replace
-from multiview.data import (
+from multiview.config import DataConfig, NetworkConfig, replace
+from multiview.network.parameters import init
+from multiview.parameters import ConfigError
+from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.study import training_tasks
+from multiview.theory import split_factor
+from multiview.world.files import load_dataset, save_dataset
+from multiview.world.make import make_multiview
+from multiview.world.patches import represent
+from multiview.world.samples import (
     MultiViewDataset,
     held_out_set,
-    load_dataset,
-    make_multiview,
     orthonormal_features,
     sample_dataset,
-    save_dataset,
     training_set,
     world_features,
 )
-from multiview.evaluation import held_out_chunks
-from multiview.network import init
-from multiview.representations import represent
-from multiview.study import training_tasks
-from multiview.theory import split_factor
 
 P_VALUE = 1e-4  # see conftest
 SIGMAS = 4.5  # two-sided p-value of 7e-6 for a normal mean

@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from multiview import devices, streams
-from multiview.batching import _advance, _settings, _start, block_bytes, start_keys
-from multiview.cli import main
+from multiview import streams
 from multiview.commands.common import bytes_of
-from multiview.config import ConfigError, load_preset, replace
-from multiview.data import sample_dataset
-from multiview.store import open_results
-from multiview.study import run_study, training_tasks
-from multiview.sweep.plan import PROCESS_BYTES, worker_bytes
+from multiview.commands.main import main
+from multiview.config import replace
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset
+from multiview.stores.store import open_results
+from multiview.studies.study import run_study, training_tasks
+from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
+from multiview.training import devices
+from multiview.training.blocks import _advance, _settings, _start, block_bytes, start_keys
+from multiview.world.samples import sample_dataset
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +202,7 @@ def test_bad_input_is_one_line(more, words, flags, empty, capsys):
 
 
 def test_double_precision_needs_64_bit_numbers(tiny):
-    from multiview.batching import train_networks
+    from multiview.training.blocks import train_networks
 
     assert not jax.config.read("jax_enable_x64")
     study = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, dtype="float64"))

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiview.analysis.diversity import (
+from multiview.parameters import ConfigError
+from multiview.stores.labelled import to_datatree
+from multiview.stores.store import open_results, write_store
+from multiview.studies.diversity import (
     agreement,
     agreement_of_winners,
     confidence_by_views,
@@ -17,9 +20,6 @@ from multiview.analysis.diversity import (
     error_correlation,
     study_diversity,
 )
-from multiview.config import ConfigError
-from multiview.results import to_datatree
-from multiview.store import open_results, write_store
 
 
 def test_agreement_counts_pairs():

@@ -27,7 +27,7 @@ import pytest
 from conftest import TINY
 
 from multiview import config
-from multiview.cli import _parser, main
+from multiview.commands.main import _parser, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

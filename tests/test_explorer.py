@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 
 from multiview import streams
-from multiview.cli import main
-from multiview.config import load_preset, replace, to_mapping
-from multiview.data import training_set
-from multiview.losses import cross_entropy, distillation_logit_gradient
-from multiview.network import init, logits, smoothed_relu, smoothed_relu_slope
-from multiview.representations import DenseVectors
-from multiview.training import Task, TrainingState, make_optimizer, step
+from multiview.commands.main import main
+from multiview.config import replace, to_mapping
+from multiview.network.activation import smoothed_relu, smoothed_relu_slope
+from multiview.network.outputs import logits
+from multiview.network.parameters import init
+from multiview.presets import load_preset
+from multiview.training.losses import cross_entropy, distillation_logit_gradient
+from multiview.training.step import TrainingState, make_optimizer, step
 from multiview.web import page as web
+from multiview.world.patches import DenseVectors
+from multiview.world.samples import training_set
+from multiview.world.task import Task
 
 ENGINE = (web.SOURCES / "engine.js").read_text(encoding="utf-8")
 ADDRESS = (web.SOURCES / "address.js").read_text(encoding="utf-8")

@@ -17,29 +17,30 @@ from PIL import Image
 from stores import rewritten
 from sweeping import small
 
-import multiview.sweep
-from multiview.analysis.features import learned_views
-from multiview.analysis.lottery import lottery
-from multiview.claims import check_claims
-from multiview.cli import main
-from multiview.config import ConfigError, replace
-from multiview.network import smoothed_relu
-from multiview.plotting import animation, kinds, style
-from multiview.plotting import lottery as lottery_figure
-from multiview.plotting.dark_knowledge import activation, trace_answers
-from multiview.plotting.dynamics import plot_dynamics
-from multiview.plotting.ensemble import errors_by_size, plot_ensemble
-from multiview.plotting.errors import measured_errors, paper_figure, plot_errors
-from multiview.plotting.lottery import plot_lottery
-from multiview.plotting.memorisation import fitted_step, plot_memorisation
-from multiview.plotting.mosaic import plot_mosaic
-from multiview.plotting.sweeps import plot_phase, plot_sweep
-from multiview.plotting.verify import verify_figure
-from multiview.prediction import Prediction
-from multiview.results import from_datatree, to_datatree
-from multiview.store import open_results
-from multiview.tables import summarise
+import multiview
+from multiview.commands.main import main
+from multiview.config import replace
+from multiview.figures import animation, kinds, style
+from multiview.figures import lottery as lottery_figure
+from multiview.figures.dark_knowledge import activation, trace_answers
+from multiview.figures.dynamics import plot_dynamics
+from multiview.figures.ensemble import errors_by_size, plot_ensemble
+from multiview.figures.errors import measured_errors, paper_figure, plot_errors
+from multiview.figures.lottery import plot_lottery
+from multiview.figures.memorisation import fitted_step, plot_memorisation
+from multiview.figures.mosaic import plot_mosaic
+from multiview.figures.sweeps import plot_phase, plot_sweep
+from multiview.figures.verify import verify_figure
+from multiview.measures.features import learned_views
+from multiview.measures.lottery import lottery
+from multiview.network.activation import smoothed_relu
+from multiview.parameters import ConfigError
+from multiview.stores.labelled import from_datatree, to_datatree
+from multiview.stores.store import open_results
+from multiview.stores.tables import summarise
 from multiview.theory import ensemble_error, time_scales
+from multiview.verdicts.claims import check_claims
+from multiview.verdicts.prediction import Prediction
 
 STUDY_KINDS = [name for name, kind in kinds.KINDS.items() if kind.store == "study"]
 
@@ -267,7 +268,7 @@ def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, a
 def test_random_points_are_drawn_where_they_lie(tmp_path, ax):
     path = tmp_path / "points.zarr"
     over = {"network.init_std": "0.01:0.05:log", "data.noise_norm": "0.2:1"}
-    multiview.sweep.run(replace(small(), {"replicates": 1}), over, path, random=4)
+    multiview.run_sweep(replace(small(), {"replicates": 1}), over, path, random=4)
     points = open_results(path)
     plot_phase(points, ax)
     (marks,) = [c for c in ax.collections if isinstance(c, PathCollection)]
@@ -410,7 +411,7 @@ def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys
 
 @pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
 def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
-    from multiview.sweep_store import SweepStore
+    from multiview.stores.sweep_store import SweepStore
 
     shutil.copytree(sweep_store, "part.zarr")
     SweepStore("part.zarr", writable=True).forget([(0, 0, 1), (2, 1, 0)])
@@ -560,6 +561,6 @@ def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, ca
 def test_a_sweep_without_a_unit_of_error_is_still_a_table(empty, capsys):
     """At μ = 0 test errors are no numbers: that is no damage."""
     changes = {"data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1}
-    multiview.sweep.run(replace(small(), changes), ["seed=0,1"], "zero.zarr")
+    multiview.run_sweep(replace(small(), changes), ["seed=0,1"], "zero.zarr")
     assert main(["table", "zero.zarr"]) == 0
     assert "–" in capsys.readouterr().out

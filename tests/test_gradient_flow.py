@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from multiview import streams
-from multiview.batching import Trained, start_keys, train_networks
-from multiview.config import ConfigError, Study, replace
-from multiview.distillation import distil, own_phase
-from multiview.gradient_flow import _mean_slope
-from multiview.network import Parameters, overlap_sizes
-from multiview.study import training_tasks
+from multiview.config import Study, replace
+from multiview.network.outputs import overlap_sizes
+from multiview.network.parameters import Parameters
+from multiview.parameters import ConfigError
+from multiview.studies.study import training_tasks
 from multiview.theory import growth_rate, tensor_power_time
+from multiview.training.blocks import Trained, start_keys, train_networks
+from multiview.training.distillation import distil, own_phase
+from multiview.training.flow import _mean_slope
 
 FLOW = {"train.solver": "gradient_flow"}
 

@@ -11,17 +11,20 @@ import optax
 import pytest
 from sweeping import small
 
-import multiview.sweep
+import multiview
 from multiview import streams
-from multiview.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
-from multiview.batching import start_keys, train_networks
-from multiview.config import ConfigError, Study, replace
-from multiview.losses import cross_entropy, cross_entropy_logit_gradient
-from multiview.network import Parameters, init, logits, smoothed_relu
-from multiview.representations import represent
-from multiview.study import run_study, training_tasks
+from multiview.config import Study, replace
+from multiview.network.activation import smoothed_relu
+from multiview.network.outputs import logits
+from multiview.network.parameters import Parameters, init
+from multiview.parameters import ConfigError
+from multiview.studies.study import run_study, training_tasks
 from multiview.theory import view_slowdown
-from multiview.training import TrainingState, advance, make_optimizer, step
+from multiview.training.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
+from multiview.training.blocks import start_keys, train_networks
+from multiview.training.losses import cross_entropy, cross_entropy_logit_gradient
+from multiview.training.step import TrainingState, advance, make_optimizer, step
+from multiview.world.patches import represent
 
 MIDPOINT = {"train.mixup": "midpoint"}
 
@@ -273,7 +276,7 @@ def test_a_whole_study_runs_with_all_of_them(tiny, changes):
     "over", [pytest.param("train.weight_decay=0,0.001", marks=pytest.mark.slow), "train.mixup=none,midpoint"]
 )
 def test_a_sweep_over_an_option_runs_and_stores(tmp_path, over):
-    outcome = multiview.sweep.run(replace(small(), {"replicates": 1}), [over], tmp_path / "a")
+    outcome = multiview.run_sweep(replace(small(), {"replicates": 1}), [over], tmp_path / "a")
     assert (outcome.done, outcome.failed) == (2, 0)
     data = multiview.open_results(tmp_path / "a")
     name = over.partition("=")[0].removeprefix("train.")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import BROWSER, DESKTOP
 
-from multiview.cli import main
+from multiview.commands.main import main
 
 pytestmark = BROWSER[1:]  # what Playwright leaves behind
 needs_marimo = pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="the extra lab is not installed")
@@ -114,7 +114,7 @@ def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
 def test_table_and_race_say_what_the_networks_did(tiny_result):
     import matplotlib.pyplot as plt
 
-    from multiview import lab
+    from multiview.web import lab
 
     rows = lab.table(tiny_result)
     assert [r["network"] for r in rows] == list(lab.NAMES.values())
@@ -135,11 +135,11 @@ def test_the_notebook_runs_as_a_script_and_sliders_need_no_new_program():
     code = """
 import matplotlib; matplotlib.use("Agg")
 import time
-from multiview import lab
+from multiview.web import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
 import jax
-from multiview.batching import _advance
+from multiview.training.blocks import _advance
 before = _advance._cache_size()
 study = lab.study_of({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})

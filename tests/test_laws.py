@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multiview.analysis.lottery import view_moments
 from multiview.config import Study, replace
-from multiview.study import training_tasks
+from multiview.measures.lottery import view_moments
+from multiview.studies.study import training_tasks
 
 ROOT = Path(__file__).parent.parent
 

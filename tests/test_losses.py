@@ -12,7 +12,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 
 from multiview.config import DistillConfig
-from multiview.losses import cross_entropy, cross_entropy_logit_gradient, distillation_logit_gradient, soft_outputs
+from multiview.training.losses import (
+    cross_entropy,
+    cross_entropy_logit_gradient,
+    distillation_logit_gradient,
+    soft_outputs,
+)
 
 N, K = 6, 4
 LABELS = np.array([0, 1, 2, 3, 0, 2], np.int32)

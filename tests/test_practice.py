@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multiview.config import ConfigError
-from multiview.practice import convolutional as conv
-from multiview.practice import linear
-from multiview.practice.images import Images, half, load_cifar, load_images, split
+from experiments.real_images import convolutional as conv
+from experiments.real_images import linear
+from experiments.real_images.images import Images, half, load_cifar, load_images, split
+from multiview.parameters import ConfigError
 
 ROOT = Path(__file__).parent.parent
 RECIPE = conv.Recipe(channels=(3, 4), steps=5, longest=5)

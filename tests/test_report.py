@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from stores import rewritten
 
-from multiview.cli import _parser, main
 from multiview.commands import figures
 from multiview.commands.common import study_of as study_of_flags
+from multiview.commands.main import _parser, main
 from multiview.config import replace, to_mapping
-from multiview.plotting import report
-from multiview.plotting.stored import study_of
-from multiview.prediction import predict
-from multiview.store import open_results
-from multiview.sweep import make_design
+from multiview.figures import report
+from multiview.figures.stored import study_of
+from multiview.stores.store import open_results
+from multiview.sweeps import make_design
+from multiview.verdicts.prediction import predict
 
 FEW_STUDIES = functools.partial(predict, num_studies=4)  # a rougher prediction, in a tenth of the time
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -55,7 +55,7 @@ def pages(study_store, sweep_store, tmp_path_factory) -> dict[str, str]:
     """The reports of a study and of a sweep, as the command writes them."""
     folder = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiview.prediction.predict", FEW_STUDIES)
+        patch.setattr("multiview.verdicts.prediction.predict", FEW_STUDIES)
         for name, store in (("study", study_store), ("sweep", sweep_store)):
             assert main(["report", str(store), "--out", str(folder / f"{name}.html")]) == 0
     return {path.stem: path.read_text(encoding="utf-8") for path in folder.iterdir()}
@@ -100,8 +100,8 @@ def test_the_page_is_whole(pages, name):
 
 
 def test_the_claims_are_those_of_the_study(pages, study_store):
-    from multiview.claims import check_claims
-    from multiview.results import from_datatree
+    from multiview.stores.labelled import from_datatree
+    from multiview.verdicts.claims import check_claims
 
     result = from_datatree(open_results(study_store))
     for claim in check_claims(result, FEW_STUDIES(result.study)):

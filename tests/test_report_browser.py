@@ -9,7 +9,7 @@ import pytest
 from conftest import BROWSER, DESKTOP, PHONE, serious_violations
 from test_report import FEW_STUDIES
 
-from multiview.cli import main
+from multiview.commands.main import main
 
 pytestmark = BROWSER
 
@@ -27,7 +27,7 @@ def pages(study_store, sweep_store, tmp_path_factory):
     file.write_text(json.dumps(whole), encoding="utf-8")
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiview.prediction.predict", FEW_STUDIES)
+        patch.setattr("multiview.verdicts.prediction.predict", FEW_STUDIES)
         for name, store in stores.items():
             found[name] = folder / f"{name}.html"
             assert main(["report", str(store), "--out", str(found[name])]) == 0

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from multiview.cli import main
 from multiview.commands.experiments import experiments_in
+from multiview.commands.main import main
 
 ROOT = Path(__file__).parent.parent
 NAMES = [e.name for e in experiments_in(ROOT / "experiments")]
@@ -77,7 +77,9 @@ def test_without_experiments_there_is_one_clear_line(empty, capsys):
 
 
 def test_listing_starts_no_jax():
-    code = "import sys; from multiview.cli import main; main(['experiments']); assert 'jax' not in sys.modules"
+    code = (
+        "import sys; from multiview.commands.main import main; main(['experiments']); assert 'jax' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 

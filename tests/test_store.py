@@ -11,15 +11,17 @@ import pytest
 import xarray as xr
 
 from multiview import streams
-from multiview.batching import block_logits, start_keys
-from multiview.claims import check_claims
-from multiview.cli import main
-from multiview.config import ConfigError, from_mapping, to_mapping
-from multiview.evaluation import held_out_chunks
-from multiview.export import export_network
-from multiview.prediction import Prediction
-from multiview.results import to_datatree
-from multiview.store import damaged_variables, new_path, open_results, writable_folder, write_file, write_store
+from multiview.commands.main import main
+from multiview.config import from_mapping, to_mapping
+from multiview.files import new_path, writable_folder, write_file
+from multiview.parameters import ConfigError
+from multiview.stores.export import export_network
+from multiview.stores.labelled import to_datatree
+from multiview.stores.store import damaged_variables, open_results, write_store
+from multiview.studies.evaluation import held_out_chunks
+from multiview.training.blocks import block_logits, start_keys
+from multiview.verdicts.claims import check_claims
+from multiview.verdicts.prediction import Prediction
 
 PREDICTIONS = {
     name: Prediction(0.5, 0.0, 1.0)

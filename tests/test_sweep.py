@@ -21,18 +21,20 @@ from hypothesis import strategies as st
 from sweeping import FIELDS, OVER, contents, events, small, words
 
 import multiview
-import multiview.sweep
-from multiview.analysis.errors import error_interval, hierarchical_bootstrap
-from multiview.cli import main
+import multiview.sweeps
+from multiview.commands.main import main
 from multiview.commands.stores import preset_toml
-from multiview.config import ConfigError, Study, all_fields, from_mapping, load_preset, load_toml, preset_names, replace
-from multiview.study import run_study, training_tasks
-from multiview.sweep import group_key, make_design, make_plan
-from multiview.sweep.block import as_text, run_blocks
-from multiview.sweep.design import labels, parse_values
-from multiview.sweep.plan import ROW_MULTIPLE
-from multiview.sweep_store import DONE, FAILED, SweepStore
-from multiview.tables import summarise
+from multiview.config import Study, all_fields, from_mapping, replace
+from multiview.measures.errors import error_interval, hierarchical_bootstrap
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset, load_toml, preset_names
+from multiview.stores.sweep_store import DONE, FAILED, SweepStore
+from multiview.stores.tables import summarise
+from multiview.studies.study import run_study, training_tasks
+from multiview.sweeps import group_key, make_design, make_plan
+from multiview.sweeps.block import as_text, run_blocks
+from multiview.sweeps.grammar import labels, parse_values
+from multiview.sweeps.plan import ROW_MULTIPLE
 
 EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
 
@@ -41,7 +43,7 @@ EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
 def swept(tmp_path_factory):
     """A finished sweep: 3 numbers of steps × 2 seeds of everything × 2 replicates × 3 networks."""
     path = tmp_path_factory.mktemp("swept") / "sweep.zarr"
-    outcome = multiview.sweep.run(small(), OVER, path)
+    outcome = multiview.run_sweep(small(), OVER, path)
     assert (outcome.done, outcome.failed, outcome.total) == (12, 0, 12)
     return path
 
@@ -154,8 +156,8 @@ def test_only_points_that_share_data_and_steps_are_trained_together():
 
 
 def test_the_plan_knows_the_block_of_the_cpu():
-    from multiview.batching import block_size
-    from multiview.sweep.plan import CPU_BLOCK
+    from multiview.sweeps.cost import CPU_BLOCK
+    from multiview.training.blocks import block_size
 
     assert block_size(small().train) == CPU_BLOCK
 
@@ -175,7 +177,7 @@ def test_what_a_group_shares_is_declared_for_every_field():
 def test_padded_rows_change_no_bit(representation):
     study = replace(small(), {"data.representation": representation})
     plain, padded = (run_study(study, distillation=False) if multiple == 1 else None for multiple in (1, ROW_MULTIPLE))
-    from multiview.study import collect, run_replicate
+    from multiview.studies.study import collect, run_replicate
 
     tasks = training_tasks(study, row_multiple=ROW_MULTIPLE)
     padded = collect(study, [run_replicate(study, r, t, distillation=False) for r, t in enumerate(tasks)], None, 0.0)
@@ -257,13 +259,13 @@ def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
 
 
 def test_a_group_compiles_once(tmp_path):
-    from multiview import batching
+    from multiview.training import blocks as batching
 
     before = batching._advance._cache_size()
     over = ["train.learning_rate=1:50:10", "network.init_std=0.02,0.03"]
     plan = make_plan(small(), make_design(over))
     assert len(plan.groups) == 1
-    assert multiview.sweep.run(small(), over, tmp_path / "a").done == 40
+    assert multiview.run_sweep(small(), over, tmp_path / "a").done == 40
     assert batching._advance._cache_size() - before <= 1
 
 
@@ -283,16 +285,16 @@ def test_dimensions_units_and_circumstances_are_labelled(swept):
 
 
 def test_a_finished_sweep_computes_nothing_again(swept, monkeypatch):
-    import multiview.sweep.executors
+    import multiview.sweeps.executors
 
-    monkeypatch.setattr(multiview.sweep.executors, "run_blocks", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(multiview.sweeps.executors, "run_blocks", lambda *_: pytest.fail("computed again"))
     before = contents(swept)
-    assert multiview.sweep.run(small(), OVER, swept).done == 12
+    assert multiview.run_sweep(small(), OVER, swept).done == 12
     assert contents(swept) == before
 
 
 def test_points_of_different_sizes_are_padded_with_nothing(tmp_path):
-    multiview.sweep.run(
+    multiview.run_sweep(
         replace(small(), {"replicates": 1}), [], tmp_path / "a", zipped=[["seeds=2,3", "replicates=1,2"]]
     )
     data = multiview.open_results(tmp_path / "a")
@@ -310,7 +312,7 @@ def test_students_are_measured_where_they_are_asked_for(tmp_path):
         {"replicates": 1, "students": 2, "train.num_steps": 20}
         | {f"{s}.{n}": 10 for s in ("distill", "self_distill") for n in ("onset_step", "num_steps")},
     )
-    multiview.sweep.run(study, ["seed=0,1"], tmp_path / "a", students=True)
+    multiview.run_sweep(study, ["seed=0,1"], tmp_path / "a", students=True)
     data = multiview.open_results(tmp_path / "a")
     result = run_study(replace(study, {"seed": 1}))
     for name in ("distilled", "self_distilled"):
@@ -318,23 +320,23 @@ def test_students_are_measured_where_they_are_asked_for(tmp_path):
         expected = result.groups[name].errors.single_view
         np.testing.assert_array_equal(data[f"{name}_test_wrong_single_view"].sel(study_seed=1), expected)
     with pytest.raises(ConfigError, match="students is True there, False here"):
-        multiview.sweep.run(study, ["seed=0,1"], tmp_path / "a")
+        multiview.run_sweep(study, ["seed=0,1"], tmp_path / "a")
 
 
 def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, capsys, monkeypatch):
-    import multiview.study
+    import multiview.studies.study
 
-    real = multiview.study.run_replicates
+    real = multiview.studies.study.run_replicates
 
     def run_replicates(studies, replicate, *arguments, **options):
         if (studies[0].seed, replicate) == (1, 0):
             raise MemoryError("no more")
         return real(studies, replicate, *arguments, **options)
 
-    monkeypatch.setattr(multiview.study, "run_replicates", run_replicates)
+    monkeypatch.setattr(multiview.studies.study, "run_replicates", run_replicates)
     store = tmp_path / "a"
     over = ["seed=0,1", "network.init_std=0.02,3e38"]
-    outcome = multiview.sweep.run(small(), over, store)
+    outcome = multiview.run_sweep(small(), over, store)
     assert (outcome.done, outcome.failed) == (3, 5)
     reasons = dict(SweepStore(store).failures())
     assert reasons[(1, 0, 0)].startswith("out of memory")
@@ -342,10 +344,10 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
     assert main(["show", str(store)]) == 0
     assert "out of memory" in capsys.readouterr().out
     # Not again without being asked, and then only what failed.
-    assert multiview.sweep.run(small(), over, store).failed == 5
+    assert multiview.run_sweep(small(), over, store).failed == 5
     assert len([e for e in events(store) if e["event"] == "block"]) == 8
-    monkeypatch.setattr(multiview.study, "run_replicates", real)
-    outcome = multiview.sweep.run(small(), over, store, retry_failed=True)
+    monkeypatch.setattr(multiview.studies.study, "run_replicates", real)
+    outcome = multiview.run_sweep(small(), over, store, retry_failed=True)
     assert (outcome.done, outcome.failed) == (4, 4)
     assert len([e for e in events(store) if e["event"] == "block"]) == 13
     assert main(["table", str(store), "--by", "study_seed,init_std"]) == 0
@@ -358,11 +360,11 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
 def test_a_changed_configuration_never_mixes_in(swept):
     before = contents(swept)
     with pytest.raises(ConfigError, match=r"data.num_train is 40 there, 41 here"):
-        multiview.sweep.run(replace(small(), {"data.num_train": 41}), OVER, swept)
+        multiview.run_sweep(replace(small(), {"data.num_train": 41}), OVER, swept)
     with pytest.raises(ConfigError, match=r"axis train.num_steps is 20,30,40 there, 20,30 here"):
-        multiview.sweep.run(small(), ["train.num_steps=20,30", "seed=0,1"], swept)
+        multiview.run_sweep(small(), ["train.num_steps=20,30", "seed=0,1"], swept)
     with pytest.raises(ConfigError, match=r"axis seed is 0,1 there, missing here"):
-        multiview.sweep.run(small(), ["train.num_steps=20,30,40"], swept)
+        multiview.run_sweep(small(), ["train.num_steps=20,30,40"], swept)
     assert contents(swept) == before
 
 
@@ -388,7 +390,7 @@ def test_damage_is_named_and_repaired_bit_by_bit(what, swept, tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.splitlines()[0].startswith("damaged: num_steps=30 study_seed=0 replicate 1: " + name)
     assert main(["check", str(store), "--repair"]) == 1
-    assert multiview.sweep.run(small(), OVER, store).done == 12
+    assert multiview.run_sweep(small(), OVER, store).done == 12
     assert contents(store) == contents(swept)
     assert main(["check", str(store)]) == 0
 
@@ -398,7 +400,7 @@ def test_a_lock_left_behind_makes_the_next_writer_look_for_damage(swept, tmp_pat
     lock = store.with_name("copy.zarr.lock")
     lock.write_text("{}")
     (store / "finite" / "c" / "0" / "0" / "0" / "0").unlink()
-    assert multiview.sweep.run(small(), OVER, store).done == 12
+    assert multiview.run_sweep(small(), OVER, store).done == 12
     assert [e["blocks"] for e in events(store) if e["event"] == "repaired"] == [1]
     assert contents(store) == contents(swept)
     assert not lock.exists()
@@ -616,13 +618,13 @@ def test_what_is_no_store_is_refused_in_one_line(command, what, empty, capsys):
 def test_a_store_that_is_read_only_or_of_a_study_is_refused(swept, tiny_result, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(ConfigError, match="read-only"):
-        multiview.sweep.run(small(), OVER, swept)
-    from multiview.results import to_datatree
-    from multiview.store import write_store
+        multiview.run_sweep(small(), OVER, swept)
+    from multiview.stores.labelled import to_datatree
+    from multiview.stores.store import write_store
 
     write_store(tmp_path / "study", to_datatree(tiny_result))
     with pytest.raises(ConfigError, match="holds one study and no sweep"):
-        multiview.sweep.run(small(), OVER, tmp_path / "study")
+        multiview.run_sweep(small(), OVER, tmp_path / "study")
 
 
 def test_bad_tables(swept, capsys):
@@ -711,7 +713,7 @@ def test_a_block_that_cannot_be_written_is_not_done_and_no_write_outlives_the_er
 def test_a_contrast_has_its_own_steps_beside_a_network(tmp_path):
     """It is recorded at start and end alone; the end is no early step of the network's."""
     base = replace(small(), {"replicates": 1, "seeds": 1})
-    outcome = multiview.sweep.run(base, ["system=network,random_features"], tmp_path / "a")
+    outcome = multiview.run_sweep(base, ["system=network,random_features"], tmp_path / "a")
     assert (outcome.done, outcome.failed) == (2, 0)
     data = multiview.open_results(tmp_path / "a")
     assert data["step"].dims == ("system", "time")

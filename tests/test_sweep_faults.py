@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from sweeping import BLOCKS, Server, contents, events, kill, small, wait_for, words
 
-import multiview.sweep
-from multiview.config import ConfigError
-from multiview.sweep.lock import release_lock, take_lock
-from multiview.sweep_store import SweepStore
+import multiview
+import multiview.sweeps
+from multiview.parameters import ConfigError
+from multiview.stores.lock import release_lock, take_lock
+from multiview.stores.sweep_store import SweepStore
 
 pytestmark = pytest.mark.slow
 # Three points share their blocks, four times.
@@ -137,14 +138,14 @@ def small_disk(folder, kind):
 def test_a_full_disk_is_one_clear_line_and_the_store_continues_when_there_is_room(kind, whole, tmp_path):
     with small_disk(tmp_path / "disk", kind) as (fill, room):
         store = tmp_path / "disk" / "sweep.zarr"
-        with pytest.raises(multiview.sweep.WriteError, match=r"run the same command again") as error:
-            multiview.sweep.run(small(), OVER, store, report=fill)
+        with pytest.raises(multiview.sweeps.WriteError, match=r"run the same command again") as error:
+            multiview.run_sweep(small(), OVER, store, report=fill)
         assert len(str(error.value).splitlines()) == 1
         room()
         before = int((SweepStore(store).done == 1).sum())
         assert 0 < before < BLOCKS
         assert not store.with_name("sweep.zarr.lock").exists()
-        assert multiview.sweep.run(small(), OVER, store).done == BLOCKS
+        assert multiview.run_sweep(small(), OVER, store).done == BLOCKS
         assert contents(store) == whole
 
 
@@ -210,13 +211,13 @@ def test_a_power_cut_that_loses_what_was_not_on_the_disk_yet_costs_no_result(who
             afterwards.append(tmp_path / f"after-{len(afterwards)}")
             lost.append(disk.cut_power(afterwards[-1], rng))
 
-    multiview.sweep.run(small(), OVER, before / "sweep.zarr", report=cut)
+    multiview.run_sweep(small(), OVER, before / "sweep.zarr", report=cut)
     afterwards.append(tmp_path / "after the end")
     assert disk.cut_power(afterwards[-1], rng) == 0
     assert len(afterwards) == 6
     assert min(lost[1:]) > 0
     for folder in afterwards:
-        assert multiview.sweep.run(small(), OVER, folder / "sweep.zarr").done == BLOCKS
+        assert multiview.run_sweep(small(), OVER, folder / "sweep.zarr").done == BLOCKS
         assert contents(folder / "sweep.zarr") == whole
 
 
@@ -224,7 +225,7 @@ def test_a_second_writer_is_told_who_holds_the_store(tmp_path):
     lock = tmp_path / "a.zarr.lock"
     assert take_lock(lock) is False
     with pytest.raises(ConfigError, match=rf"a.zarr is being written by process {os.getpid()} on .* wait for it"):
-        multiview.sweep.run(small(), OVER, tmp_path / "a.zarr")
+        multiview.run_sweep(small(), OVER, tmp_path / "a.zarr")
     assert not (tmp_path / "a.zarr").exists()
     release_lock(lock)
     assert not lock.exists()
@@ -283,7 +284,7 @@ def test_two_workers_killed_cost_their_blocks_only(cluster, whole, tmp_path):
             if event["event"] == "block" and workers:
                 kill(workers.pop())
 
-        outcome = multiview.sweep.run(small(), OVER, store, cluster=client, report=kill_one)
+        outcome = multiview.run_sweep(small(), OVER, store, cluster=client, report=kill_one)
     assert not workers
     assert (outcome.done, outcome.failed) == (BLOCKS, 0)
     assert contents(store) == whole
@@ -296,5 +297,5 @@ def test_a_cluster_is_named_by_its_address_or_its_scheduler_file(cluster, whole,
     (tmp_path / "scheduler.json").write_text(json.dumps({"type": "Scheduler", "address": cluster.scheduler_address}))
     for number, name in enumerate([cluster.scheduler_address, tmp_path / "scheduler.json"]):
         store = tmp_path / f"sweep-{number}.zarr"
-        assert multiview.sweep.run(small(), OVER, store, cluster=name).done == BLOCKS
+        assert multiview.run_sweep(small(), OVER, store, cluster=name).done == BLOCKS
         assert contents(store) == whole

@@ -14,9 +14,10 @@ from scipy.integrate import quad, solve_ivp
 from scipy.stats import norm
 
 from multiview import theory
-from multiview.analysis.lottery import single_view_counts, view_moments
-from multiview.config import DataConfig, NetworkConfig, Study, load_preset, preset_names, replace
-from multiview.data import sample_dataset, training_set
+from multiview.config import DataConfig, NetworkConfig, Study, replace
+from multiview.measures.lottery import single_view_counts, view_moments
+from multiview.presets import load_preset, preset_names
+from multiview.world.samples import sample_dataset, training_set
 
 SIGMAS = 4.5
 POWERS = [1.5, 2.0, 2.001, 2.5, 3.0, 4.0]

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 
 from multiview import streams
-from multiview.batching import Trained, record_steps, start_keys, train_networks
-from multiview.claims import check_claims
 from multiview.config import Study, replace
-from multiview.distillation import distil, own_phase
-from multiview.losses import cross_entropy
-from multiview.network import Parameters, logits
-from multiview.prediction import Prediction
-from multiview.study import run_study, training_tasks
-from multiview.training import Task, mini_batch
+from multiview.network.outputs import logits
+from multiview.network.parameters import Parameters
+from multiview.studies.study import run_study, training_tasks
+from multiview.training.blocks import Trained, record_steps, start_keys, train_networks
+from multiview.training.distillation import distil, own_phase
+from multiview.training.losses import cross_entropy
+from multiview.training.step import mini_batch
+from multiview.verdicts.claims import check_claims
+from multiview.verdicts.prediction import Prediction
+from multiview.world.task import Task
 
 STEPS = 60
 
@@ -254,10 +256,10 @@ PRECISION = """
 import jax, jax.numpy as jnp, numpy as np, sys, json
 jax.config.update("jax_enable_x64", True)
 from multiview import streams
-from multiview.analysis.features import winners
-from multiview.batching import start_keys, train_networks
+from multiview.measures.features import winners
+from multiview.training.blocks import start_keys, train_networks
 from multiview.config import Study, replace
-from multiview.study import training_tasks
+from multiview.studies.study import training_tasks
 single = replace(Study(), json.loads(sys.argv[1]))
 double = replace(single, {"train.dtype": "float64"})
 task = training_tasks(single)[0]

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 
 import multiview as mv
 from multiview import streams
-from multiview.analysis.errors import combine
-from multiview.batching import block_logits
-from multiview.contrasts import linear, linearised, random_features
-from multiview.evaluation import held_out_chunks
-from multiview.network import Parameters, init
-from multiview.representations import vectors
-from multiview.training import Task
+from multiview.measures.errors import combine
+from multiview.network.parameters import Parameters, init
+from multiview.studies.evaluation import held_out_chunks
+from multiview.systems import linear, linearised, random_features
+from multiview.training.blocks import block_logits
+from multiview.world.patches import vectors
+from multiview.world.task import Task
 
 KINDS = ("multi_view", "single_view")
 SLIDES = Path("slides")

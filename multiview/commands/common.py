@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.config import ConfigError, Study, all_fields, load_preset, load_toml, preset_names, replace
+from multiview.config import Study, all_fields, replace
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset, load_toml, preset_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +28,7 @@ def refuse_lost_numbers(store: str) -> None:
     Raises:
         ConfigError: there are such blocks.
     """
-    from multiview.sweep_store import SweepStore
+    from multiview.stores.sweep_store import SweepStore
 
     lost = SweepStore(Path(store)).lost()
     if lost:
@@ -116,7 +118,7 @@ def add_resource_flags(parser: argparse.ArgumentParser) -> None:
 @contextlib.contextmanager
 def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
     """Join the other processes, keep to the budget; yields whether this process is the one that prints and writes."""
-    from multiview import devices
+    from multiview.training import devices, processes
 
     joined = [n for n in ("coordinator", "rank", "processes") if getattr(arguments, n) is not None]
     if joined and not arguments.distributed:
@@ -124,16 +126,16 @@ def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
     count = None if arguments.devices is None else whole("--devices", arguments.devices, 1)
     memory = None if arguments.memory is None else bytes_of("--memory", arguments.memory)
     if arguments.distributed:
-        rank, processes = (
+        rank, count_of_processes = (
             None if getattr(arguments, n) is None else whole(f"--{n}", getattr(arguments, n), least)
             for n, least in (("rank", 0), ("processes", 1))
         )
         timeout = whole("--timeout", arguments.timeout, 1)
-        devices.start_distributed(arguments.coordinator, rank, processes, timeout)
+        processes.start_distributed(arguments.coordinator, rank, count_of_processes, timeout)
     import jax
 
     with devices.using(count, memory):
-        devices.check_agreement(study.run_id)
+        processes.check_agreement(study.run_id)
         yield jax.process_index() == 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from multiview.config import ConfigError
+from multiview.parameters import ConfigError
 
 RESULTS = ("multiview-results/experiments", "docs/figures")  # where a last result may lie, beside ./experiments
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiview.commands.common import refuse_lost_numbers, whole
-from multiview.config import ConfigError
-from multiview.plotting.kinds import KINDS, file_name, kind_of, make_figure
+from multiview.figures.kinds import KINDS, file_name, kind_of, make_figure
+from multiview.parameters import ConfigError
 
 if TYPE_CHECKING:
-    from multiview.plotting.stored import Results
+    from multiview.figures.stored import Results
 
 
 def _open(arguments: argparse.Namespace) -> Results:
@@ -20,7 +20,7 @@ def _open(arguments: argparse.Namespace) -> Results:
     import numpy as np
     import xarray as xr
 
-    from multiview.store import damaged_variables, open_results
+    from multiview.stores.store import damaged_variables, open_results
 
     results = open_results(arguments.store)
     if isinstance(results, xr.Dataset):
@@ -48,8 +48,8 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     kind_of(arguments.kind)
-    from multiview.plotting.style import check_ending, save
-    from multiview.store import writable_folder, write_file
+    from multiview.figures.style import check_ending, save
+    from multiview.files import writable_folder, write_file
 
     out = check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png"))
     writable_folder(out.parent)
@@ -65,8 +65,8 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _animate(arguments: argparse.Namespace) -> int:
-    from multiview.plotting.animation import animate, check_film
-    from multiview.store import writable_folder, write_file
+    from multiview.figures.animation import animate, check_film
+    from multiview.files import writable_folder, write_file
 
     out = check_film(arguments.out or file_name(arguments.store, "views", ".gif"))
     writable_folder(out.parent)
@@ -84,10 +84,10 @@ def _judged(results: Results) -> tuple[list[dict[str, Any]], str]:
 
     if not isinstance(results, xr.DataTree):
         return [], "claims are about single studies, this is a sweep"
-    from multiview.claims import check_claims, check_verifiable
-    from multiview.plotting.stored import study_of
-    from multiview.prediction import predict
-    from multiview.results import from_datatree
+    from multiview.figures.stored import study_of
+    from multiview.stores.labelled import from_datatree
+    from multiview.verdicts.claims import check_claims, check_verifiable
+    from multiview.verdicts.prediction import predict
 
     try:
         study = study_of(results)
@@ -99,13 +99,13 @@ def _judged(results: Results) -> tuple[list[dict[str, Any]], str]:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from multiview.plotting.style import check_ending
-    from multiview.store import writable_folder, write_file
+    from multiview.figures.style import check_ending
+    from multiview.files import writable_folder, write_file
 
     out = check_ending(arguments.out or file_name(arguments.store, "report", ".html"), (".html",))
     writable_folder(out.parent)
     results = _open(arguments)
-    from multiview.plotting.report import page
+    from multiview.figures.report import page
 
     text = page(results, Path(arguments.store).resolve().name, *_judged(results))
     write_file(out, lambda path: path.write_text(text, encoding="utf-8"))

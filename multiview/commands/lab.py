@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multiview.commands.common import whole
-from multiview.config import ConfigError
+from multiview.parameters import ConfigError
 
-NOTEBOOK = Path(__file__).parents[1] / "lab.py"
+NOTEBOOK = Path(__file__).parents[1] / "web" / "lab.py"
 HOST = "127.0.0.1"
 
 
@@ -37,7 +37,7 @@ def _free_port(word: str) -> int:
 
 def _export(out: Path, marimo: list[str]) -> int:
     """Run the notebook at its defaults and write what it shows; a page appears whole or not at all."""
-    from multiview.store import write_file
+    from multiview.files import write_file
 
     def export(path: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:  # marimo leaves a folder of its own beside a notebook
@@ -57,8 +57,8 @@ def _lab(arguments: argparse.Namespace) -> int:
     port = _free_port(arguments.port)
     out = None
     if arguments.export:
-        from multiview.plotting.style import check_ending
-        from multiview.store import new_path
+        from multiview.figures.style import check_ending
+        from multiview.files import new_path
 
         out = new_path(check_ending(arguments.export, (".html",), "--export"), "--export")
     if importlib.util.find_spec("marimo") is None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from multiview.commands.common import make_console, refuse_lost_numbers, whole
-from multiview.config import ConfigError, all_fields, from_mapping, get, load_preset, to_mapping
+from multiview.config import all_fields, from_mapping, get, to_mapping
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset
 
 
 def _stores(folder: Path) -> Iterator[Path]:
@@ -24,8 +26,8 @@ def _stores(folder: Path) -> Iterator[Path]:
 
 
 def _state(path: Path) -> str:
-    from multiview.store import is_sweep
-    from multiview.sweep_store import DONE, FAILED, MISSING, SweepStore
+    from multiview.stores.store import is_sweep
+    from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
 
     if not is_sweep(path):
         return "study, whole"
@@ -55,9 +57,9 @@ def _ls(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     import xarray as xr
 
-    from multiview.store import open_results
-    from multiview.sweep.design import as_word
-    from multiview.sweep_store import SweepStore
+    from multiview.stores.store import open_results
+    from multiview.stores.sweep_store import SweepStore
+    from multiview.sweeps.grammar import as_word
 
     path = Path(arguments.store)
     data = open_results(path)
@@ -105,8 +107,8 @@ def _place(data: Any, index: tuple[int, ...]) -> str:
 def _table(arguments: argparse.Namespace) -> int:
     import xarray as xr
 
-    from multiview import tables
-    from multiview.store import open_results
+    from multiview.stores import tables
+    from multiview.stores.store import open_results
 
     data = open_results(arguments.store)
     if not isinstance(data, xr.Dataset):
@@ -134,8 +136,8 @@ def _table(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from multiview.store import damaged_variables, is_sweep, open_results
-    from multiview.sweep_store import MISSING, SweepStore
+    from multiview.stores.store import damaged_variables, is_sweep, open_results
+    from multiview.stores.sweep_store import MISSING, SweepStore
 
     path = Path(arguments.store)
     if not is_sweep(path):
@@ -158,8 +160,8 @@ def _check(arguments: argparse.Namespace) -> int:
         print(f"failed: {_place(data, index)}: {reason}")
     print(f"{path}: {_state(path)}; {len(missing)} missing, {len(damaged)} damaged")
     if damaged and arguments.repair:
-        from multiview.sweep.lock import release_lock, take_lock
-        from multiview.sweep.runner import beside
+        from multiview.stores.lock import release_lock, take_lock
+        from multiview.sweeps.runner import beside
 
         take_lock(beside(path, ".lock"))
         try:
@@ -173,8 +175,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     import xarray as xr
 
-    from multiview.export import export_data, export_network
-    from multiview.store import open_results, writable_folder
+    from multiview.files import writable_folder
+    from multiview.stores.export import export_data, export_network
+    from multiview.stores.store import open_results
 
     writable_folder(Path(arguments.out).parent)
     replicate, network = (whole(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
@@ -225,7 +228,7 @@ def _init(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         print(text, end="")
         return 0
-    from multiview.store import new_path, write_file
+    from multiview.files import new_path, write_file
 
     write_file(new_path(arguments.out), lambda path: path.write_text(text, encoding="utf-8"))
     print(f"Study: {arguments.out}")

@@ -17,7 +17,7 @@ from multiview.config import all_fields, get
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from multiview.sweep import Plan
+    from multiview.sweeps import Plan
 
 
 class Terminated(KeyboardInterrupt):
@@ -106,8 +106,8 @@ def _optional_whole(flag: str, word: str | None, least: int) -> int | None:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     study = study_of(arguments)
-    from multiview.sweep import make_design, make_plan
-    from multiview.sweep.runner import WriteError, check_same, run_plan
+    from multiview.sweeps import make_design, make_plan
+    from multiview.sweeps.runner import WriteError, check_same, run_plan
 
     design = make_design(
         arguments.over, arguments.zip, random=_optional_whole("--random", arguments.random, 1),
@@ -155,7 +155,7 @@ def _leave(status: int) -> None:
 
 
 def _print_plan(console: Console, plan: Plan, out: Path) -> None:
-    from multiview.sweep.plan import CPU_BLOCK
+    from multiview.sweeps.cost import CPU_BLOCK
 
     design, base = plan.design, plan.base
     shape = " × ".join(f"{n} {d}" for d, n in zip(design.dimensions, design.shape, strict=True)) or "1"
@@ -179,7 +179,7 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
         "of memory a process"
     )
     if out.exists():
-        from multiview.sweep_store import DONE, FAILED, SweepStore
+        from multiview.stores.sweep_store import DONE, FAILED, SweepStore
 
         done = SweepStore(out).done
         console.print(f"{out}: {(done == DONE).sum()} blocks done, {(done == FAILED).sum()} failed", markup=False)

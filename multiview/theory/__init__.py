@@ -5,13 +5,7 @@ throughout. `power_iteration` is the race of the views, `mean_field` what happen
 what a start becomes and scores, `taught` what distillation adds, `conditions` the clocks and the regime check.
 """
 
-from multiview.theory.conditions import (
-    Condition,
-    TimeScales,
-    noise_room,
-    regime,
-    time_scales,
-)
+from multiview.theory.conditions import Condition, TimeScales, noise_room, regime, time_scales
 from multiview.theory.mean_field import (
     TypicalNetwork,
     activation,

@@ -15,14 +15,7 @@ from multiview.theory.mean_field import (
     typical_network,
     winner_overlap,
 )
-from multiview.theory.power_iteration import (
-    from_phase,
-    growth_rate,
-    label_moment,
-    phase,
-    step_size_lag,
-    uniform_moment,
-)
+from multiview.theory.power_iteration import from_phase, growth_rate, label_moment, phase, step_size_lag, uniform_moment
 
 
 def single_view_rate(study: Study) -> float:

@@ -8,7 +8,8 @@ import json
 import re
 from pathlib import Path
 
-from multiview.config import load_preset, to_mapping
+from multiview.config import to_mapping
+from multiview.presets import load_preset
 
 SOURCES = Path(__file__).parent / "src"
 PAGE = Path(__file__).parent / "explorer.html"

@@ -1,0 +1,67 @@
+"""Dark knowledge: what a trace of a view in a sample of another class adds to the logit of the view's own class."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from multiview.config import NetworkConfig
+from multiview.figures.mosaic import draw_rows
+from multiview.figures.stored import group_of, name_of, replicate_of, student_groups, study_of, values_of
+from multiview.figures.style import SHADES, colored_scale, title
+from multiview.theory import uniform_moment
+
+
+def activation(values: np.ndarray, network: NetworkConfig) -> np.ndarray:
+    """The smoothed ReLU (`network.smoothed_relu`) in plain numbers."""
+    q, threshold = network.relu_power, network.relu_threshold
+    return np.clip(values, 0, threshold) ** q / (q * threshold ** (q - 1)) + np.maximum(values - threshold, 0)
+
+
+def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.ndarray:
+    r"""What a mean trace of view (j, ℓ) adds to the logit of class j, for each network [S, k, L].
+
+    Logits are sums over patches, so this is exact: $C_p \sum_r \mathrm{act}(\bar z\,\langle w_{j,r}, v_{j,\ell}\rangle
+    / C_p)$ with $\bar z$ the mean strength of a foreign feature. Noise is left out.
+
+    Raises:
+        ConfigError: the store holds no networks.
+    """
+    study = study_of(results)
+    data = group_of(results, group, ("weights",), "run multiview train --out STORE, which keeps the networks")
+    replicate_of(data, replicate)
+    weights = values_of(
+        data.isel(replicate=[replicate]), "weights", "replicate", "seed", "dimension", "class", "neuron"
+    )[0]
+    root = results.to_dataset()
+    if "features" in root:  # dense networks: their overlaps with the features
+        weights = np.einsum("fd,sdkm->sfkm", values_of(root, "features", "feature", "dimension"), weights)
+    k, views, parts = study.data.num_classes, study.data.num_views, study.data.patches_per_feature
+    classes = np.arange(k)
+    own = weights.reshape(len(weights), k, views, k, -1)[:, classes, :, classes]  # [k, S, L, m]
+    strength = uniform_moment(study.data.foreign_strength, 1.0) / parts
+    return parts * activation(strength * own, study.network).sum(-1).swapaxes(0, 1)
+
+
+def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
+    """The dark-knowledge matrix: networks, their ensemble and students down, views of classes across.
+
+    A cell's shade is what a trace of that view adds to the logit of its class (`trace_answers`).
+
+    Args:
+        results: the store of a study, with networks.
+        ax: where to draw.
+        replicate: of which training set.
+
+    Returns:
+        ax.
+    """
+    single = trace_answers(results, "single", replicate)
+    parts = {"single": single, "ensemble": single.mean(0, keepdims=True)}
+    parts |= {name: trace_answers(results, name, replicate) for name in student_groups(results)}
+    rows = {name_of(name): values.reshape(len(values), -1) for name, values in parts.items()}
+    drawn = draw_rows(ax, rows, study_of(results), vmin=0.0, vmax=max(float(np.nanmax(single)), 1e-9), cmap=SHADES)
+    colored_scale(ax, drawn, "rise of the class's logit")
+    title(ax, "What a trace of each view says", f"training set {replicate + 1}")
+    return ax

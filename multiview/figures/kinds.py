@@ -1,0 +1,110 @@
+"""The kinds of figures: which store each is made from, and the function that draws it. Starts no plotting library."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from multiview.parameters import ConfigError
+
+
+class Kind(NamedTuple):
+    """One kind of figure.
+
+    Attributes:
+        store: what it is made from: study or sweep.
+        module: of this package.
+        function: f(results, ax, …) → ax in it.
+        shape: height in units of the width.
+        text: what it shows.
+    """
+
+    store: str
+    module: str
+    function: str
+    shape: float
+    text: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "dynamics": Kind("study", "dynamics", "plot_dynamics", 0.9, "overlaps with the views over time, theory's clocks"),
+    "mosaic": Kind("study", "mosaic", "plot_mosaic", 0.95, "class × view × network: who learned what"),
+    "lottery": Kind("study", "lottery", "plot_lottery", 0.95, "lead of a view at the start against that at the end"),
+    "errors": Kind("study", "errors", "plot_errors", 0.8, "test errors in units of μ, intervals, the paper's figures"),
+    "ensemble": Kind("study", "ensemble", "plot_ensemble", 0.72, "test error against the size of the ensemble"),
+    "memorisation": Kind("study", "memorisation", "plot_memorisation", 0.9, "overlaps with noise over time"),
+    "dark-knowledge": Kind("study", "dark_knowledge", "plot_dark_knowledge", 0.9, "what a trace of each view says"),
+    "sweep": Kind("sweep", "sweeps", "plot_sweep", 0.8, "curves with bands over one axis of a sweep"),
+    "phase": Kind("sweep", "sweeps", "plot_phase", 0.75, "a measure over two axes of a sweep"),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"--kind = {name!r} is not allowed: it must be one of {', '.join(KINDS)}{hint}")
+
+
+def function_of(kind: Kind) -> Callable[..., Any]:
+    """The function that draws a kind; this is where matplotlib is imported."""
+    return getattr(importlib.import_module(f"multiview.figures.{kind.module}"), kind.function)
+
+
+def make_figure(results: Any, name: str, size: str = "column", **options: Any) -> Any:
+    """A figure of one kind in the house style.
+
+    Args:
+        results: a store, of `multiview.open_results`.
+        name: of the kind.
+        size: column or slide.
+        options: of the kind's function: replicate, or measures and by; None means not given.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ConfigError: an unknown kind, an option that it does not have, or a store that lacks what it shows.
+    """
+    kind = kind_of(name)
+    draw = function_of(kind)
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in inspect.signature(draw).parameters:
+            flag = "measure" if key == "measures" else key
+            raise ConfigError(f"--{flag} is not for --kind {name}")
+    import matplotlib.pyplot as plt
+
+    from multiview.figures.style import new_figure, style
+
+    with style(size) as place:
+        figure, ax = new_figure(place, kind.shape)
+        try:
+            draw(results, ax, **given)
+        except (ConfigError, ArithmeticError, LookupError, ValueError) as error:
+            plt.close(figure)
+            if isinstance(error, ConfigError):
+                raise ConfigError(f"--kind {name}: {error}") from None
+            # A store that holds other shapes than its configuration says, or no numbers at all.
+            raise ConfigError(
+                f"--kind {name}: the store does not hold what this figure shows "
+                f"({error.__class__.__name__}: {error}); see multiview check"
+            ) from error
+        # The layout depends on the style, which ends here.
+        figure.canvas.draw()
+    return figure
+
+
+def file_name(store: str | Path, name: str, ending: str) -> Path:
+    """Where a figure goes if nobody says where: beside nothing, in the working folder."""
+    return Path(f"{Path(store).resolve().name.removesuffix('.zarr')}-{name}{ending}")

@@ -1,0 +1,151 @@
+"""Logits of rows without noise, where neurons below ϱ add up in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from multiview.network.activation import raised_to, smoothed_relu, smoothed_relu_slope
+from multiview.network.rows import (
+    at_slots,
+    overlaps_of_rows,
+    row_sums,
+    sum_over_neurons,
+    sum_over_patches,
+    sum_over_rows,
+)
+from multiview.world.patches import NoiselessRows
+
+# --- Rows without noise: one number a patch, so neurons below ϱ add up in closed form. ---
+#
+# While ⟨w, v⟩ z ≤ ϱ the activation is a pure power, and Σ_r act(⟨w_r, v⟩ z) = z^q Σ_r [⟨w_r, v⟩]_+^q / (q ϱ^{q−1}): two
+# small matrix products for all features of other classes, which stay far below ϱ in the theory's regime. A class's
+# own features outgrow ϱ and are evaluated neuron by neuron. Should a foreign overlap reach ϱ after all, every
+# pair is evaluated: the result is exact always, only the speed differs.
+
+
+def _own_overlaps(weights: Array) -> Array:
+    """Overlaps of each class's neurons with its own features [kL, m]."""
+    features, k, m = weights.shape
+    classes = jnp.arange(k)
+    return weights.reshape(k, features // k, k, m)[classes, :, classes].reshape(features, m)
+
+
+def _own_class(weights: Array) -> Array:
+    """Whether feature f belongs to class i, as 0 or 1 [kL, k]."""
+    features, k, _ = weights.shape
+    return jnp.repeat(jnp.eye(k, dtype=weights.dtype), features // k, axis=0)
+
+
+def _foreign_gain(power: float, threshold: Array, weights: Array) -> Array:
+    """Σ_r [⟨w_{i,r}, v_f⟩]_+^q / (q ϱ^{q−1}) for features of other classes, 0 for own ones [kL, k]."""
+    powers = raised_to(jnp.maximum(weights, 0.0), power)
+    total = jnp.einsum("fkm,m->fk", powers, jnp.ones(weights.shape[-1], weights.dtype))
+    return total * (1 - _own_class(weights)) / (power * threshold ** (power - 1))
+
+
+def _some_foreign_overlap_is_large(power: float, threshold: Array, gain: Array, table: Array) -> Array:
+    """Whether a foreign pre-activation can exceed ϱ; false only if none does (a sum bounds its largest term)."""
+    if power == 1:  # plain ReLU is its own power on both sides of ϱ
+        return jnp.zeros((), bool)
+    return gain.max() * power * raised_to(table.max(), power) > threshold
+
+
+def _noiseless_quick(power: float, threshold: Array, weights: Array, gain: Array, rows: NoiselessRows) -> Array:
+    own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
+
+    def of_neuron(r: Any) -> Array:
+        return smoothed_relu(own[r] * rows.coefficient, power, threshold)
+
+    of_slot = jnp.append(sum_over_neurons(len(own), of_neuron).reshape(-1), jnp.zeros((), weights.dtype))
+    return raised_to(rows.table, power).sum(-1) @ gain + of_slot[rows.slot].sum(-1) @ _own_class(weights)
+
+
+def _noiseless_exact(power: float, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
+    overlaps = overlaps_of_rows(weights, rows.feature)
+
+    def of_neuron(r: Any) -> Array:
+        return smoothed_relu(overlaps[r][:, None] * rows.coefficient, power, threshold)
+
+    return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot.reshape(len(rows.slot), -1))
+
+
+def _noiseless_quick_gradient(
+    power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
+) -> Array:
+    own_class = _own_class(weights)
+    features, k, _ = weights.shape
+    of_gain = raised_to(rows.table, power).sum(-1).T @ cotangent * (1 - own_class)
+    foreign = of_gain[..., None] * smoothed_relu_slope(weights, power, threshold)
+    own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
+    of_class = jnp.minimum(rows.feature // (features // k), k - 1)
+    zg = rows.coefficient * cotangent[rows.sample, of_class]
+    of_row = row_sums(own, power, threshold, rows.coefficient, zg, None, None)
+    return foreign + own_class[..., None] * sum_over_rows(of_row[:, None], rows.feature, features)
+
+
+def _noiseless_exact_gradient(
+    power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
+) -> Array:
+    overlaps = overlaps_of_rows(weights, rows.feature)
+    z, zg = rows.coefficient, at_slots(cotangent, rows.sample) * rows.coefficient
+
+    def of_slot(t: Any, total: Array) -> Array:  # a loop, not unrolled: seldom needed, so it should compile fast
+        return total + smoothed_relu_slope(overlaps * z[t], power, threshold) * zg[:, t]
+
+    of_row = jax.lax.fori_loop(0, len(z), of_slot, jnp.zeros_like(overlaps))
+    return sum_over_rows(of_row, rows.feature, len(weights))
+
+
+def _exactly_where_needed(needed: Array, quick: Array, exact: Callable[..., Array], *operands: Any) -> Array:
+    """`exact(*operands)` where it is needed, else `quick`: in a batch only if a network of the batch needs it, and
+    then for that network alone, so that no network's numbers depend on its neighbours."""
+
+    @jax.custom_batching.custom_vmap
+    def choose(needed: Array, quick: Array, *operands: Any) -> Array:
+        return jax.lax.cond(needed, lambda: exact(*operands), lambda: quick)
+
+    @choose.def_vmap
+    def choose_in_batch(size: int, batched: Any, needed: Array, quick: Array, *operands: Any) -> tuple[Array, bool]:
+        axes = [jax.tree.map(lambda b: 0 if b else None, b) for b in batched[2:]]
+        needed = jnp.broadcast_to(needed, (size,))
+
+        def some() -> Array:
+            mask = needed.reshape(-1, *[1] * (quick.ndim - 1))
+            return jnp.where(mask, jax.vmap(exact, in_axes=axes)(*operands), quick)
+
+        return jax.lax.cond(needed.any(), some, lambda: quick), True
+
+    return choose(needed, quick, *operands)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def noiseless_logits(power: float, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
+    return _noiseless_forward(power, threshold, weights, rows)[0]
+
+
+def _noiseless_forward(
+    power: float, threshold: Array, weights: Array, rows: NoiselessRows
+) -> tuple[Array, tuple[Array, Array, Array, NoiselessRows]]:
+    gain = _foreign_gain(power, threshold, weights)
+    needed = _some_foreign_overlap_is_large(power, threshold, gain, rows.table)
+    quick = _noiseless_quick(power, threshold, weights, gain, rows)
+    outputs = _exactly_where_needed(needed, quick, partial(_noiseless_exact, power), threshold, weights, rows)
+    return outputs, (needed, threshold, weights, rows)
+
+
+def _noiseless_reverse(
+    power: float, saved: tuple[Array, Array, Array, NoiselessRows], cotangent: Array
+) -> tuple[None, Array, None]:
+    needed, threshold, weights, rows = saved
+    quick = _noiseless_quick_gradient(power, threshold, weights, cotangent, rows)
+    exact = partial(_noiseless_exact_gradient, power)
+    return None, _exactly_where_needed(needed, quick, exact, threshold, weights, cotangent, rows), None
+
+
+noiseless_logits.defvjp(_noiseless_forward, _noiseless_reverse)

@@ -1,0 +1,61 @@
+"""Logits of rows with noise: every neuron sees every patch differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+from jax import Array
+
+from multiview.network.activation import smoothed_relu, smoothed_relu_slope
+from multiview.network.rows import (
+    at_slots,
+    overlaps_of_rows,
+    row_sums,
+    sum_over_neurons,
+    sum_over_patches,
+    sum_over_rows,
+)
+from multiview.world.patches import NoisyRows
+
+
+def noisy_sum(
+    power: float, threshold: Array, weights: Array, noise_of: Callable[[Any], Array], rows: NoisyRows
+) -> Array:
+    overlaps = overlaps_of_rows(weights, rows.feature)
+
+    def of_neuron(r: Any) -> Array:
+        pre = overlaps[r][:, None] * rows.coefficient + rows.noise_norm * noise_of(r)
+        return smoothed_relu(pre, power, threshold)
+
+    return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def noisy_logits(power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows) -> Array:
+    return noisy_sum(power, threshold, weights, lambda r: noise[r], rows)
+
+
+def _noisy_forward(
+    power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows
+) -> tuple[Array, tuple[Array, Array, Array, NoisyRows]]:
+    return noisy_logits(power, threshold, weights, noise, rows), (threshold, weights, noise, rows)
+
+
+def _noisy_reverse(
+    power: float, saved: tuple[Array, Array, Array, NoisyRows], cotangent: Array
+) -> tuple[None, Array, Array, None]:
+    # Recomputing the pre-activations is cheaper than storing and reading them.
+    threshold, weights, noise, rows = saved
+    overlaps = overlaps_of_rows(weights, rows.feature)
+    z, norm = rows.coefficient, rows.noise_norm
+    g = at_slots(cotangent, rows.sample)
+    of_row = row_sums(overlaps, power, threshold, z, g * z, norm, noise)
+    pre = overlaps[:, :, None] * z + norm * noise
+    noise_gradient = smoothed_relu_slope(pre, power, threshold) * (g * norm)
+    return None, sum_over_rows(of_row, rows.feature, len(weights)), noise_gradient, None
+
+
+noisy_logits.defvjp(_noisy_forward, _noisy_reverse)

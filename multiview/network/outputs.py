@@ -1,0 +1,105 @@
+"""The two-layer smoothed-ReLU network: activation, start and logits, one function for both representations.
+
+F_i(X) = Σ_{r ≤ m} Σ_{p ≤ P} act(⟨w_{i,r}, x_p⟩): second layer 1, no bias (docs/theory.md, section 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key
+
+from multiview.config import NetworkConfig
+from multiview.network.noiseless import noiseless_logits
+from multiview.network.noisy import noisy_logits, noisy_sum
+from multiview.network.parameters import Parameters, init
+from multiview.network.rows import overlaps_of_rows
+from multiview.network.vectors import vector_logits
+from multiview.world.patches import NoiselessRows, NoisyRows, Patches
+
+
+def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
+    """Logits F of all samples, in either representation, with a hand-written reverse pass.
+
+    Args:
+        parameters: the network.
+        patches: parts that cover the samples in order.
+        network: gives q and ϱ.
+
+    Returns:
+        F, shape [N, k].
+    """
+    outputs = []
+    threshold = jnp.asarray(network.relu_threshold, parameters.weights.dtype)
+    for part, noise in zip(patches, parameters.noise, strict=True):
+        if isinstance(part, NoiselessRows):
+            of_part = noiseless_logits(network.relu_power, threshold, parameters.weights, part)
+        elif isinstance(part, NoisyRows):
+            of_part = noisy_logits(network.relu_power, threshold, parameters.weights, noise, part)
+        else:
+            of_part = vector_logits(network.relu_power, threshold, parameters.weights, noise, part)
+        outputs.append(of_part)
+    return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
+    """How large each overlap is for the purposes of its error.
+
+    An error in a noise overlap counts by what it changes in its patch, so there the feature of the patch counts too, by
+    the absolute value of z·⟨w, v⟩/ν (in rows; dense vectors have no overlap with one feature).
+
+    Args:
+        parameters: the network.
+        patches: the training patches.
+
+    Returns:
+        Sizes, in the shape of the parameters.
+    """
+    weights = jnp.abs(parameters.weights)
+    noise: list[Array | None] = []
+    for part, overlaps in zip(patches, parameters.noise, strict=True):
+        size = None if overlaps is None else jnp.abs(overlaps)
+        if size is not None and isinstance(part, NoisyRows):
+            share = jnp.where(
+                part.noise_norm > 0, part.coefficient / jnp.where(part.noise_norm > 0, part.noise_norm, 1), 0
+            )
+            size = jnp.maximum(size, overlaps_of_rows(weights, part.feature)[:, :, None] * share)
+        noise.append(size)
+    return Parameters(weights, tuple(noise))
+
+
+def fresh_logits(
+    key: Key[Array, ""], weights: Float[Array, "d k m"], patches: Patches, network: NetworkConfig
+) -> Float[Array, "n k"]:
+    """Logits of samples that were never trained on, in the limit with fresh noise overlaps N(0, σ₀²).
+
+    They are drawn neuron by neuron where they are used and never stored, which is also faster than memory.
+
+    Args:
+        key: the network's own typed key for this noise.
+        weights: of the network.
+        patches: of the samples.
+        network: gives q, ϱ, m and σ₀.
+
+    Returns:
+        F, shape [N, k].
+    """
+    features, k, _ = weights.shape
+    threshold = jnp.asarray(network.relu_threshold, weights.dtype)
+    outputs = []
+    for part, part_key in zip(patches, jax.random.split(key, len(patches)), strict=True):
+        if isinstance(part, NoisyRows):
+            shape = (k, *part.noise_norm.shape)
+
+            def noise_of(neuron: Any, key: Array = part_key, shape: tuple[int, ...] = shape) -> Array:
+                drawn = jax.random.normal(jax.random.fold_in(key, neuron), shape, jnp.float32)
+                return network.init_std * drawn.astype(weights.dtype)
+
+            outputs.append(noisy_sum(network.relu_power, threshold, weights, noise_of, part))
+        else:
+            noise = init(part_key, (part,), features, k, network, weights.dtype).noise
+            outputs.append(logits(Parameters(weights, noise), (part,), network))
+    return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]

@@ -1,0 +1,67 @@
+"""A network's parameters, their random start, and their overlaps with the features."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key
+
+from multiview.config import NetworkConfig
+from multiview.world.patches import NoisyRows, Patches, noise_shape
+
+
+class Parameters(NamedTuple):
+    """A network's state.
+
+    Attributes:
+        weights: [D, k, m]. In the limit D = kL and entry (j·L+ℓ, i, r) is the overlap ⟨w_{i,r}, v_{j,ℓ}⟩; in the
+            dense representation D = d and they are the weights themselves.
+        noise: for each part of the training patches the overlaps ⟨w_{i,r}, ξ⟩/ν with private noise directions,
+            or None where none are tracked.
+    """
+
+    weights: Float[Array, "d k m"]
+    noise: tuple[Array | None, ...]
+
+
+def init(
+    key: Key[Array, ""], patches: Patches, dimension: int, num_classes: int, network: NetworkConfig, dtype: Any
+) -> Parameters:
+    """A random start w ~ N(0, σ₀² I), in either representation.
+
+    In the limit both kinds of overlaps are independent N(0, σ₀²).
+
+    Args:
+        key: the network's own typed key.
+        patches: the training patches, whose tracked noise gets its start overlaps here.
+        dimension: D of the patches: d, or kL in the limit.
+        num_classes: k.
+        network: gives m and σ₀.
+        dtype: of the parameters; the draws are those of float32, so that another dtype means the same start.
+
+    Returns:
+        Parameters.
+    """
+    weight_key, *noise_keys = jax.random.split(key, 1 + len(patches))
+    m = network.neurons_per_class
+
+    def normal(normal_key: Key[Array, ""], shape: tuple[int, ...]) -> Array:
+        return network.init_std * jax.random.normal(normal_key, shape, jnp.float32).astype(dtype)
+
+    noise: list[Array | None] = []
+    for part, noise_key in zip(patches, noise_keys, strict=True):
+        shape = noise_shape(part, num_classes, m)
+        if shape is not None and isinstance(part, NoisyRows):
+            # Drawn row by row, so that padding for the sake of shared shapes changes no start.
+            noise.append(normal(noise_key, (shape[3], shape[1], shape[0], shape[2])).transpose(2, 1, 3, 0))
+        else:
+            noise.append(None if shape is None else normal(noise_key, shape))
+    return Parameters(normal(weight_key, (dimension, num_classes, m)), tuple(noise))
+
+
+def feature_overlaps(weights: Float[Array, "d k m"], features: Float[Array, "f d"] | None) -> Float[Array, "f k m"]:
+    """Overlaps ⟨w_{i,r}, v_{j,ℓ}⟩ of every neuron with every feature, in either representation."""
+    return weights if features is None else jnp.einsum("fd,dkm->fkm", features, weights)

@@ -1,0 +1,51 @@
+"""Where numbers come from: versions, commit, device."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from multiview import __version__
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    import optax
+
+    return {
+        "multiview": __version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "optax": optax.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def git_commit() -> str:
+    """Commit of the checkout that this package is imported from, or "" for an installed package. Only reads files."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        git = root / ".git"
+        if git.is_file():  # a worktree: gitdir: PATH
+            git = Path(git.read_text(encoding="utf-8").partition(":")[2].strip())
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        common = git / "commondir"
+        base = (git / common.read_text(encoding="utf-8").strip()).resolve() if common.exists() else git
+        if (base / name).exists():
+            return (base / name).read_text(encoding="utf-8").strip()
+        packed = (base / "packed-refs").read_text(encoding="utf-8").splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(" " + name)), "")
+    except OSError:
+        return ""
+
+
+def device_name() -> str:
+    """The device that JAX computes on, in words."""
+    device = jax.devices()[0]
+    return f"{len(jax.devices())} × {device.platform} ({device.device_kind})"

@@ -1,0 +1,145 @@
+"""Files and stores: what is written appears whole or not at all, and what is read was written by multiview.
+
+A store is a zarr folder. A study's store is written beside its final name and renamed when whole: a reader never sees
+half of one. A sweep's store (`sweep_store`) is made up front and filled block by block. Opening a store runs nothing:
+arrays and JSON only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from multiview.files import new_path
+from multiview.parameters import ConfigError
+
+FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a newer store
+
+
+def write_store(path: str | Path, tree: xr.DataTree) -> None:
+    """Write a labelled result as a new zarr store."""
+    import zarr
+
+    path = new_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = {node.path: node.to_dataset(inherit=False).variables for node in tree.subtree}
+    encoding = {node: {str(name): {"compressors": compressors()} for name in names} for node, names in own.items()}
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+    try:
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is then a missing one
+            tree.to_zarr(temporary / "store", mode="w", consolidated=False, encoding=encoding)
+        os.rename(temporary / "store", path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def compressors() -> Any:
+    """Compressed, with a checksum, so that a damaged chunk is found and never read as numbers."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return [ZstdCodec(level=3), Crc32cCodec()]
+
+
+def attributes_of(path: str | Path) -> dict[str, Any]:
+    """The attributes of a store, without opening its arrays.
+
+    Raises:
+        ConfigError: there is no store, it cannot be read, or multiview did not write it.
+    """
+    shown = f"store = {str(path)!r}"
+    if not Path(path).is_dir():
+        what = "is a file" if Path(path).is_file() else "is not there"
+        raise ConfigError(f"{shown} {what}; it must be a folder written by multiview train or sweep")
+    try:
+        attributes = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    except FileNotFoundError:
+        raise ConfigError(f"{shown} is no store: it holds no zarr.json") from None
+    except PermissionError:
+        raise ConfigError(f"{shown} cannot be read: permission denied") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{shown} cannot be read: its zarr.json is damaged") from None
+    if not isinstance(attributes, dict) or not isinstance(attributes.get("config"), str):
+        raise ConfigError(f"{shown} is no store of multiview: it holds no configuration")
+    version = attributes.get("format", FORMAT)
+    if version != FORMAT:
+        raise ConfigError(f"{shown} has format {version!r}, this multiview reads {FORMAT}; use the version it names")
+    return attributes
+
+
+def is_sweep(path: str | Path) -> bool:
+    """Whether a store is that of a sweep (else of a single study)."""
+    return "sweep" in attributes_of(path)
+
+
+def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
+    """Open a store: a sweep as a Dataset, one study (`multiview train`) as a DataTree.
+
+    Numbers of a sweep that are not there yet are NaN; `done` says which blocks are.
+
+    Raises:
+        ConfigError: there is no store, or it cannot be read.
+    """
+    attributes = attributes_of(path)
+    try:
+        if "sweep" not in attributes:
+            return xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
+        data = xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)
+        # Strings of variable length are zarr's business; everybody else knows NumPy's own.
+        texts = [name for name, v in data.variables.items() if v.dtype.kind not in "biuf"]
+        for name in texts:
+            words = np.array(data[name].values.tolist(), str)
+            data[name] = (data[name].dims, words.reshape(data[name].shape), data[name].attrs)
+        # In the order of the design and of the alphabet, not in that of the file system.
+        variables = {name: data.variables[name] for name in sorted(map(str, data.data_vars))}
+        axes = {name: data.variables[name] for name in attributes["coordinates"].split()}
+        return xr.Dataset(variables, axes, data.attrs)
+    except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
+        raise ConfigError(
+            f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
+        ) from None
+
+
+def load(data: xr.Dataset, names: Iterable[str]) -> None:
+    """Read variables of an open store into memory, in place.
+
+    Raises:
+        ConfigError: one of them is damaged.
+    """
+    for name in names:
+        try:
+            data.variables[name].load()
+        except Exception as error:  # zarr and numcodecs raise many kinds
+            # The readers of its other chunks are given up; asyncio would report each at the end.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+            raise ConfigError(
+                f"the store is damaged: {name} cannot be read ({error.__class__.__name__}); see multiview check"
+            ) from None
+
+
+def damaged_variables(path: str | Path) -> dict[str, str]:
+    """Arrays of a single study's store that cannot be read whole, with what is wrong."""
+    import zarr
+
+    open_results(path)
+    found = {}
+    for name, array in sorted(zarr.open_group(Path(path), mode="r").members(max_depth=None)):
+        if not isinstance(array, zarr.Array):
+            continue
+        missing = array.nchunks - array.nchunks_initialized
+        if missing:
+            found[name] = f"{missing} of {array.nchunks} chunks missing"
+            continue
+        try:
+            array[...]
+        except Exception:  # zarr and numcodecs raise many kinds
+            found[name] = "damaged"
+    return found

@@ -1,0 +1,193 @@
+"""Which points a sweep visits: the grammar of `--over`, grids, zipped axes, random and Sobol designs.
+
+A design is a product of factors. A factor is one axis of a grid, several axes that run together (zipped), or all the
+points of a random or Sobol design. Each factor becomes one labelled dimension of the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from multiview.config import convert
+from multiview.parameters import ConfigError
+from multiview.sweeps.grammar import MOST_POINTS, as_word, axis_field, distinct, labels, parse_values, quantile
+
+Method = Literal["grid", "random", "sobol"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """One dimension of a design.
+
+    Attributes:
+        dimension: its name in the results.
+        fields: the parameters that it changes.
+        rows: their values, one tuple a step along the dimension.
+    """
+
+    dimension: str
+    fields: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """All points of a sweep: the product of its factors, the last one changing fastest."""
+
+    method: Method
+    factors: tuple[Factor, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+        return tuple(len(f.rows) for f in self.factors)
+
+    @property
+    def num_points(self) -> int:
+        """Number of points."""
+        return math.prod(self.shape)
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+        return tuple(f.dimension for f in self.factors)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All parameters that the design changes."""
+        return tuple(name for f in self.factors for name in f.fields)
+
+    def index(self, point: int) -> tuple[int, ...]:
+        """Where a point stands along each dimension."""
+        return tuple(int(i) for i in np.unravel_index(point, self.shape)) if self.factors else ()
+
+    def changes(self, point: int) -> dict[str, Any]:
+        """What a point changes, by field."""
+        found: dict[str, Any] = {}
+        for factor, i in zip(self.factors, self.index(point), strict=True):
+            found.update(zip(factor.fields, factor.rows[i], strict=True))
+        return found
+
+    def describe(self, point: int) -> str:
+        """A point in words: `network.relu_power=3.0 train.learning_rate=8.0`."""
+        return " ".join(f"{name}={as_word(value)}" for name, value in self.changes(point).items()) or "the only point"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"method": self.method, "factors": [dataclasses.asdict(f) for f in self.factors]}
+
+
+def _words(over: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, str | list[Any]]]:
+    """Axes as (field, text), or (field, values) where Python gave values."""
+    if not isinstance(over, Mapping):
+        return [axis_field(word) for word in over]
+    found: list[tuple[str, str | list[Any]]] = []
+    for name, values in over.items():
+        if isinstance(values, str):
+            found.append(axis_field(f"{name}={values}"))
+            continue
+        field, _ = axis_field(f"{name}=values")
+        if not isinstance(values, Sequence | np.ndarray):
+            raise ConfigError(f"--over {name} = {values!r}: it must be a list of values or a text such as '1:2:5'")
+        plain = [v.item() if isinstance(v, np.generic) else v for v in values]
+        found.append((field, distinct(field, [convert(field, v) for v in plain])))
+    return found
+
+
+def _values(name: str, given: str | list[Any]) -> list[Any]:
+    return parse_values(name, given) if isinstance(given, str) else given
+
+
+def make_design(
+    over: Sequence[str] | Mapping[str, Any] = (),
+    zipped: Sequence[Sequence[str] | Mapping[str, Any]] = (),
+    *,
+    random: int | None = None,
+    sobol: int | None = None,
+    design_seed: int = 0,
+    any_size: bool = False,
+) -> Design:
+    """The design of a sweep.
+
+    Args:
+        over: axes, `["network.relu_power=2,3,4", "data.single_view_fraction=0.01:0.2:8:log"]` or a mapping
+            `{"network.relu_power": [2, 3, 4]}`. Their product is the grid. In a random or Sobol design a range
+            has no count: `LOW:HIGH` or `LOW:HIGH:log`.
+        zipped: groups of axes of equal length that run together.
+        random: draw this many points at random instead of a grid.
+        sobol: take this many points of a scrambled Sobol sequence instead.
+        design_seed: of the drawing.
+        any_size: allow more than 10⁶ points.
+
+    Returns:
+        The design; without any axis it has one point.
+
+    Raises:
+        ConfigError: one line that names the axis and what is allowed.
+    """
+    axes = _words(over)
+    groups = [_words(group) for group in zipped]
+    fields = [name for name, _ in axes] + [name for group in groups for name, _ in group]
+    for name in fields:
+        if fields.count(name) > 1:
+            raise ConfigError(f"--over {name}: this field stands on two axes")
+    label = labels(fields)
+    if random is not None or sobol is not None:
+        if random is not None and sobol is not None:
+            raise ConfigError("--random and --sobol exclude each other")
+        if groups:
+            raise ConfigError("--zip does not go with --random or --sobol")
+        return _drawn("random" if sobol is None else "sobol", axes, int(random or sobol or 0), design_seed, any_size)
+    parsed: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = []
+    for name, given in axes:
+        parsed.append(((name,), [(v,) for v in _values(name, given)]))
+    for group in groups:
+        columns = [_values(name, given) for name, given in group]
+        lengths = {len(c) for c in columns}
+        if len(lengths) != 1:
+            told = ", ".join(f"{name} has {len(c)}" for (name, _), c in zip(group, columns, strict=True))
+            raise ConfigError(f"--zip: axes that run together need equally many values; {told}")
+        parsed.append((tuple(name for name, _ in group), list(zip(*columns, strict=True))))
+    count = math.prod(len(rows) for _, rows in parsed)
+    _allow(count, any_size)
+    factors, zips = [], 0
+    for names, rows in parsed:
+        zips += len(names) > 1
+        dimension = label[names[0]] if len(names) == 1 else "zip" if zips == 1 else f"zip_{zips}"
+        factors.append(Factor(dimension, names, tuple(rows)))
+    return Design("grid", tuple(factors))
+
+
+def _allow(count: int, any_size: bool) -> None:
+    if count > MOST_POINTS and not any_size:
+        raise ConfigError(f"--over gives {count} points, more than {MOST_POINTS}; add --yes if that is meant")
+
+
+def _drawn(
+    method: Method, axes: list[tuple[str, str | list[Any]]], count: int, design_seed: int, any_size: bool
+) -> Design:
+    if count < 1:
+        raise ConfigError(f"--{method} = {count} is not allowed: it must be a whole number ≥ 1")
+    if not axes:
+        raise ConfigError(f"--{method} needs at least one --over FIELD=LOW:HIGH")
+    _allow(count, any_size)
+    if method == "random":
+        places = np.random.default_rng(design_seed).random((count, len(axes)))
+    else:
+        from scipy.stats import qmc
+
+        sequence = qmc.Sobol(len(axes), scramble=True, rng=np.random.default_rng(design_seed))
+        # A power of two keeps the sequence balanced; scipy warns otherwise, and the user chose.
+        places = sequence.random_base2(max(0, math.ceil(math.log2(count))))[:count]
+    columns = []
+    for (name, given), u in zip(axes, places.T, strict=True):
+        if isinstance(given, str):
+            columns.append(quantile(name, given, u))
+        else:
+            columns.append([given[min(int(x * len(given)), len(given) - 1)] for x in u])
+    return Design(method, (Factor("point", tuple(n for n, _ in axes), tuple(zip(*columns, strict=True))),))

@@ -1,0 +1,178 @@
+"""The grammar of `--over`: values and ranges of one axis."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from multiview.config import Study, all_fields, convert
+from multiview.parameters import ConfigError
+
+MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
+# Dimensions and measures of the results, whose names an axis cannot take.
+RESERVED = {"replicate", "seed", "student", "time", "class", "view", "step", "point", "zip", "done", "reason"}
+
+
+def as_word(value: Any) -> str:
+    """A parameter's value as one word."""
+    if isinstance(value, tuple):
+        return "[" + ",".join(f"{v:g}" for v in value) + "]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def labels(fields: Sequence[str]) -> dict[str, str]:
+    """Names of axes in the results: a field's last word where that is unmistakable, else section_word."""
+    leaves = [name.rpartition(".")[2] for name in fields]
+    found = {}
+    for name, leaf in zip(fields, leaves, strict=True):
+        clear = leaves.count(leaf) == 1 and leaf not in RESERVED
+        found[name] = leaf if clear else name.replace(".", "_") if "." in name else f"study_{name}"
+    return found
+
+
+def _derived() -> dict[str, str]:
+    hints = typing.get_type_hints(Study)
+    sections = {n: t for n, t in hints.items() if dataclasses.is_dataclass(t)} | {"": Study}
+    return {
+        f"{section}.{name}".lstrip("."): name
+        for section, cls in sections.items()
+        for name, value in vars(cls).items()
+        if isinstance(value, property)
+    }
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else repr(text)
+
+
+def axis_field(word: str) -> tuple[str, str]:
+    """Split FIELD=VALUES and check the field."""
+    name, equals, values = word.partition("=")
+    name = name.strip().replace("-", "_")
+    if not equals or not values.strip():
+        raise ConfigError(f"--over {_shown(word)}: it must be FIELD=VALUES, such as network.relu_power=2,3,4")
+    if name in _derived():
+        raise ConfigError(f"--over {name}: this is derived from other parameters; sweep over those")
+    if name == "preset":
+        raise ConfigError("--over preset: a preset is no axis; name one with --preset and sweep over its parameters")
+    if name not in all_fields():
+        convert(name, values)  # says so, with the nearest name
+    return name, values.strip()
+
+
+def _kind(name: str) -> Any:
+    kind = all_fields()[name][1]
+    return typing.get_origin(kind) or kind
+
+
+def _split(name: str, text: str) -> list[str]:
+    """Words between commas; commas inside brackets belong to a value that is itself a list."""
+    words, depth, word = [], 0, ""
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and depth == 0:
+            words.append(word)
+            word = ""
+        else:
+            word += character
+    words.append(word)
+    if depth or any(not w.strip() for w in words):
+        raise ConfigError(f"--over {name}={_shown(text)}: a value is missing between two commas or brackets")
+    return [w.strip() for w in words]
+
+
+def _number(name: str, text: str, word: str) -> float:
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"--over {name}={_shown(text)}: {word!r} is no finite number")
+    return number
+
+
+def _ends(name: str, text: str, parts: list[str]) -> tuple[float, float, bool]:
+    """Lower and upper end of LOW:HIGH[:log], and whether it is logarithmic."""
+    where = f"--over {name}={_shown(text)}"
+    if _kind(name) not in (int, float):
+        raise ConfigError(f"{where}: a range needs a field that is a number; list its values instead")
+    logarithmic = parts[2:] == ["log"]
+    if len(parts) not in (2, 3) or (len(parts) == 3 and not logarithmic):
+        raise ConfigError(f"{where}: a range is LOW:HIGH:COUNT or LOW:HIGH:COUNT:log (a random design needs no COUNT)")
+    low, high = (_number(name, text, w) for w in parts[:2])
+    if low > high:
+        raise ConfigError(f"{where}: the range is inverted; {parts[0]} must be below {parts[1]}")
+    if low == high:
+        raise ConfigError(f"{where}: the range is empty; {parts[0]} must be below {parts[1]}")
+    if logarithmic and low <= 0:
+        raise ConfigError(f"{where}: a logarithmic range must begin above 0")
+    return low, high, logarithmic
+
+
+def _as_field(name: str, value: float) -> Any:
+    """A number of a range as a value of the field, without the dust of floating point in its last digits."""
+    return convert(name, round(value) if _kind(name) is int else float(f"{value:.12g}"))
+
+
+def parse_values(name: str, text: str) -> list[Any]:
+    """Values of one axis of a grid: `2,3,4`, `0.01:0.2:8`, `0.01:0.2:8:log`, `[1,1.5],[1,2]`.
+
+    Raises:
+        ConfigError: it does not parse, is empty or inverted, repeats a value, or a value has the wrong type.
+    """
+    where = f"--over {name}={_shown(text)}"
+    if ":" in text:
+        parts = [p.strip() for p in text.split(":")]
+        if len(parts) < 3:
+            raise ConfigError(f"{where}: a range is LOW:HIGH:COUNT or LOW:HIGH:COUNT:log")
+        low, high, logarithmic = _ends(name, text, [*parts[:2], *parts[3:]])
+        count = int(parts[2]) if parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 10 else 0
+        if count < 2:
+            raise ConfigError(f"{where}: {parts[2]!r} is no count; it must be a whole number, 2 or more (below 10⁹)")
+        if count > MOST_POINTS:
+            raise ConfigError(f"{where}: {count} values on one axis; at most {MOST_POINTS} are possible")
+        with np.errstate(all="ignore"):
+            numbers = np.geomspace(low, high, count) if logarithmic else np.linspace(low, high, count)
+        if not np.isfinite(numbers).all():
+            raise ConfigError(f"{where}: the range is too wide for floating-point numbers")
+        values = [_as_field(name, float(v)) for v in numbers]
+    else:
+        values = [convert(name, word) for word in _split(name, text)]
+    return distinct(name, values)
+
+
+def distinct(name: str, values: Sequence[Any]) -> list[Any]:
+    if not values:
+        raise ConfigError(f"--over {name}: it has no values")
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ConfigError(f"--over {name}: the value {as_word(value)} is there twice")
+        seen.add(value)
+    return list(values)
+
+
+def quantile(name: str, text: str, u: np.ndarray) -> list[Any]:
+    """Values of one axis of a random or Sobol design at the places u in [0, 1) of its range or list."""
+    if ":" not in text:
+        values = parse_values(name, text)
+        return [values[min(int(x * len(values)), len(values) - 1)] for x in u]
+    low, high, logarithmic = _ends(name, text, [p.strip() for p in text.split(":")])
+    if _kind(name) is int and not (low.is_integer() and high.is_integer()):
+        raise ConfigError(f"--over {name}={_shown(text)}: the ends of the range must be whole numbers")
+    width = float(_kind(name) is int)  # each whole number gets an equal share, the last one too
+    with np.errstate(all="ignore"):
+        if logarithmic:
+            spread = np.exp(np.log(low) + u * (np.log(high + width) - np.log(low)))
+        else:
+            spread = low + u * (high + width - low)
+    if not np.isfinite(spread).all():
+        raise ConfigError(f"--over {name}={_shown(text)}: the range is too wide for floating-point numbers")
+    if width:
+        return [convert(name, int(min(np.floor(x), high))) for x in spread]
+    return [_as_field(name, float(np.clip(x, low, high))) for x in spread]

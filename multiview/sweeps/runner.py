@@ -1,0 +1,334 @@
+"""Running a sweep: one writer, a store that is never in an unclear state, and the same command to continue it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from multiview.config import Study, all_fields, to_mapping
+from multiview.files import writable_folder
+from multiview.parameters import ConfigError
+from multiview.presets import load_preset
+from multiview.stores.lock import release_lock, take_lock
+from multiview.stores.store import is_sweep
+from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
+from multiview.sweeps.block import as_text, places
+from multiview.sweeps.design import make_design
+from multiview.sweeps.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
+from multiview.sweeps.grammar import as_word, labels
+from multiview.sweeps.plan import Plan, make_plan
+
+Report = Callable[[dict[str, Any]], None]  # one event; the same that go into the event log
+
+
+class Outcome(NamedTuple):
+    """How a sweep stands: blocks done, failed and in all, and where."""
+
+    path: Path
+    done: int
+    failed: int
+    total: int
+
+
+class WriteError(RuntimeError):
+    """The store could not be written: disk full, quota, a file system that went away."""
+
+
+def beside(path: str | Path, ending: str) -> Path:
+    """The file that stands beside a store: `.lock` or `.events.jsonl`."""
+    path = Path(path)
+    return path.with_name(path.name + ending)
+
+
+class _Events:
+    """The event log: one JSON object a line, each written whole. Losing it loses no result."""
+
+    def __init__(self, path: Path, report: Report | None) -> None:
+        self.path, self.report = path, report
+
+    def __call__(self, event: str, **values: Any) -> None:
+        entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **values}
+        with contextlib.suppress(OSError):
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                os.write(handle, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+            finally:
+                os.close(handle)
+        if self.report is not None:
+            self.report(entry)
+
+
+def run_sweep(
+    study: Study | str,
+    over: Sequence[str] | Mapping[str, Any] = (),
+    out: str | Path = "sweep.zarr",
+    *,
+    zipped: Sequence[Sequence[str] | Mapping[str, Any]] = (),
+    random: int | None = None,
+    sobol: int | None = None,
+    design_seed: int = 0,
+    students: bool = False,
+    cluster: Any = None,
+    retry_failed: bool = False,
+    any_size: bool = False,
+    report: Report | None = None,
+) -> Outcome:
+    """Run a sweep, or continue it.
+
+    What is stored at a time is a block: one replicate of one point. Blocks that the store holds are not computed again,
+    so calling this with the same arguments after any interruption continues, and gives bit by bit what an
+    uninterrupted run gives.
+
+    Args:
+        study: the configuration that the points start from, or the name of a preset.
+        over: axes of the design, see `design.make_design`.
+        out: the store, new or one that this sweep began.
+        zipped: groups of axes that run together.
+        random: draw so many points at random.
+        sobol: take so many points of a Sobol sequence.
+        design_seed: of the drawing.
+        students: train students too.
+        cluster: None for this machine; "dask", "dask:N", an address, a scheduler file, or a Dask client or cluster.
+        retry_failed: compute again what failed before.
+        any_size: allow more than 10⁶ points.
+        report: called with each event, a mapping with the key "event".
+
+    Returns:
+        Blocks done and failed. Open the store with `multiview.open_results`.
+
+    Raises:
+        ConfigError: a bad axis, a store of another sweep, a store that somebody else writes.
+        WriteError: the store cannot be written; what is finished is safe.
+        KeyboardInterrupt: passed on, after the store has been left in order.
+    """
+    study = load_preset(study) if isinstance(study, str) else study
+    design = make_design(over, zipped, random=random, sobol=sobol, design_seed=design_seed, any_size=any_size)
+    return run_plan(make_plan(study, design, students), out, cluster=cluster, retry_failed=retry_failed, report=report)
+
+
+def run_plan(
+    plan: Plan, out: str | Path, *, cluster: Any = None, retry_failed: bool = False, report: Report | None = None
+) -> Outcome:
+    """Run a plan that is made; see `run_sweep`."""
+    path = Path(out)
+    if path.exists():
+        check_same(plan, path)
+    if cluster is not None:
+        check_cluster(cluster)
+    writable_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = beside(path, ".lock")
+    unclean = take_lock(lock)
+    events = _Events(beside(path, ".events.jsonl"), report)
+    patience: float | None = 5.0  # seconds for the disk when the sweep is interrupted
+    try:
+        with contextlib.ExitStack() as stack:
+            client = None if cluster is None else stack.enter_context(connect(cluster))
+            store = _open_or_create(plan, path, client, events)
+            if unclean and (damaged := store.damaged()):
+                events("repaired", blocks=len(damaged))
+                store.forget(list(damaged))
+            if unclean:
+                store.tidy()
+            if retry_failed:
+                store.forget([index for index, _ in store.failures()])
+            outcome = _compute(plan, store, client, events)
+        patience = None
+        return outcome
+    except KeyboardInterrupt:
+        events("interrupted")
+        raise
+    except OSError as error:
+        events("error", reason=str(error))
+        raise WriteError(
+            f"{path}: {error.strerror or error}. What is finished is safe; make room and run the same command again"
+        ) from error
+    finally:
+        release_lock(lock, patience)
+
+
+def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Outcome:
+    pending = [b for b in plan.blocks() if store.done[(*plan.design.index(b.point), b.replicate)] == MISSING]
+    group_of = {point: i for i, group in enumerate(plan.groups) for point in group}
+    count = [0] * len(plan.groups)  # blocks of each group that are still to come
+    for block in pending:
+        count[group_of[block.point]] += 1
+    outcome = _outcome(store)
+    left_at = [0] * plan.design.num_points  # blocks of each point that are still to come
+    for block in pending:
+        left_at[block.point] += 1
+    points_done = left_at.count(0)
+    events(
+        "start", points=plan.design.num_points, groups=len(plan.groups), blocks=outcome.total, done=outcome.done,
+        failed=outcome.failed, pending=len(pending), pid=os.getpid(),
+    )  # fmt: skip
+    size, in_flight = places() if client is None else client.submit(places, pure=False).result()
+    work = (
+        Work(unit, tuple(as_text(plan.study(block.point)) for block in unit))
+        for unit in plan.units(pending, size, in_flight)
+    )
+    computed: Generator[Computed] = (
+        compute_here(work, plan.students) if client is None else compute_on_cluster(work, plan.students, client)
+    )
+    begin, cost_done = time.perf_counter(), 0.0
+    cost_left = sum(plan.cost[b.point] for b in pending)
+    with contextlib.closing(computed):
+        for block, (arrays, reason, seconds) in computed:
+            index = (*plan.design.index(block.point), block.replicate)
+            store.write_block(index, arrays, FAILED if reason else DONE, reason)
+            cost_done, cost_left = cost_done + plan.cost[block.point], cost_left - plan.cost[block.point]
+            group = group_of[block.point]
+            count[group] -= 1
+            left_at[block.point] -= 1
+            points_done += left_at[block.point] == 0
+            outcome = outcome._replace(done=outcome.done + (not reason), failed=outcome.failed + bool(reason))
+            events(
+                "block", point=block.point, replicate=block.replicate, group=group, seconds=round(seconds, 3),
+                failed=outcome.failed, done=outcome.done, blocks=outcome.total, left_in_group=count[group],
+                points_done=points_done,
+                seconds_left=round((time.perf_counter() - begin) * max(cost_left, 0.0) / cost_done, 1),
+                values={n: as_word(v) for n, v in plan.design.changes(block.point).items()}, reason=reason,
+            )  # fmt: skip
+    events("end", done=outcome.done, failed=outcome.failed, blocks=outcome.total)
+    return outcome
+
+
+def _outcome(store: SweepStore) -> Outcome:
+    states = store.done
+    return Outcome(
+        store.path, int((states == DONE).sum()), int((states == FAILED).sum()), int((states >= MISSING).sum())
+    )
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers were computed with: versions, git commit and device."""
+    from multiview.stores.provenance import device_name, git_commit, versions
+
+    return {"versions": versions(), "git_commit": git_commit(), "device": device_name()}
+
+
+def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> SweepStore:
+    here = environment() if client is None else client.submit(environment, pure=False).result()
+    if not path.exists():
+        return _create(plan, path, here)
+    store = SweepStore(path, writable=True)
+    versions = json.loads(store.attributes["versions"])
+    told = [
+        f"{name} {there} then, {now} now"
+        for name, there, now in (
+            ("device", store.attributes.get("device"), here["device"]),
+            *((n, versions.get(n), v) for n, v in here["versions"].items()),
+        )
+        if there != now
+    ]
+    if told:
+        events("environment", changed=told)
+    return store
+
+
+def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
+    from multiview.stores.labelled import sweep_variables
+    from multiview.training.blocks import recorded_steps
+
+    design = plan.design
+    varying = {"train.num_steps", "train.num_records", "system"} & set(design.fields)
+    steps = [recorded_steps(plan.study(point)) for point in range(design.num_points if varying else 1)]
+    times = max(len(s) for s in steps)
+    padded = np.stack([np.pad(s, (0, times - len(s)), mode="edge") for s in steps])
+    points = dict(zip(design.dimensions, design.shape, strict=True))
+    coordinates: dict[str, Any] = {
+        "step": (
+            (*design.dimensions, "time") if varying else ("time",),
+            padded.reshape(*design.shape, times) if varying else padded[0],
+            {"unit": "steps", "description": "steps taken when the measures over time were recorded"},
+        )
+    }
+    label = labels(design.fields)
+    for factor in design.factors:
+        for column, name in enumerate(factor.fields):
+            values = [row[column] for row in factor.rows]
+            if not isinstance(values[0], int | float):
+                values = [as_word(v) for v in values]
+            described = {"field": name, "description": all_fields()[name][0].metadata["help"]}
+            coordinates[label[name]] = ((factor.dimension,), np.asarray(values), described)
+    sizes = {
+        "replicate": plan.largest["replicates"],
+        "seed": plan.largest["seeds"],
+        "student": plan.largest["students"],
+        "time": times,
+        "class": plan.largest["data.num_classes"],
+        "view": plan.largest["data.num_views"],
+    }
+    attributes = {
+        "config": json.dumps(to_mapping(plan.base)),
+        "sweep": json.dumps(_identity(plan)),
+        "run_id": plan.base.run_id,
+        **here,
+        "versions": json.dumps(here["versions"]),
+    }
+    variables = sweep_variables(
+        plan.students, plan.largest["self_distill.generations"], "float64" if plan.double else "float32"
+    )
+    return SweepStore.create(
+        path, attributes, points, sizes, variables, coordinates, np.reshape(plan.replicates, design.shape)
+    )
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    return plan.design.to_mapping() | {"students": plan.students}
+
+
+def check_same(plan: Plan, path: Path) -> None:
+    """Refuse to continue the store of another sweep.
+
+    Raises:
+        ConfigError: no store of a sweep, or one whose configuration or design differs; the line says where.
+    """
+    if not is_sweep(path):
+        raise ConfigError(f"--out = {str(path)!r} holds one study and no sweep; name a new folder")
+    attributes = SweepStore(path).attributes
+    there: dict[str, Any] = json.loads(attributes["config"])
+    here: dict[str, Any] = json.loads(json.dumps(to_mapping(plan.base)))
+    found = []
+    for name in all_fields():
+        if name == "preset" or name in plan.design.fields:
+            continue
+        section, _, leaf = name.rpartition(".")
+        old, new = ((m.get(section, {}) if section else m).get(leaf) for m in (there, here))
+        if old != new:
+            found.append(f"{name} is {old} there, {new} here")
+    old, new = json.loads(attributes["sweep"]), json.loads(json.dumps(_identity(plan)))
+    if old != new:
+        found += _design_differences(old, new)
+    if found:
+        told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
+        raise ConfigError(f"--out = {str(path)!r} holds another sweep: {told}. Name a new folder, or repeat its flags")
+
+
+def _design_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    changed = [key for key in ("method", "students") if old.get(key) != new[key]]
+    found = [f"{key} is {old.get(key)} there, {new[key]} here" for key in changed]
+    axes = [{tuple(f["fields"]): f["rows"] for f in design.get("factors", [])} for design in (old, new)]
+    for fields in [*axes[0], *(f for f in axes[1] if f not in axes[0])]:
+        there, here = (_axis_words(a.get(fields)) for a in axes)
+        if there != here:
+            found.append(f"axis {'+'.join(fields)} is {there} there, {here} here")
+    return found or ["the order of the axes"]
+
+
+def _axis_words(rows: list[list[Any]] | None) -> str:
+    if rows is None:
+        return "missing"
+    words = ["+".join(as_word(tuple(v) if isinstance(v, list) else v) for v in row) for row in rows]
+    return ",".join(words) if len(words) <= 4 else f"{','.join(words[:2])},…,{words[-1]} ({len(words)} values)"
+
+
+__all__ = ["Outcome", "WriteError", "beside", "check_same", "environment", "run_plan", "run_sweep"]

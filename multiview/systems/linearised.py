@@ -1,0 +1,94 @@
+r"""The network linearised at its start (neural tangent kernel), trained by gradient descent.
+
+$F^{\text{lin}}(X) = F_{\theta_0}(X) + \langle \nabla F_{\theta_0}(X), \theta - \theta_0 \rangle$. Neurons belong to one
+class each, so class i has features of its own: slopes $\mathrm{act}'(\langle w_{i,r}, x_p\rangle)$ times patches.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from multiview.config import NetworkConfig
+from multiview.network.activation import smoothed_relu, smoothed_relu_slope
+from multiview.network.parameters import Parameters
+from multiview.systems.linear import LinearModel, pre_activations
+from multiview.world.patches import DenseVectors
+
+
+def plain_outputs(parameters: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k"]:
+    """The network's logits in plain operations, which `jax.jvp` and `jax.linearize` can follow."""
+    pre = pre_activations(parameters.weights, parameters.noise[0], part)
+    return smoothed_relu(pre, network.relu_power, network.relu_threshold).sum((1, 3))
+
+
+def tangent_features(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k d m"]:
+    r"""Tangent features in the weights, $\sum_p \mathrm{act}'(\langle w_{i,r}, x_p\rangle)\,x_p$."""
+    slope = _slope(start, part, network)
+    return jnp.einsum("npkm,npd->nkdm", slope, part.vectors)
+
+
+def tangent_model(start: Parameters, part: DenseVectors, network: NetworkConfig) -> LinearModel:
+    r"""The linearised network on its training samples.
+
+    In the limit of large d, overlaps with private noise directions are parameters too. No two samples share one,
+    so they add $\sum_{p,r} (\nu_p\,\mathrm{act}')^2$ to the diagonal of the Gram matrices.
+
+    Args:
+        start: the network's start.
+        part: the training samples' patches.
+        network: gives q and ϱ.
+
+    Returns:
+        Start logits and Gram matrices.
+    """
+    features = tangent_features(start, part, network)
+    gram = jnp.einsum("nkdm,pkdm->knp", features, features)
+    if start.noise[0] is not None and part.noise_norm is not None:
+        memory = ((_slope(start, part, network) * part.noise_norm[..., None, None]) ** 2).sum((1, 3))
+        gram = gram + memory.T[:, :, None] * jnp.eye(len(memory), dtype=gram.dtype)
+    return LinearModel(plain_outputs(start, part, network), gram)
+
+
+def weight_change(
+    start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]
+) -> Float[Array, "d k m"]:
+    r"""What training changed in the weights, $\theta - \theta_0 = \sum_n \alpha_n \nabla F_{\theta_0}(X_n)$."""
+    slope = _slope(start, part, network)
+    return jnp.einsum("npkm,npd,nk->dkm", slope, part.vectors, dual)
+
+
+def moved(start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]) -> Parameters:
+    """The parameters θ after training, overlaps with the training samples' own noise directions included."""
+    noise: Array | None = start.noise[0]
+    if noise is not None and part.noise_norm is not None:
+        step = _slope(start, part, network) * part.noise_norm[..., None, None]
+        noise = noise + step * dual[:, None, :, None]
+    return Parameters(start.weights + weight_change(start, part, network, dual), (noise,))
+
+
+def linearised_outputs(
+    at: Parameters, change: Float[Array, "d k m"], part: DenseVectors, network: NetworkConfig
+) -> Float[Array, "n k"]:
+    """Logits on any samples: the start's logits and their directional derivative (`jax.jvp`) along `change`.
+
+    Args:
+        at: the start's weights, and the start's overlaps with these samples' noise directions (fresh ones on test
+            samples, which training did not change).
+        change: of the weights, from `weight_change`.
+        part: the samples' patches.
+        network: gives q and ϱ.
+    """
+
+    def outputs(weights: Array) -> Array:
+        return plain_outputs(Parameters(weights, at.noise), part, network)
+
+    value, derivative = jax.jvp(outputs, (at.weights,), (change,))
+    return value + derivative
+
+
+def _slope(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n p k m"]:
+    pre = pre_activations(start.weights, start.noise[0], part)
+    return smoothed_relu_slope(pre, network.relu_power, network.relu_threshold)

@@ -1,0 +1,48 @@
+r"""Random features: the first layer stays at its start, the second layer is trained.
+
+$F_i(X) = \sum_{j,r} a_{i,(j,r)} h_{j,r}(X)$ with $h_{j,r}(X) = \sum_p \mathrm{act}(\langle w_{j,r}, x_p\rangle)$. All
+classes read all km neurons; a starts where the network's fixed second layer is, at 1 for a class's own neurons.
+"""
+
+from __future__ import annotations
+
+from jax import Array
+from jaxtyping import Float
+
+from multiview.config import NetworkConfig
+from multiview.network.activation import smoothed_relu
+from multiview.network.parameters import Parameters
+from multiview.systems.linear import LinearModel, pre_activations
+from multiview.world.patches import DenseVectors
+
+
+def hidden_features(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n h"]:
+    """Outputs of all km frozen neurons, summed over patches [n, k·m]."""
+    pre = pre_activations(start.weights, start.noise[0], part)
+    hidden = smoothed_relu(pre, network.relu_power, network.relu_threshold).sum(1)
+    return hidden.reshape(len(hidden), -1)
+
+
+def random_feature_model(start: Parameters, part: DenseVectors, network: NetworkConfig) -> LinearModel:
+    """The model on its training samples; all classes share one Gram matrix."""
+    hidden = hidden_features(start, part, network)
+    return LinearModel(_own_sum(hidden, start), (hidden @ hidden.T)[None])
+
+
+def readout_change(
+    start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]
+) -> Float[Array, "h k"]:
+    """What training changed in the second layer, from the training samples' dual coefficients."""
+    return hidden_features(start, part, network).T @ dual
+
+
+def random_feature_outputs(
+    at: Parameters, change: Float[Array, "h k"], part: DenseVectors, network: NetworkConfig
+) -> Float[Array, "n k"]:
+    """Logits on any samples; `at` holds the start's overlaps with these samples' own noise directions."""
+    hidden = hidden_features(at, part, network)
+    return _own_sum(hidden, at) + hidden @ change
+
+
+def _own_sum(hidden: Float[Array, "n h"], start: Parameters) -> Float[Array, "n k"]:
+    return hidden.reshape(len(hidden), *start.weights.shape[1:]).sum(-1)

@@ -1,0 +1,136 @@
+"""Where networks are trained: the devices and processes at hand, and the memory that they may take.
+
+Networks never talk to each other while they train. So blocks of networks are dealt out, block b to process b mod P
+and there to one device after the other, and only finished results are gathered. A network's numbers depend on its
+block alone, hence neither on the number of devices nor on that of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from multiview.parameters import ConfigError
+
+
+class Resources(NamedTuple):
+    """What training may use: so many local devices, and so many bytes; None means all, or the device's own limit."""
+
+    devices: int | None = None
+    memory: int | None = None
+
+
+_resources = Resources()
+
+
+@contextlib.contextmanager
+def using(devices: int | None = None, memory: int | None = None) -> Iterator[None]:
+    """Train on the first `devices` local devices within `memory` bytes, inside a `with` block.
+
+    Raises:
+        ConfigError: more devices are asked for than there are.
+    """
+    global _resources
+    present = jax.local_device_count()
+    if devices is not None and not 1 <= devices <= present:
+        raise ConfigError(f"--devices = {devices} is not allowed: it must be 1 … {present}, as many as there are here")
+    before, _resources = _resources, Resources(devices, memory)
+    try:
+        yield
+    finally:
+        _resources = before
+
+
+def training_devices() -> list[jax.Device]:
+    """The local devices that blocks are dealt to."""
+    return jax.local_devices()[: _resources.devices]
+
+
+def memory_budget() -> int:
+    """Bytes that blocks in flight may take on one device, from `using`, else the device.
+
+    An accelerator's limit is four fifths of what its allocator has, the CPU's half of the machine's memory.
+    """
+    if _resources.memory is not None:
+        return _resources.memory
+    limit = (training_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if limit:
+        return int(0.8 * limit)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def blocks_in_flight(block_bytes: int, advice: str) -> int:
+    """How many blocks are trained at a time: on the CPU one for each core, else one for each device, if they fit.
+
+    Args:
+        block_bytes: predicted peak of one block.
+        advice: what a user can do if not one block fits.
+
+    Raises:
+        ConfigError: not one block fits the budget.
+    """
+    budget, devices = memory_budget(), len(training_devices())
+    if block_bytes > budget:
+        raise ConfigError(
+            f"--memory = {in_words(budget)} is not allowed: one block of networks takes about {in_words(block_bytes)}; "
+            + advice
+        )
+    if jax.default_backend() != "cpu":
+        return devices
+    return max(1, min(max(os.cpu_count() or 1, devices), budget // max(block_bytes, 1)))
+
+
+def in_words(size: float) -> str:
+    """A number of bytes as people write it: 1.5 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarray, int, jax.Device], Any]) -> Any:
+    """Deal out blocks of `size` networks to processes and devices and put the results together again.
+
+    Args:
+        count: number of networks.
+        size: networks in a block; the last block repeats its last network.
+        in_flight: blocks that this process trains at a time.
+        work: takes the indices of a block's networks [size], how many of them are no repeats, and a device, and
+            returns a pytree of arrays with leading axis `size`.
+
+    Returns:
+        The pytree of NumPy arrays with leading axis `count`; the same in every process.
+    """
+    processes, rank, devices = jax.process_count(), jax.process_index(), training_devices()
+    blocks = -(-count // size)
+    share = -(-blocks // processes)
+
+    def one(turn: int) -> Any:
+        block = min(rank + turn * processes, blocks - 1)  # a process without a block of its own repeats the last
+        indices = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
+        real = min(size, count - block * size) if rank + turn * processes < blocks else 0
+        device = devices[turn % len(devices)]
+        with jax.default_device(device):
+            return jax.tree.map(np.asarray, work(indices, real, device))
+
+    with ThreadPoolExecutor(in_flight) as pool:
+        mine = list(pool.map(one, range(share)))
+    if processes == 1:
+        return jax.tree.map(lambda *a: np.concatenate(a)[:count], *mine)
+    from jax.experimental.multihost_utils import process_allgather
+
+    stacked = jax.tree.map(lambda *a: np.stack(a), *mine)
+    gathered = process_allgather(stacked)  # [process, turn, size, …]
+    return jax.tree.map(lambda a: _in_block_order(a, size)[:count], gathered)
+
+
+def _in_block_order(gathered: Any, size: int) -> np.ndarray:
+    by_turn = np.swapaxes(np.asarray(gathered), 0, 1)
+    return by_turn.reshape(-1, *by_turn.shape[3:])

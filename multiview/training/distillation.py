@@ -1,0 +1,109 @@
+"""Students: first their own views from the labels, then the teacher's through its soft outputs.
+
+The teacher is the ensemble (distillation) or one single network (self-distillation). A student's own phase does
+not depend on the teacher, so students of both kinds can share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.config import DistillConfig, Study
+from multiview.measures.ensemble import average_logits
+from multiview.parameters import ConfigError
+from multiview.training.blocks import Each, Progress, Trained, start_keys, train_networks
+from multiview.world.files import finite_numbers, load_npz
+from multiview.world.task import Task
+
+
+def ensemble_teacher(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
+    """The scaled average of K networks' logits, once for each student: [students, N, k]."""
+    return np.repeat(average_logits(train_logits, distill.teacher_scale)[None], students, axis=0)
+
+
+def own_teachers(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
+    """Teacher of student a is network a (modulo their number), scaled: [students, N, k]."""
+    return distill.teacher_scale * train_logits[np.arange(students) % len(train_logits)]
+
+
+def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
+    """A user's own teacher: array `logits` [N, k] of an .npz.
+
+    Raises:
+        ConfigError: the file is unreadable or its logits do not fit the training set.
+    """
+    arrays = load_npz(path)
+    logits = arrays.get("logits")
+    shape = None if logits is None else logits.shape
+    if logits is None or shape != (num_samples, num_classes) or not finite_numbers(logits):
+        raise ConfigError(
+            f"{path}: logits has shape {shape}; finite numbers [{num_samples}, {num_classes}] are allowed"
+        )
+    return logits.astype(np.float32)
+
+
+def own_phase(
+    study: Study | Sequence[Study],
+    task: Task,
+    replicate: int,
+    onset_step: int,
+    *,
+    generation: int = 0,
+    features: Array | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Students before their teacher sets in: fresh starts, cross-entropy alone for `onset_step` steps.
+
+    Those of several points of a sweep follow each other.
+    """
+    points = [study] if isinstance(study, Study) else study
+    starts = [start_keys(s, streams.STUDENT_START, replicate, range(s.students), generation) for s in points]
+    each = [s for s in points for _ in range(s.students)]
+    return train_networks(
+        each, task, jnp.concatenate(starts), num_steps=onset_step, features=features, progress=progress
+    )
+
+
+def distil(
+    study: Each,
+    task: Task,
+    students: Trained,
+    teacher_logits: np.ndarray,
+    distill: DistillConfig | Sequence[DistillConfig],
+    *,
+    features: Array | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Go on training `students` with a teacher, from step `distill.onset_step` on.
+
+    Args:
+        study: configuration of all students, or one for each.
+        task: training samples.
+        students: networks after their own phase.
+        teacher_logits: scaled teacher logits [students, N, k].
+        distill: the distillation term of all, or one for each; its steps are common to all.
+        features: feature vectors in the dense representation, for the records.
+        progress: see `train_networks`.
+
+    Returns:
+        The students.
+    """
+    schedule = distill if isinstance(distill, DistillConfig) else distill[0]
+    return train_networks(
+        study,
+        task,
+        None,
+        resume=jax.tree.map(jnp.asarray, students.state),
+        num_steps=schedule.num_steps,
+        first_step=schedule.onset_step,
+        teacher_logits=teacher_logits,
+        distill=distill,
+        features=features,
+        progress=progress,
+    )
