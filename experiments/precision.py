@@ -9,12 +9,9 @@ Run it with `python -m experiments.precision`; it takes about a minute on one co
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -44,23 +41,11 @@ SMOKE = networks.TINY | {
 SMOKE_PREDICTION_STUDIES = 4
 
 
-@contextlib.contextmanager
-def precision(dtype: str) -> Iterator[None]:
-    """Double precision for a while; the global switch, as in `multiview verify`."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
-
-
 def claims_in(study: Study, dtype: str, predictions: dict[str, Any]) -> list[dict[str, Any]]:
     """All claims of a study in one precision, judged by predictions made before."""
     common.say(f"the whole study in {dtype}")
-    with precision(dtype):
-        result = run_study(replace(study, {"train.dtype": dtype}))
-        return [c.to_mapping() for c in check_claims(result, predictions)]
+    result = run_study(replace(study, {"train.dtype": dtype}))
+    return [c.to_mapping() for c in check_claims(result, predictions)]
 
 
 def rounding_alone(study: Study) -> dict[str, Any]:
@@ -68,11 +53,10 @@ def rounding_alone(study: Study) -> dict[str, Any]:
     common.say("single networks in both precisions")
     trained = []
     for dtype in ("float32", "float64"):
-        with precision(dtype):
-            one = replace(study, {"replicates": 1, "train.dtype": dtype})
-            (task,) = training_tasks(one)
-            keys = start_keys(one, streams.START, 0, range(one.seeds))
-            trained.append(train_networks(one, task, keys, num_steps=one.train.num_steps))
+        one = replace(study, {"replicates": 1, "train.dtype": dtype})
+        (task,) = training_tasks(one)
+        keys = start_keys(one, streams.START, 0, range(one.seeds))
+        trained.append(train_networks(one, task, keys, num_steps=one.train.num_steps))
     single, double = trained
     overlaps = [t.records["largest_overlap"].astype(float) for t in trained]  # [S, T, k, L]
     assert double.records["largest_overlap"].dtype == np.float64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 import subprocess
@@ -201,15 +200,35 @@ def test_bad_input_is_one_line(more, words, flags, empty, capsys):
     assert not list(empty.iterdir())
 
 
-def test_double_precision_needs_64_bit_numbers(tiny):
-    from multiview.training.blocks import train_networks
+@pytest.mark.parametrize("switch", [False, True])
+def test_worker_threads_compute_in_the_precision_of_who_asks(switch):
+    def work(indices, real, device):
+        return jnp.asarray(indices, float) / 3
 
-    assert not jax.config.read("jax_enable_x64")
-    study = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, dtype="float64"))
-    keys = start_keys(study, streams.START, 0, [0])
-    task = training_tasks(tiny)[0]
-    with pytest.raises(ConfigError, match="float64"):
-        train_networks(study, task, keys, num_steps=1)
+    with jax.enable_x64(switch):
+        found = devices.over_blocks(5, 2, 2, work)
+    assert found.dtype == (np.float64 if switch else np.float32)
+
+
+@pytest.mark.parametrize("system", ["network", "average", "linearised"])
+def test_a_study_in_double_precision_leaves_the_users_own_numbers_as_they_were(tiny, system):
+    study = replace(tiny, {"train.dtype": "float64", "system": system, "replicates": 1, "train.num_steps": 5})
+    result = run_study(study, distillation=False)
+    assert result.groups["single"].weights.dtype == np.float64
+    assert result.groups["single"].records["train_loss"].dtype == np.float64
+    assert jnp.ones(2).dtype == np.float32
+
+
+def test_a_study_is_the_same_whatever_the_users_own_switch_is(tiny):
+    """Bit by bit, in either precision."""
+    for dtype in ("float32", "float64"):
+        study = replace(tiny, {"train.dtype": dtype, "replicates": 1, "train.num_steps": 5})
+        one = run_study(study, distillation=False)
+        with jax.enable_x64(True):
+            other = run_study(study, distillation=False)
+            assert jnp.ones(2).dtype == np.float64
+        np.testing.assert_array_equal(one.groups["single"].weights, other.groups["single"].weights)
+        assert one.groups["single"].weights.dtype == other.groups["single"].weights.dtype == np.dtype(dtype)
 
 
 def test_quickly_compiled_draws_are_the_same_numbers_and_may_be_part_of_another_program():

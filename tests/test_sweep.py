@@ -12,7 +12,6 @@ import os
 import shutil
 import tomllib
 
-import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -244,18 +243,14 @@ def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
     plan = make_plan(replace(small(), fields), make_design(over), students)
     texts = [as_text(plan.study(point)) for point in range(plan.design.num_points)]
     assert len(set(plan.batches)) == 1
-    before = jax.config.read("jax_enable_x64")
-    try:
-        together = run_blocks(texts, 1, students)
-        for point, (text, result) in enumerate(zip(texts, together, strict=True)):
-            (alone,) = run_blocks([text], 1, students)
-            assert result.reason == alone.reason
-            assert bool(result.reason) == (plan.study(point).train.learning_rate > 1e6)
-            assert list(result.arrays) == list(alone.arrays)
-            for name, values in alone.arrays.items():
-                np.testing.assert_array_equal(result.arrays[name], values, err_msg=name)
-    finally:
-        jax.config.update("jax_enable_x64", before)
+    together = run_blocks(texts, 1, students)
+    for point, (text, result) in enumerate(zip(texts, together, strict=True)):
+        (alone,) = run_blocks([text], 1, students)
+        assert result.reason == alone.reason
+        assert bool(result.reason) == (plan.study(point).train.learning_rate > 1e6)
+        assert list(result.arrays) == list(alone.arrays)
+        for name, values in alone.arrays.items():
+            np.testing.assert_array_equal(result.arrays[name], values, err_msg=name)
 
 
 def test_a_group_compiles_once(tmp_path):

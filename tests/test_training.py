@@ -254,7 +254,7 @@ def test_finite_runs_are_not_marked(tiny_result):
 
 PRECISION = """
 import jax, jax.numpy as jnp, numpy as np, sys, json
-jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_x64", True)  # for what this script itself casts
 from multiview import streams
 from multiview.measures.features import winners
 from multiview.training.blocks import start_keys, train_networks

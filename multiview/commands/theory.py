@@ -41,10 +41,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         writable_folder(Path(arguments.json).parent, "--json")
     from multiview.verdicts.claims import check_verifiable
-    from multiview.verdicts.verification import enable_precision
 
     check_verifiable(study)
-    enable_precision(study)
     use_compilation_cache()
     inputs = _own_inputs(arguments, study)
     with resources(arguments, study) as first:
@@ -116,9 +114,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from multiview.stores.labelled import to_datatree
     from multiview.studies.study import run_study
     from multiview.sweeps.cost import expected_seconds
-    from multiview.verdicts.verification import enable_precision
 
-    enable_precision(study)
     inputs = _own_inputs(arguments, study)
     with resources(arguments, study) as first:
         console = make_console(quiet=not first)

@@ -16,6 +16,7 @@ from multiview.config import Study
 from multiview.measures.dark_knowledge import classes_present, ordered_share
 from multiview.measures.ensemble import by_group, disjoint_ensembles
 from multiview.measures.errors import ErrorCounts
+from multiview.precision import in_own_precision
 from multiview.training.blocks import block_logits
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, held_out_set
@@ -56,6 +57,7 @@ def evaluate(study: Study, replicate: int, groups: dict[str, np.ndarray], featur
     return evaluate_points([study], replicate, [groups], features)[0]
 
 
+@in_own_precision
 def evaluate_points(
     studies: Sequence[Study],
     replicate: int,

@@ -17,6 +17,7 @@ from multiview.config import DistillConfig, Study
 from multiview.measures.errors import ErrorCounts
 from multiview.measures.lottery import view_moments
 from multiview.parameters import ConfigError
+from multiview.precision import in_own_precision
 from multiview.studies.evaluation import error_counts, evaluate_points
 from multiview.systems import contrasts as systems
 from multiview.training.blocks import Trained, memory_plan, start_keys, train_networks
@@ -87,6 +88,7 @@ def total_network_steps(study: Study, distillation: bool = True) -> int:
     return study.replicates * one
 
 
+@in_own_precision
 def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_multiple: int = 1) -> list[Task]:
     """The training samples of every replicate, in shapes that share one compiled program.
 
@@ -105,6 +107,7 @@ def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_m
     return [Task(d, p) for d, p in zip(datasets, of_each, strict=True)]
 
 
+@in_own_precision
 def study_features(study: Study) -> Array | None:
     """The feature vectors of the study's world, or None in a limit representation."""
     return world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
@@ -157,6 +160,7 @@ def run_replicate(
     )[0]
 
 
+@in_own_precision
 def run_replicates(
     studies: Sequence[Study],
     replicate: int,
@@ -304,6 +308,7 @@ def collect(study: Study, replicates: list[Replicate], features: Array | None, s
     )
 
 
+@in_own_precision
 def run_study(
     study: Study,
     report: Report | None = None,

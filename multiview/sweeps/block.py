@@ -82,16 +82,11 @@ def run_blocks(
         Abandoned: `stop` was set.
     """
     begin = time.perf_counter()
-    import jax
-
     from multiview.stores.labelled import sweep_values
     from multiview.studies.study import collect, run_replicates
 
     studies = [from_mapping(json.loads(text)) for text in texts]
     first = studies[0]
-    # Of the whole process, because worker threads do not inherit a context.
-    if jax.config.read("jax_enable_x64") != (first.train.dtype == "float64"):
-        jax.config.update("jax_enable_x64", first.train.dtype == "float64")
 
     def telling(what: str, number: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:

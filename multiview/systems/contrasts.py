@@ -26,6 +26,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study
 from multiview.network.parameters import Parameters, init
+from multiview.precision import in_own_precision
 from multiview.systems import average, linear, linearised, random_features
 from multiview.systems import lazy as lazy_dial
 from multiview.training import blocks as batching
@@ -35,7 +36,6 @@ from multiview.training.blocks import (
     Trained,
     block_logits,
     block_size,
-    check_precision,
     record_measures,
     start_keys,
     train_networks,
@@ -98,7 +98,7 @@ def train_members(
         lazy members, stands in the optimiser's place, and the starts' keys in that of the mini-batches'.
 
     Raises:
-        ConfigError: float64 without JAX's 64-bit numbers, or a block that does not fit the memory.
+        ConfigError: a block does not fit the memory.
     """
     return _train(study, task, keys, steps, features, progress)
 
@@ -123,6 +123,7 @@ def distil(
     return _train(studies[0], task, keys, distill[0].num_steps, features, progress, *taught)
 
 
+@in_own_precision
 def answers(study: Study, groups: Sequence[Trained], noise_keys: Array, test: Task) -> np.ndarray:
     """Logits of members on test samples, with fresh noise directions [S, n, k].
 
@@ -153,6 +154,7 @@ def _as_vectors(study: Study, task: Task) -> DenseVectors:
     return of_type(vectors(task.data, study.data), jnp.dtype(study.train.dtype))
 
 
+@in_own_precision
 def train_average(
     study: Study, task: Task, keys: Array, features: Array | None = None, progress: Progress | None = None
 ) -> Trained:
@@ -160,7 +162,6 @@ def train_average(
 
     What is recorded of training at the end, errors and loss, is the average's: members alone are not trained to answer.
     """
-    check_precision(study.train)
     steps = study.train.num_steps
     _in_flight(study, task)
     begun = train_networks(study, task, keys, num_steps=0, features=features)
@@ -222,12 +223,12 @@ def _at_a_time(needed: int, advice: str = "") -> int:
     return 1 if jax.default_backend() == "cpu" else at_once
 
 
+@in_own_precision
 def _train(
     study: Study, task: Task, keys: Array, steps: int, features: Array | None, progress: Progress | None,
     own: TrainingState | None = None, teacher_logits: np.ndarray | None = None, distill: DistillConfig | None = None,
 ) -> Trained:  # fmt: skip
     """Begin (without `own`) or go on with a teacher, block by block."""
-    check_precision(study.train)
     part, k = _as_vectors(study, task), study.data.num_classes
     dimension, times = task.dimension(study.data.num_features), np.array([0, steps])
     least = steps if own is None or study.system == "lazy" else LINEAR_STUDENT_STEPS * steps

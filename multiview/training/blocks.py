@@ -23,7 +23,7 @@ from multiview.measures import features as feature_measures
 from multiview.measures.memorisation import largest_noise_overlaps
 from multiview.network.outputs import fresh_logits, logits
 from multiview.network.parameters import Parameters, feature_overlaps, init
-from multiview.parameters import ConfigError
+from multiview.precision import in_own_precision
 from multiview.training import devices, memory
 from multiview.training.flow import flow, start_flow
 from multiview.training.losses import cross_entropy
@@ -202,6 +202,7 @@ def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], 
     return jax.vmap(lambda s: jax.random.fold_in(base, s))(jnp.asarray(seeds))
 
 
+@in_own_precision
 def train_networks(
     study: Each,
     task: Task,
@@ -242,14 +243,13 @@ def train_networks(
         The trained networks.
 
     Raises:
-        ConfigError: float64 without JAX's 64-bit numbers, or a block that does not fit the memory.
+        ConfigError: a block does not fit the memory.
     """
     if (keys is None) == (resume is None):
         raise ValueError("give either keys or resume")
     count = len(keys) if keys is not None else len(resume.parameters.weights)  # type: ignore[union-attr]
     studies = _of_networks(study, count)
     data, train = studies[0].data, studies[0].train
-    check_precision(train)
     if train.changes_patches and not all(isinstance(part, DenseVectors) for part in task.patches):
         raise ValueError("the task has rows of patches: mixup and dropped patches need vectors (`training_tasks`)")
     if train.draws and keys is not None and batch_keys is None:
@@ -304,14 +304,6 @@ def train_networks(
     in_flight = _in_flight(studies[0], task)
     state, train_logits, records, finite = devices.over_blocks(count, block_size(train), in_flight, train_block)
     return Trained(state, train_logits, times, records, finite)
-
-
-def check_precision(train: TrainConfig) -> None:
-    """Raises ConfigError where training is to be in float64 and JAX has no 64-bit numbers."""
-    if train.dtype == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ConfigError(
-            "train.dtype = 'float64' is not allowed here: turn on jax.config.update('jax_enable_x64', True)"
-        )
 
 
 def block_size(train: TrainConfig) -> int:
@@ -376,6 +368,7 @@ def _test_logits(weights: Array, keys: Array, task: Task, network: NetworkConfig
         return jax.vmap(lambda w, key, n: fresh_logits(key, w, task.patches, n))(weights, keys, network)
 
 
+@in_own_precision
 def block_logits(study: Each, weights: np.ndarray | Array, keys: Array, task: Task) -> np.ndarray:
     """Logits of all networks on one chunk of test samples [S, n, k], in blocks of fixed size like training."""
     studies = _of_networks(study, len(weights))

@@ -111,13 +111,14 @@ def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarra
     processes, rank, devices = jax.process_count(), jax.process_index(), training_devices()
     blocks = -(-count // size)
     share = -(-blocks // processes)
+    wide = jax.enable_x64.value  # a context of this thread, which the workers do not see
 
     def one(turn: int) -> Any:
         block = min(rank + turn * processes, blocks - 1)  # a process without a block of its own repeats the last
         indices = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
         real = min(size, count - block * size) if rank + turn * processes < blocks else 0
         device = devices[turn % len(devices)]
-        with jax.default_device(device):
+        with jax.enable_x64(wide), jax.default_device(device):
             return jax.tree.map(np.asarray, work(indices, real, device))
 
     with ThreadPoolExecutor(in_flight) as pool:

@@ -23,6 +23,7 @@ from multiview.measures.ensemble import by_group
 from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
 from multiview.network.activation import smoothed_relu
+from multiview.precision import in_own_precision
 from multiview.world.samples import Kind, MultiViewDataset, held_out_set
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
@@ -74,6 +75,7 @@ def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
     return num_studies * study.replicates * (study.seeds + students)
 
 
+@in_own_precision
 def predict(
     study: Study, num_studies: int = NUM_STUDIES, progress: Callable[[int], None] | None = None
 ) -> dict[str, Prediction]:

@@ -53,12 +53,6 @@ def _runs(group: Group, study: Study) -> dict[str, Any]:
     }
 
 
-def enable_precision(study: Study) -> None:
-    """Let JAX compute in double precision if the study asks for it."""
-    if study.train.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
-
-
 def predict_first(study: Study, report: Report | None = None) -> dict[str, Prediction]:
     """The prediction, as the first part of a verification.
 
@@ -110,7 +104,6 @@ def verify(
         raise ConfigError(
             "data: arrays 'patch_feature' and 'coefficients' are missing; claims are judged against the truth"
         )
-    enable_precision(study)
     if predictions is None:
         predictions = predict_first(study, report)
     ahead = predicted_networks(study)
