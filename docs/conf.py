@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from pathlib import Path
@@ -74,23 +73,15 @@ def _mathematics(text: str) -> str:
     return re.sub(r"\$([^$]+)\$", lambda m: f":math:`{m.group(1)}`", text)
 
 
-def _parameter_rows(cls: type) -> list[str]:
-    """One definition for each parameter of a configuration: its name, default, meaning and what is allowed."""
-    lines = [""]
-    for field in dataclasses.fields(cls):
-        text = field.metadata.get("help", "a section of parameters, see above")
-        allowed = field.metadata.get("allowed")
-        default = "" if dataclasses.is_dataclass(field.default) else f", default ``{field.default!r}``"
-        lines += [f"``{field.name}``{default}", f"    {text}{f' ({allowed})' if allowed else ''}.", ""]
-    return lines
-
-
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     # A parameter described by its symbol alone ("k.") is a sentence and not the first point of a list.
     lines[:] = [re.sub(r"^(\s+[A-Za-z])\.$", r"\1\\.", line) for line in lines]
     lines[:] = _mathematics("\n".join(lines)).split("\n")
-    if what == "class" and dataclasses.is_dataclass(obj) and obj.__module__ == "multiview.config":
-        lines += _parameter_rows(obj)
+    if what == "attribute" and name.startswith("multiview.config."):
+        owner, field = name.split(".")[-2:]
+        allowed = getattr(multiview, owner).__dataclass_fields__[field].metadata.get("allowed")
+        if allowed:
+            lines[:] = [f"{' '.join(lines).strip().removesuffix('.')} ({allowed})."]
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

@@ -1,4 +1,7 @@
-"""How a parameter is declared: default, meaning, check, and the one line that refuses a bad value."""
+"""Declare a parameter: its default, the check of its value, and the one line that refuses a bad value.
+
+The meaning of a parameter is the docstring below its field, where editors show it; `config.meanings` reads it.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,52 @@ Interval = tuple[float, float]
 
 
 class ConfigError(ValueError):
-    """A bad parameter: one line that names the field, the value and what is allowed."""
+    """A bad parameter or file: one line that names it, its value and what is allowed.
+
+    Example:
+        >>> import multiview as mv
+        >>> mv.DataConfig(num_classes=4).num_classes  # a section alone is not checked
+        4
+        >>> try:
+        ...     mv.Study(data=mv.DataConfig(num_classes=1))
+        ... except mv.ConfigError as error:
+        ...     print(error)
+        data.num_classes = 1 is not allowed: it must be a number ≥ 2
+    """
 
 
 def parameter(
-    default: Any, help: str, check: Callable[[Any], bool] | None = None, allowed: str = "", *, traced: bool = False
+    default: Any,
+    *,
+    check: Callable[[Any], bool] | None = None,
+    allowed: str = "",
+    traced: bool = False,
+    infinite: bool = False,
 ) -> Any:
-    """Declare a field: default, help, a check of its value, the words for what the check allows.
+    """Declare a field of a dataclass as a parameter of the study.
 
-    A `traced` field changes no shape and no structure of the training program: points of a sweep that differ in such
-    fields alone share one compiled program (`sweep.plan.group_key`).
+    Args:
+        default: its value where nothing else is said.
+        check: whether a converted value is allowed; None allows every value of the field's type.
+        allowed: the words for what `check` allows.
+        traced: whether a change of the value leaves every shape and the structure of the training program alone. Points
+            of a sweep that differ in traced parameters alone share one compiled program (`sweeps.plan.group_key`).
+        infinite: whether inf is allowed.
+
+    Returns:
+        The field, for the right-hand side of its declaration.
     """
-    return field(default=default, metadata={"help": help, "check": check, "allowed": allowed, "traced": traced})
+    metadata = {"check": check, "allowed": allowed, "traced": traced, "infinite": infinite}
+    return field(default=default, metadata=metadata)
 
 
 def at_least(bound: float) -> dict[str, Any]:
+    """Allow numbers ≥ `bound`."""
     return {"check": lambda v: v >= bound, "allowed": f"a number ≥ {bound:g}"}
 
 
 def above(bound: float) -> dict[str, Any]:
+    """Allow numbers > `bound`."""
     return {"check": lambda v: v > bound, "allowed": f"a number > {bound:g}"}
 
 
@@ -41,4 +71,5 @@ INTERVAL: dict[str, Any] = {
 
 
 def refusal(name: str, value: Any, allowed: str) -> ConfigError:
+    """Word the refusal of a value: its name, the value, and what is allowed."""
     return ConfigError(f"{name} = {value!r} is not allowed: it must be {allowed}")

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import TINY
 
-from multiview import config
+from multiview import config, presets
 from multiview.commands.main import _parser, main
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,7 @@ def toml_of(mapping: dict[str, Any]) -> str:
 @pytest.fixture
 def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every preset in the size of the tests' tiny study."""
-    text_of = config.preset_text
+    text_of = presets.preset_text
 
     def tiny(name: str) -> str:
         # A preset's other choices stay, but for those that a tiny world has no room for.
@@ -117,7 +117,7 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
         mapping.pop("preset")
         return "# a tiny preset\n" + toml_of(mapping)
 
-    monkeypatch.setattr(config, "preset_text", tiny)
+    monkeypatch.setattr(presets, "preset_text", tiny)
 
 
 @pytest.fixture

@@ -22,11 +22,10 @@ from sweeping import FIELDS, OVER, contents, events, small, words
 import multiview
 import multiview.sweeps
 from multiview.commands.main import main
-from multiview.commands.stores import preset_toml
-from multiview.config import Study, all_fields, from_mapping, replace
+from multiview.config import Study, all_fields, explained, from_mapping, replace
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.parameters import ConfigError
-from multiview.presets import load_preset, load_toml, preset_names
+from multiview.presets import load_preset, load_toml, preset_names, preset_toml
 from multiview.stores.sweep_store import DONE, FAILED, SweepStore
 from multiview.stores.tables import summarise
 from multiview.studies.study import run_study, training_tasks
@@ -511,8 +510,8 @@ def test_init_writes_a_file_that_is_the_preset_with_every_parameter_explained(na
     text = file.read_text()
     assert text == preset_toml(name)
     assert len(tomllib.loads(text)["data"]) == len([n for n in all_fields() if n.startswith("data.")])
-    for field, _ in all_fields().values():
-        assert field.metadata["help"] in text or field.name == "preset"
+    for field in all_fields():
+        assert explained(field) in text or field == "preset"
     assert main(["init", name, "--out", str(file)]) == 2
     assert "exists already" in capsys.readouterr().err
 

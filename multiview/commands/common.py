@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.config import Study, all_fields, replace
+from multiview.config import Study, all_fields, explained, replace
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset, load_toml, preset_names
 
@@ -45,14 +45,12 @@ def add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> Non
     parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} (default: {default_preset})")
     parser.add_argument("--config", metavar="FILE", help="a TOML file of parameters, on top of its own preset key")
     groups: dict[str, Any] = {}
-    for name, (field, _) in all_fields().items():
+    for name in all_fields():
         section = name.rpartition(".")[0]
         if name == "preset":
             continue
         group = groups.setdefault(section, parser.add_argument_group(section or "study"))
-        allowed = field.metadata["allowed"]
-        text = field.metadata["help"] + (f" ({allowed})" if allowed else "")
-        group.add_argument(_flag(name), dest=name, metavar="VALUE", help=text.replace("%", "%%"))
+        group.add_argument(_flag(name), dest=name, metavar="VALUE", help=explained(name).replace("%", "%%"))
 
 
 def study_of(arguments: argparse.Namespace) -> Study:

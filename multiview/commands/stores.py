@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from multiview.commands.common import make_console, refuse_lost_numbers, whole
-from multiview.config import all_fields, from_mapping, get, to_mapping
+from multiview.config import all_fields, from_mapping, get
 from multiview.parameters import ConfigError
-from multiview.presets import load_preset
+from multiview.presets import load_preset, preset_toml
 
 
 def _stores(folder: Path) -> Iterator[Path]:
@@ -191,36 +191,6 @@ def _export(arguments: argparse.Namespace) -> int:
         export_data(data, arguments.to, arguments.group, arguments.out)
         print(f"Data: {arguments.out}")
     return 0
-
-
-def preset_toml(name: str) -> str:
-    """A TOML file of a preset in which every parameter stands with its meaning and what is allowed."""
-    study = load_preset(name)
-    lines = [f"# Study begun from the preset {name}; every parameter stands here with its meaning.",
-             "# Run it with: multiview verify --config FILE (or train, sweep). Lines may be left out.",
-             f'preset = "{name}"', ""]  # fmt: skip
-    mapping = to_mapping(study)
-    section = ""
-    ordered = sorted(all_fields().items(), key=lambda item: "." in item[0])
-    for field, (declared, _) in ordered:
-        if field == "preset":
-            continue
-        part, _, leaf = field.rpartition(".")
-        if part != section:
-            section = part
-            lines += ["", f"[{section}]"]
-        value = (mapping[part] if part else mapping)[leaf]
-        allowed = declared.metadata["allowed"]
-        lines += [f"# {declared.metadata['help']}" + (f" ({allowed})" if allowed else ""), f"{leaf} = {_toml(value)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
 
 
 def _init(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from multiview import __version__
-from multiview.config import Study, all_fields, get
+from multiview.config import Study, all_fields, get, meaning
 from multiview.figures.dynamics import clock_steps, winner_and_loser
 from multiview.figures.ensemble import errors_by_size
 from multiview.figures.errors import measured_errors
@@ -319,10 +319,7 @@ def _configuration(study: Study) -> str:
     changed = [n for n in names if get(study, n) != get(base, n)]
 
     def rows(chosen: Sequence[str]) -> list[Sequence[str]]:
-        return [
-            (f"<code>{n}</code>", _safe(_value(get(study, n))), _safe(all_fields()[n][0].metadata["help"]))
-            for n in chosen
-        ]
+        return [(f"<code>{n}</code>", _safe(_value(get(study, n))), _safe(meaning(n))) for n in chosen]
 
     origin = f"the preset {_safe(study.preset)}" if known else "the defaults"
     first = f"<p>{len(changed)} parameters differ from {origin}.</p>"

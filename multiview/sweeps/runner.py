@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from multiview.config import Study, all_fields, to_mapping
+from multiview.config import Study, all_fields, meaning, to_mapping
 from multiview.files import writable_folder
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
@@ -257,7 +257,7 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
             values = [row[column] for row in factor.rows]
             if not isinstance(values[0], int | float):
                 values = [as_word(v) for v in values]
-            described = {"field": name, "description": all_fields()[name][0].metadata["help"]}
+            described = {"field": name, "description": meaning(name)}
             coordinates[label[name]] = ((factor.dimension,), np.asarray(values), described)
     sizes = {
         "replicate": plan.largest["replicates"],

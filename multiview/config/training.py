@@ -1,0 +1,118 @@
+"""The parameters of the network, of its training and of distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from multiview.parameters import BELOW_ONE, above, at_least, parameter
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    r"""The two-layer smoothed-ReLU network of section 4 of docs/theory.md.
+
+    The output of class i is $F_i(x) = \sum_{r \le m} \sum_p \mathrm{act}(\langle w_{i,r}, x_p\rangle)$, with
+    $w_{i,r} \sim N(0, \sigma_0^2 I)$ at the start; below the threshold ϱ, act is proportional to the power q.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.Study(network=mv.NetworkConfig(neurons_per_class=8))
+        >>> study.network.relu_power
+        3.0
+    """
+
+    neurons_per_class: int = parameter(16, **at_least(1))
+    """Number of neurons m of each class."""
+    relu_power: float = parameter(3.0, **at_least(1))
+    """Power q of the smoothed ReLU."""
+    relu_threshold: float = parameter(1.0, **above(0), traced=True)
+    """Threshold ϱ above which the smoothed ReLU is linear."""
+    init_std: float = parameter(0.003, **above(0), traced=True)
+    """Standard deviation σ₀ of the weights at the start."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Training of the single networks: full-batch descent, unless `batch_size` says otherwise.
+
+    Example:
+        >>> import multiview as mv
+        >>> train = mv.TrainConfig(num_steps=200, batch_size=32)
+        >>> train.draws, train.changes_patches  # mini-batches are random, but hold the samples' own patches
+        (True, False)
+    """
+
+    learning_rate: float = parameter(16.0, **above(0), traced=True)
+    """Step size η."""
+    num_steps: int = parameter(1500, **at_least(1), traced=True)
+    """Number of steps T; training stops at this fixed time η·T."""
+    batch_size: int = parameter(0, **at_least(0))
+    """Number of samples drawn afresh for each step; 0 means all samples."""
+    optimizer: str = parameter("sgd")
+    """Name of any optax optimiser that takes a learning rate."""
+    momentum: float = parameter(0.0, **BELOW_ONE)
+    """Momentum of sgd, here written m; the step size is then η (1 − m), which keeps the theory's times."""
+    weight_decay: float = parameter(0.0, **at_least(0))
+    """Weight decay λ: the gradient is that of the loss plus λ w."""
+    label_smoothing: float = parameter(0.0, **BELOW_ONE)
+    """Weight ε of the uniform distribution in the targets; not used under a teacher."""
+    mixup: Literal["none", "uniform", "midpoint"] = parameter("none")
+    """Mix two samples and their targets, with a uniform share or half and half; not used under a teacher."""
+    dropped_patches: float = parameter(0.0, **BELOW_ONE)
+    """Probability with which a patch is left out of a step; not used under a teacher."""
+    solver: Literal["gradient_descent", "gradient_flow"] = parameter("gradient_descent")
+    """Steps of size η, or adaptive steps along the gradient flow to the same time η·T."""
+    flow_tolerance: float = parameter(0.6, check=lambda v: 1e-6 <= v <= 1, allowed="a number in [1e-6, 1]", traced=True)
+    """Error allowed in one step of gradient_flow, in units of σ₀ plus the size of an overlap."""
+    dtype: Literal["float32", "float64"] = parameter("float32")
+    """Precision of training."""
+    matrix_precision: Literal["default", "high", "highest"] = parameter("highest")
+    """Precision of matrix products on accelerators: highest is full float32 (the CPU knows no other)."""
+    block_size: int = parameter(0, **at_least(0))
+    """Number of seeds trained together by one compiled program; 0 means 2 on the CPU and 64 on an accelerator."""
+    num_records: int = parameter(40, **at_least(2), traced=True)
+    """Number of log-spaced times at which measures are recorded."""
+
+    @property
+    def changes_patches(self) -> bool:
+        """Whether steps see other patches than the samples' own; these are then represented as vectors."""
+        return self.mixup != "none" or self.dropped_patches > 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether steps are random, so that each network has a key for them."""
+        return self.batch_size > 0 or self.changes_patches
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Training of a student: cross-entropy alone until it has its own views, then with the distillation term.
+
+    Example:
+        >>> import multiview as mv
+        >>> mv.DistillConfig(temperature=3.0).cap  # the paper's truncation, 1/τ²
+        9.0
+    """
+
+    objective: Literal["soft_cross_entropy", "one_sided"] = parameter("soft_cross_entropy")
+    """The distillation term: two-sided (Hinton), or its negative part only (paper)."""
+    temperature: float = parameter(2.0, **above(0), traced=True)
+    """Temperature 1/τ of the soft outputs."""
+    logit_cap: float = parameter(0.0, **at_least(0), traced=True, infinite=True)
+    """Cap at which logits are truncated; 0 means the paper's temperature², inf means none."""
+    weight: float = parameter(4.0, **at_least(0), traced=True)
+    """Weight η'/η of the distillation term."""
+    teacher_scale: float = parameter(1.0, **above(0), traced=True)
+    """Constant by which the teacher's averaged logits are multiplied."""
+    onset_step: int = parameter(800, **at_least(0), traced=True)
+    """Number of steps of cross-entropy alone, before distillation starts."""
+    num_steps: int = parameter(3000, **at_least(0), traced=True)
+    """Number of steps after distillation starts."""
+    generations: int = parameter(1, **at_least(1))
+    """Number of generations of self-distillation (each student teaches the next)."""
+
+    @property
+    def cap(self) -> float:
+        """The truncation of the logits: `logit_cap`, or the paper's 1/τ² where that is 0."""
+        return self.logit_cap if self.logit_cap > 0 else self.temperature**2
