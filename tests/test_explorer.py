@@ -19,11 +19,12 @@ import pytest
 from multiview import streams
 from multiview.commands.main import main
 from multiview.config import replace, to_mapping
+from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu, smoothed_relu_slope
 from multiview.network.outputs import logits
 from multiview.network.parameters import init
 from multiview.presets import load_preset
-from multiview.training.losses import cross_entropy, distillation_logit_gradient
+from multiview.training.losses import distillation_logit_gradient
 from multiview.training.step import TrainingState, make_optimizer, step
 from multiview.web import page as web
 from multiview.world.patches import DenseVectors

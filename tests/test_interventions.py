@@ -14,6 +14,7 @@ from sweeping import small
 import multiview
 from multiview import streams
 from multiview.config import Study, replace
+from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters, init
@@ -22,7 +23,7 @@ from multiview.studies.study import run_study, training_tasks
 from multiview.theory import view_slowdown
 from multiview.training.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
 from multiview.training.blocks import start_keys, train_networks
-from multiview.training.losses import cross_entropy, cross_entropy_logit_gradient
+from multiview.training.losses import cross_entropy_logit_gradient
 from multiview.training.step import TrainingState, advance, make_optimizer, step
 from multiview.world.patches import represent
 

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 
 from multiview.config import DistillConfig
+from multiview.measures.training_error import cross_entropy
 from multiview.training.losses import (
-    cross_entropy,
     cross_entropy_logit_gradient,
     distillation_logit_gradient,
     soft_outputs,

@@ -12,11 +12,11 @@ import pytest
 from scipy import stats
 
 from multiview.config import DataConfig, NetworkConfig
+from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu, smoothed_relu_slope
 from multiview.network.outputs import fresh_logits
 from multiview.network.outputs import logits as plain_logits
 from multiview.network.parameters import Parameters, feature_overlaps, init
-from multiview.training.losses import cross_entropy
 from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
 from multiview.world.samples import MultiViewDataset, sample_dataset
 

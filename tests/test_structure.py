@@ -22,9 +22,9 @@ ROOT = Path(multiview.__file__).parent
 # The one way down: a room may import from rooms above it and from its own, never from one below. Inside a room imports
 # form no circle.
 ORDER = (
-    "__init__", "parameters", "config", "streams", "precision", "files", "presets", "theory", "world", "network",
-    "measures", "training", "systems", "studies", "verdicts", "stores", "sweeps", "figures", "web", "commands",
-    "__main__",
+    "__init__", "parameters", "config", "streams", "precision", "files", "words", "presets", "theory", "world",
+    "network", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps", "figures", "web",
+    "commands", "__main__",
 )  # fmt: skip
 
 

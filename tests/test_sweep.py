@@ -192,7 +192,7 @@ def test_a_points_networks_are_bit_by_bit_those_of_train(swept):
     point = data.sel(num_steps=30, study_seed=1)
     single = result.groups["single"]
     for name, values in single.records.items():
-        assert name in point, "give the new record a place in results._RECORDS"
+        assert name in point, "its row in measures.recorded has no function"
         np.testing.assert_array_equal(point[name].values[:, :, : values.shape[2]], values)
     np.testing.assert_array_equal(point["test_wrong_multi_view"], single.errors.multi_view)
     np.testing.assert_array_equal(point["test_wrong_single_view"], single.errors.single_view)

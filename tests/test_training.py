@@ -13,12 +13,12 @@ import pytest
 
 from multiview import streams
 from multiview.config import Study, replace
+from multiview.measures.training_error import cross_entropy
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
 from multiview.studies.study import run_study, training_tasks
 from multiview.training.blocks import Trained, record_steps, start_keys, train_networks
 from multiview.training.distillation import distil, own_phase
-from multiview.training.losses import cross_entropy
 from multiview.training.step import mini_batch
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction

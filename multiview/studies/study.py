@@ -22,7 +22,7 @@ from multiview.studies.evaluation import error_counts, evaluate_points
 from multiview.systems import contrasts as systems
 from multiview.training.blocks import Trained, memory_plan, start_keys, train_networks
 from multiview.training.distillation import distil, ensemble_teacher, own_phase, own_teachers
-from multiview.verdicts.prediction import self_distilled_name
+from multiview.words import self_distilled_name
 from multiview.world.patches import represent
 from multiview.world.samples import MultiViewDataset, training_set, world_features
 from multiview.world.task import Task

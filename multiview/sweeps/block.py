@@ -54,7 +54,7 @@ class Result(NamedTuple):
     """What became of a block.
 
     Attributes:
-        arrays: of `results.sweep_values`.
+        arrays: of `sweep_variables.sweep_values`.
         reason: why it failed, or "".
         seconds: its share of the time.
     """
@@ -82,7 +82,7 @@ def run_blocks(
         Abandoned: `stop` was set.
     """
     begin = time.perf_counter()
-    from multiview.stores.labelled import sweep_values
+    from multiview.stores.sweep_variables import sweep_values
     from multiview.studies.study import collect, run_replicates
 
     studies = [from_mapping(json.loads(text)) for text in texts]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from multiview.config import Study, all_fields, convert
+from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 
 MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
-# Dimensions and measures of the results, whose names an axis cannot take.
-RESERVED = {"replicate", "seed", "student", "time", "class", "view", "step", "point", "zip", "done", "reason"}
+# Names of the results that an axis cannot take; that no measure has the name of a parameter is tested.
+RESERVED = {*LENGTHS, "time", "step", "point", "zip", "done", "reason"}
 
 
 def as_word(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from multiview.config import Study, all_fields, get, replace
+from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.sweeps.cost import activations, seconds_for, worker_bytes
 from multiview.sweeps.design import Design
@@ -131,7 +132,7 @@ def batch_key(study: Study) -> tuple[Any, ...]:
     )
 
 
-_SIZES = ("data.num_classes", "data.num_views", "seeds", "replicates", "students", "self_distill.generations")
+_SIZES = (*LENGTHS.values(), "self_distill.generations")
 
 
 def make_plan(base: Study, design: Design, students: bool = False) -> Plan:

@@ -15,6 +15,7 @@ import numpy as np
 
 from multiview.config import Study, all_fields, meaning, to_mapping
 from multiview.files import writable_folder
+from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
 from multiview.stores.lock import release_lock, take_lock
@@ -235,7 +236,7 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
 
 
 def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
-    from multiview.stores.labelled import sweep_variables
+    from multiview.stores.sweep_variables import sweep_variables
     from multiview.training.blocks import recorded_steps
 
     design = plan.design
@@ -259,14 +260,7 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
                 values = [as_word(v) for v in values]
             described = {"field": name, "description": meaning(name)}
             coordinates[label[name]] = ((factor.dimension,), np.asarray(values), described)
-    sizes = {
-        "replicate": plan.largest["replicates"],
-        "seed": plan.largest["seeds"],
-        "student": plan.largest["students"],
-        "time": times,
-        "class": plan.largest["data.num_classes"],
-        "view": plan.largest["data.num_views"],
-    }
+    sizes = {dimension: plan.largest[name] for dimension, name in LENGTHS.items()} | {"time": times}
     attributes = {
         "config": json.dumps(to_mapping(plan.base)),
         "sweep": json.dumps(_identity(plan)),

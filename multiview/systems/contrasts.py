@@ -25,6 +25,8 @@ from jax import Array
 
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study
+from multiview.measures.recorded import record_measures
+from multiview.measures.training_error import cross_entropy
 from multiview.network.parameters import Parameters, init
 from multiview.precision import in_own_precision
 from multiview.systems import average, linear, linearised, random_features
@@ -36,11 +38,9 @@ from multiview.training.blocks import (
     Trained,
     block_logits,
     block_size,
-    record_measures,
     start_keys,
     train_networks,
 )
-from multiview.training.losses import cross_entropy
 from multiview.training.step import TrainingState
 from multiview.world.patches import DenseVectors, of_type, vectors
 from multiview.world.task import Task

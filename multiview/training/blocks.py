@@ -19,14 +19,12 @@ from jax import Array
 
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
-from multiview.measures import features as feature_measures
-from multiview.measures.memorisation import largest_noise_overlaps
+from multiview.measures.recorded import record_measures
 from multiview.network.outputs import fresh_logits, logits
-from multiview.network.parameters import Parameters, feature_overlaps, init
+from multiview.network.parameters import Parameters, init
 from multiview.precision import in_own_precision
 from multiview.training import devices, memory
 from multiview.training.flow import flow, start_flow
-from multiview.training.losses import cross_entropy
 from multiview.training.step import TrainingState, advance, make_optimizer
 from multiview.world.patches import DenseVectors
 from multiview.world.task import Task
@@ -56,32 +54,6 @@ class Trained(NamedTuple):
     def weights(self) -> np.ndarray:
         """Weights or feature overlaps of all networks [S, D, k, m]."""
         return np.asarray(self.state.parameters.weights)
-
-
-def record_measures(
-    parameters: Parameters, outputs: Array, task: Task, features: Array | None, num_views: int
-) -> dict[str, Array]:
-    """The measures recorded by default: Λ, Φ, largest foreign and noise overlaps, training error and loss.
-
-    Without ground-truth features (a user's own dense data) only errors and loss are recorded.
-    """
-    wrong = outputs.argmax(-1).astype(task.data.labels.dtype) != task.data.labels
-    measures = {
-        "train_error": jnp.where(wrong, task.data.weights, 0).sum(),
-        "train_wrong": wrong.sum(),
-        "train_loss": cross_entropy(outputs, task.data.labels, task.data.weights),
-    }
-    overlaps = feature_overlaps(parameters.weights, features)
-    if overlaps.shape[0] != overlaps.shape[1] * num_views:
-        return measures
-    multi, single = largest_noise_overlaps(parameters, task, features)
-    return measures | {
-        "largest_overlap": feature_measures.largest_overlap(overlaps, num_views),
-        "total_overlap": feature_measures.total_overlap(overlaps, num_views),
-        "largest_foreign_overlap": feature_measures.largest_foreign_overlap(overlaps, num_views),
-        "noise_overlap_multi_view": multi,
-        "noise_overlap_single_view": single,
-    }
 
 
 def record_steps(num_steps: int, num_records: int) -> np.ndarray:

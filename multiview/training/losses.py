@@ -14,12 +14,6 @@ from jaxtyping import Float, Int
 from multiview.config import DistillConfig
 
 
-def cross_entropy(logits: Float[Array, "n k"], labels: Int[Array, " n"], weights: Float[Array, " n"]) -> Array:
-    r"""Weighted cross-entropy $-\sum_n w_n \log \mathrm{softmax}_{y_n}(F(X_n))$."""
-    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
-    return -(weights * picked).sum()
-
-
 def cross_entropy_logit_gradient(
     logits: Float[Array, "n k"], labels: Int[Array, " n"] | Float[Array, "n k"], weights: Float[Array, " n"]
 ) -> Float[Array, "n k"]:

@@ -18,7 +18,8 @@ from multiview.measures.lottery import lottery
 from multiview.parameters import ConfigError
 from multiview.studies.study import Group, StudyResult, start_and_final_overlaps
 from multiview.theory import idealised_single_error
-from multiview.verdicts.prediction import Prediction, self_distilled_name
+from multiview.verdicts.prediction import Prediction
+from multiview.words import self_distilled_name
 
 Interval = tuple[float, float]
 

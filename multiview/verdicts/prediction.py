@@ -24,6 +24,7 @@ from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
 from multiview.network.activation import smoothed_relu
 from multiview.precision import in_own_precision
+from multiview.words import self_distilled_name
 from multiview.world.samples import Kind, MultiViewDataset, held_out_set
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
@@ -149,8 +150,3 @@ def predict(
         means = np.array(numbers).reshape(num_studies, study.replicates).mean(1)
         result[name] = Prediction(float(means.mean()), *(float(x) for x in np.quantile(means, [0.025, 0.975])))
     return result
-
-
-def self_distilled_name(generation: int) -> str:
-    """Group name of a self-distillation generation: self_distilled, self_distilled_2, …"""
-    return "self_distilled" if generation == 0 else f"self_distilled_{generation + 1}"
