@@ -11,6 +11,7 @@ from docutils import nodes
 from PIL import Image
 
 import multiview
+from multiview.config import meanings
 
 project = "multiview"
 author = "the multiview authors"
@@ -42,7 +43,8 @@ nb_execution_timeout = 600  # seconds for a cell; on a busy machine one has take
 nb_merge_streams = True
 nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a question
 nb_code_prompt_hide = "Hide the {type}"
-os.environ["PYTHONPATH"] = str(Path(multiview.__file__).resolve().parents[1])
+PACKAGE = Path(multiview.__file__).resolve().parent
+os.environ["PYTHONPATH"] = str(PACKAGE.parent)
 _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiview"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -73,15 +75,49 @@ def _mathematics(text: str) -> str:
     return re.sub(r"\$([^$]+)\$", lambda m: f":math:`{m.group(1)}`", text)
 
 
+UNDESCRIBED = ("web.lab", "web.__main__")  # a notebook and a program
+
+
+def _public_names() -> list[str]:
+    """The table of public names: each with the first line of its docstring."""
+    rows = []
+    for name in sorted(multiview._PUBLIC, key=str.lower):
+        value = getattr(multiview, name)
+        first = (value.__doc__ or "").strip().partition("\n")[0].replace("|", "\\|")
+        rows.append(f"| {{py:obj}}`{name} <{value.__module__}.{name}>` | {first} |")
+    return ["| name | meaning |", "|---|---|", *rows]
+
+
+def _modules(room: str) -> list[str]:
+    """The room's own words, then its modules; what a room exports is described in the modules."""
+    lines = []
+    inside = sorted(p.stem for p in (PACKAGE / room).glob("*.py")) if (PACKAGE / room).is_dir() else []
+    for name in [room, *(f"{room}.{stem}" for stem in inside if stem != "__init__")]:
+        if name not in UNDESCRIBED:
+            exports = ["   :no-members:"] if name == room and set(inside) > {"__init__"} else []
+            lines += [f"### `{name}`", "", "```{eval-rst}", f".. automodule:: multiview.{name}", *exports, "```", ""]
+    return lines
+
+
+def _reference(app: Any, page: str, text: list[str]) -> None:
+    """Fill the page of the reference at its marks."""
+    if page == "api":
+        text[0] = re.sub(
+            r"<!-- modules: (.*?) -->",
+            lambda match: "\n".join(line for room in match[1].split() for line in _modules(room)),
+            text[0].replace("<!-- public names -->", "\n".join(_public_names())),
+        )
+
+
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     # A parameter described by its symbol alone ("k.") is a sentence and not the first point of a list.
     lines[:] = [re.sub(r"^(\s+[A-Za-z])\.$", r"\1\\.", line) for line in lines]
     lines[:] = _mathematics("\n".join(lines)).split("\n")
     if what == "attribute" and name.startswith("multiview.config."):
-        owner, field = name.split(".")[-2:]
-        allowed = getattr(multiview, owner).__dataclass_fields__[field].metadata.get("allowed")
-        if allowed:
-            lines[:] = [f"{' '.join(lines).strip().removesuffix('.')} ({allowed})."]
+        # Napoleon takes words before a colon for a type.
+        owner, field = getattr(multiview, name.split(".")[-2]), name.split(".")[-1]
+        allowed = owner.__dataclass_fields__[field].metadata.get("allowed")
+        lines[:] = [meanings(owner)[field] + (f" ({allowed})." if allowed else ".")]
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -108,6 +144,7 @@ def _size_of_figures(app: Any, doctree: Any) -> None:
 
 
 def setup(app: Any) -> None:
+    app.connect("source-read", _reference)
     app.connect("doctree-read", _size_of_figures)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-docstring", _process)

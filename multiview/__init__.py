@@ -1,74 +1,27 @@
 """multiview: a simulator of the multi-view theory of ensembles and distillation.
 
-Public names are imported on first use, so that `import multiview` and `multiview --help` stay fast.
+The public names are listed once, as imports that type checkers and editors read. At run time the same lines, read from
+this file, say where a name lives: it is imported on first use, so that `import multiview` and `multiview --help` are
+fast.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "DataConfig": "config",
-    "DistillConfig": "config",
-    "NetworkConfig": "config",
-    "Study": "config",
-    "TrainConfig": "config",
-    "replace": "config",
-    "smoothed_relu": "network.activation",
-    "logits": "network.outputs",
-    "Parameters": "network.parameters",
-    "init": "network.parameters",
-    "ConfigError": "parameters",
-    "load_preset": "presets",
-    "load_toml": "presets",
-    "preset_names": "presets",
-    "to_datatree": "stores.labelled",
-    "open_results": "stores.store",
-    "write_store": "stores.store",
-    "StudyResult": "studies.study",
-    "run_study": "studies.study",
-    "regime": "theory",
-    "time_scales": "theory",
-    "train_networks": "training.blocks",
-    "Task": "world.task",
-    "Claim": "verdicts.claims",
-    "check_claims": "verdicts.claims",
-    "predict": "verdicts.prediction",
-    "verify": "verdicts.verification",
-    "load_dataset": "world.files",
-    "save_dataset": "world.files",
-    "make_multiview": "world.make",
-    "represent": "world.patches",
-    "MultiViewDataset": "world.samples",
-    "orthonormal_features": "world.samples",
-    "sample_dataset": "world.samples",
-    "training_set": "world.samples",
-    "run_sweep": "sweeps.runner",
-}
-
-__all__ = ["__version__", *sorted(_PUBLIC)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"multiview.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module 'multiview' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
-
-
-if TYPE_CHECKING:  # so that type checkers and editors see what __getattr__ gives
+if TYPE_CHECKING:
     from multiview.config import DataConfig as DataConfig
     from multiview.config import DistillConfig as DistillConfig
     from multiview.config import NetworkConfig as NetworkConfig
     from multiview.config import Study as Study
     from multiview.config import TrainConfig as TrainConfig
     from multiview.config import replace as replace
+    from multiview.figures.kinds import make_figure as make_figure
+    from multiview.figures.style import save_figure as save_figure
     from multiview.network.activation import smoothed_relu as smoothed_relu
     from multiview.network.outputs import logits as logits
     from multiview.network.parameters import Parameters as Parameters
@@ -80,11 +33,13 @@ if TYPE_CHECKING:  # so that type checkers and editors see what __getattr__ give
     from multiview.stores.labelled import to_datatree as to_datatree
     from multiview.stores.store import open_results as open_results
     from multiview.stores.store import write_store as write_store
+    from multiview.stores.tables import summarise as summarise
     from multiview.studies.study import StudyResult as StudyResult
     from multiview.studies.study import run_study as run_study
     from multiview.sweeps.runner import run_sweep as run_sweep
     from multiview.theory import regime as regime
     from multiview.theory import time_scales as time_scales
+    from multiview.training.blocks import Trained as Trained
     from multiview.training.blocks import train_networks as train_networks
     from multiview.verdicts.claims import Claim as Claim
     from multiview.verdicts.claims import check_claims as check_claims
@@ -99,3 +54,20 @@ if TYPE_CHECKING:  # so that type checkers and editors see what __getattr__ give
     from multiview.world.samples import sample_dataset as sample_dataset
     from multiview.world.samples import training_set as training_set
     from multiview.world.task import Task as Task
+
+if not TYPE_CHECKING:  # a type checker that saw these would take every misspelt name for a public one
+    _PUBLIC = {
+        name: module
+        for module, name in re.findall(
+            r"^    from (multiview\.[\w.]+) import (\w+) as \2$", __spec__.loader.get_source(__name__), re.MULTILINE
+        )
+    }
+    __all__ = ["__version__", *sorted(_PUBLIC)]
+
+    def __getattr__(name):
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'multiview' has no attribute {name!r}")
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+    def __dir__():
+        return __all__

@@ -130,11 +130,44 @@ def test_public_names_resolve(name):
 
 
 def test_public_names_are_what_type_checkers_see():
-    """The lazy table and the imports under TYPE_CHECKING name the same things, from the same modules."""
+    """Names are read at run time from the lines that type checkers read: none is overlooked."""
     tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
-    (guard,) = [n for n in tree.body if isinstance(n, ast.If)]
-    seen = {a.name: n.module for n in guard.body for a in n.names}
-    assert seen == {name: f"multiview.{module}" for name, module in multiview._PUBLIC.items()}
+    guard = next(n for n in tree.body if isinstance(n, ast.If))
+    assert {a.asname: n.module for n in guard.body for a in n.names} == multiview._PUBLIC
+    assert multiview.__all__ == ["__version__", *sorted(multiview._PUBLIC)]
+
+
+RIGHT = """
+import multiview as mv
+from multiview import Study, load_preset
+
+study: Study = mv.replace(load_preset("smoke"), {"seeds": 4})
+result: mv.StudyResult = mv.run_study(study, distillation=False)
+print(result.groups["single"].weights.shape)
+"""
+WRONG = """
+import multiview as mv
+
+mv.load_presets("smoke")
+result = mv.run_study("smoke")
+result.group
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_finds_wrong_use_of_public_names_and_nothing_else(tmp_path):
+    for name, text in (("right.py", RIGHT), ("wrong.py", WRONG)):
+        (tmp_path / name).write_text(text.lstrip())
+    words = ["--strict", "--follow-imports=silent", f"--cache-dir={ROOT.parent / '.mypy_cache' / 'users'}"]
+    files = [str(tmp_path / name) for name in ("right.py", "wrong.py")]
+    command = [sys.executable, "-m", "mypy", *words, *files]
+    out = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT.parent)
+    errors = [line.rpartition("/")[2] for line in out.stdout.splitlines() if "error:" in line]
+    assert errors == [
+        'wrong.py:3: error: Module has no attribute "load_presets"; maybe "load_preset"?  [attr-defined]',
+        'wrong.py:4: error: Argument 1 to "run_study" has incompatible type "str"; expected "Study"  [arg-type]',
+        'wrong.py:5: error: "StudyResult" has no attribute "group"  [attr-defined]',
+    ], out.stdout
 
 
 def test_unknown_names_are_attribute_errors():

@@ -48,7 +48,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     kind_of(arguments.kind)
-    from multiview.figures.style import check_ending, save
+    from multiview.figures.style import check_ending, save_figure
     from multiview.files import writable_folder, write_file
 
     out = check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png"))
@@ -59,7 +59,7 @@ def _plot(arguments: argparse.Namespace) -> int:
         results, arguments.kind, arguments.width,
         measures=_words(arguments.measure), by=_words(arguments.by), replicate=replicate,
     )  # fmt: skip
-    write_file(out, lambda path: save(figure, path, out.suffix.lower()))
+    write_file(out, lambda path: save_figure(figure, path, out.suffix.lower()))
     print(f"Figure: {out}")
     return 0
 

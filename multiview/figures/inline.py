@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from multiview.figures.style import save
+from multiview.figures.style import save_figure
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
@@ -25,7 +25,7 @@ def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
     buffer = io.StringIO()
-    save(figure, buffer, ".svg")
+    save_figure(figure, buffer, ".svg")
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
     for parent in root.iter():
         for child in list(parent):

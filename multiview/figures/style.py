@@ -97,7 +97,7 @@ def new_pair() -> tuple[Figure, Any]:
     return plt.subplots(1, 2, figsize=(12, 5.4))
 
 
-def save(figure: Figure, path: str | Path | TextIO, ending: str = "", dots: int = 300) -> None:
+def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dots: int = 300) -> None:
     """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure, and close it.
 
     Args:

@@ -9,7 +9,7 @@ import xarray as xr
 from multiview.figures.dynamics import plot_dynamics
 from multiview.figures.errors import plot_errors
 from multiview.figures.stored import study_of
-from multiview.figures.style import STYLE, new_pair, save, style
+from multiview.figures.style import STYLE, new_pair, save_figure, style
 
 __all__ = ["STYLE", "verify_figure"]
 
@@ -32,4 +32,4 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
             f"μ = {study.data.single_view_fraction:g}: {study.replicates} training sets × {study.seeds} networks",
             fontsize=12,
         )
-        save(figure, path, ".png", dots=130)
+        save_figure(figure, path, ".png", dots=130)
