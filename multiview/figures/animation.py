@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib import animation
@@ -120,7 +119,4 @@ def animate(results: Results, path: str | Path, ending: str = "", replicate: int
         film = animation.FuncAnimation(figure, show, frames=len(frames) + REST, blit=False)
         writer: animation.AbstractMovieWriter
         writer = animation.PillowWriter(fps=PER_SECOND) if ending == ".gif" else animation.FFMpegWriter(fps=PER_SECOND)
-        try:
-            film.save(str(path), writer=writer, dpi=DOTS_PER_INCH[ending])
-        finally:
-            plt.close(figure)
+        film.save(str(path), writer=writer, dpi=DOTS_PER_INCH[ending])

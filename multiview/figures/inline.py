@@ -14,7 +14,7 @@ _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
-    """The figure as an SVG element for a page, and close it.
+    """The figure as an SVG element for a page.
 
     Args:
         figure: of `kinds.make_figure`.

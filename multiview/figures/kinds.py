@@ -83,8 +83,6 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         if key not in inspect.signature(draw).parameters:
             flag = "measure" if key == "measures" else key
             raise ConfigError(f"--{flag} is not for --kind {name}")
-    import matplotlib.pyplot as plt
-
     from multiview.figures.style import new_figure, style
 
     with style(size) as place:
@@ -92,7 +90,6 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         try:
             draw(results, ax, **given)
         except (ConfigError, ArithmeticError, LookupError, ValueError) as error:
-            plt.close(figure)
             if isinstance(error, ConfigError):
                 raise ConfigError(f"--kind {name}: {error}") from None
             # A store that holds other shapes than its configuration says, or no numbers at all.

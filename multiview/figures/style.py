@@ -2,6 +2,8 @@
 
 Colours are those of petroff10. Nothing rests on colour alone: whatever is told apart by colour is told apart by line
 style, marker or place as well, so that figures read in grey and by colour-blind readers.
+
+Figures are made without pyplot: it would choose a backend for the user's process and keep every figure in its list.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def style(size: str = "column") -> Iterator[Size]:
         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.handlelength": 2.4,
         "figure.constrained_layout.use": True,
     }  # fmt: skip
-    with plt.style.context([STYLE, settings]):
+    with matplotlib.style.context([STYLE, settings]):
         yield place
 
 
@@ -88,17 +89,25 @@ def new_figure(place: Size, shape: float = 0.75) -> tuple[Figure, Axes]:
         place: of `style`.
         shape: height in units of the width; the height never exceeds the place's.
     """
-    figure, ax = plt.subplots(figsize=(place.width, min(shape * place.width, place.height)))
-    return figure, ax
+    figure = _canvas(place.width, min(shape * place.width, place.height))
+    return figure, figure.subplots()
 
 
 def new_pair() -> tuple[Figure, Any]:
     """A figure for the screen with two panels side by side, inside `style`."""
-    return plt.subplots(1, 2, figsize=(12, 5.4))
+    figure = _canvas(12, 5.4)
+    return figure, figure.subplots(1, 2)
+
+
+def _canvas(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches that can be drawn without a screen."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dots: int = 300) -> None:
-    """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure, and close it.
+    """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure.
 
     Args:
         figure: of `new_figure`.
@@ -109,11 +118,8 @@ def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dot
     ending = ending or Path(str(path)).suffix.lower()
     # Dates would make every file differ from the last.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[ending]
-    try:
-        with plt.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "multiview"}):
-            figure.savefig(path, format=ending[1:], metadata=metadata, dpi=dots)
-    finally:
-        plt.close(figure)
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "multiview"}):
+        figure.savefig(path, format=ending[1:], metadata=metadata, dpi=dots)
 
 
 def check_ending(path: str | Path, allowed: Sequence[str] = ENDINGS, name: str = "--out") -> Path:
@@ -140,7 +146,7 @@ def title(ax: Axes, text: str, note: str = "") -> None:
     ax.set_title(text + ("\n" if note else ""), fontweight="bold")
     if note:
         ax.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points",
-                    color=QUIET, fontsize=0.87 * plt.rcParams["font.size"], annotation_clip=False)  # fmt: skip
+                    color=QUIET, fontsize=0.87 * matplotlib.rcParams["font.size"], annotation_clip=False)  # fmt: skip
 
 
 def legend(ax: Axes, **options: Any) -> None:
@@ -158,7 +164,7 @@ def legend(ax: Axes, **options: Any) -> None:
 
 def letters() -> float:
     """Size of the letters of the style in force."""
-    return float(plt.rcParams["font.size"])
+    return float(matplotlib.rcParams["font.size"])
 
 
 def colored_scale(ax: Axes, drawn: Any, label: str) -> Colorbar:
