@@ -22,8 +22,6 @@ def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
         label: what it is, in a few words.
         description: what it shows, for those who do not see it.
     """
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _LINK)
     buffer = io.StringIO()
     save_figure(figure, buffer, ".svg")
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", buffer.getvalue()))
@@ -33,7 +31,10 @@ def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
                 parent.remove(child)
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    # Prefixes are written by hand: to register them would change how the user's own documents are written.
     for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+        element.attrib = {key.replace(f"{{{_LINK}}}", "xlink:"): value for key, value in element.attrib.items()}
         for rule in element.attrib.pop("style", "").split(";"):
             key, _, value = rule.partition(":")
             if value:
@@ -49,12 +50,13 @@ def inline_svg(figure: Figure, name: str, label: str, description: str) -> str:
                 element.set(key, re.sub(r"url\(#", f"url(#{name}-", value))
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
+    root.attrib = {"xmlns": _SVG, "xmlns:xlink": _LINK} | root.attrib
     root.attrib |= {
         "role": "img", "aria-labelledby": f"{name}-title {name}-text",
         "stroke-linejoin": "round", "stroke-linecap": "butt",
     }  # fmt: skip
     for tag, text in (("desc", description), ("title", label)):
-        element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{'text' if tag == 'desc' else 'title'}"})
+        element = ElementTree.Element(tag, {"id": f"{name}-{'text' if tag == 'desc' else 'title'}"})
         element.text = text
         root.insert(0, element)
     return ElementTree.tostring(root, encoding="unicode")

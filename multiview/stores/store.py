@@ -7,8 +7,8 @@ arrays and JSON only.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -118,11 +118,24 @@ def load(data: xr.Dataset, names: Iterable[str]) -> None:
         try:
             data.variables[name].load()
         except Exception as error:  # zarr and numcodecs raise many kinds
-            # The readers of its other chunks are given up; asyncio would report each at the end.
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+            await_readers()
             raise ConfigError(
                 f"the store is damaged: {name} cannot be read ({error.__class__.__name__}); see multiview check"
             ) from None
+
+
+def await_readers() -> None:
+    """Wait for the readers of an array's other chunks, which zarr leaves behind when one of them has failed.
+
+    Python would complain about each of them when the process ends.
+    """
+    from zarr.core.sync import sync
+
+    async def ended() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+
+    sync(ended())
 
 
 def damaged_variables(path: str | Path) -> dict[str, str]:
@@ -141,5 +154,6 @@ def damaged_variables(path: str | Path) -> dict[str, str]:
         try:
             array[...]
         except Exception:  # zarr and numcodecs raise many kinds
+            await_readers()
             found[name] = "damaged"
     return found

@@ -20,7 +20,7 @@ import numpy as np
 
 from multiview.files import new_path, reach_disk
 from multiview.parameters import ConfigError
-from multiview.stores.store import FORMAT, attributes_of, compressors
+from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors
 
 
 class Variable(NamedTuple):
@@ -60,10 +60,10 @@ class SweepStore:
             raise ConfigError(f"store = {str(path)!r} holds one study and no sweep; name a new folder")
         if writable and not os.access(self.path, os.W_OK):
             raise ConfigError(f"store = {str(path)!r} is read-only: {_owner(self.path)}")
-        zarr.config.set({"array.write_empty_chunks": True})  # a chunk that is not there is then a missing one
         try:
-            group = zarr.open_group(self.path, mode="r+" if writable else "r")
-            self.arrays: dict[str, Any] = dict(group.arrays())
+            # A chunk that is not there is then a missing one; an array keeps what holds when it is opened.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                self.arrays: dict[str, Any] = dict(zarr.open_group(self.path, mode="r+" if writable else "r").arrays())
             self.done, self.unreadable = _read_done(self.arrays["done"])
         except Exception as error:  # see open_results
             raise ConfigError(
@@ -237,6 +237,7 @@ def _read_done(array: Any) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     try:
         return np.asarray(array[...]), []
     except Exception:  # a damaged chunk: find which
+        await_readers()
         found = np.zeros(array.shape, array.dtype)
         unreadable = []
         for index in np.ndindex(*array.shape):
