@@ -12,6 +12,8 @@ from PIL import Image
 
 import multiview
 from multiview.config import meanings
+from multiview.files import cache_folder
+from multiview.web import explorer
 
 project = "multiview"
 author = "the multiview authors"
@@ -45,8 +47,7 @@ nb_code_prompt_show = "Reveal the {type}"  # lessons hide the answer to a questi
 nb_code_prompt_hide = "Hide the {type}"
 PACKAGE = Path(multiview.__file__).resolve().parent
 os.environ["PYTHONPATH"] = str(PACKAGE.parent)
-_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiview"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 # Docstrings: Google style; `name` is code; NamedTuple attributes are described once, by the class.
@@ -62,7 +63,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"multiview {release}"
 html_copy_source = False
 # The explorer lies beside the style, so that pages can link to its moments.
-html_static_path = ["_static", "../multiview/web/explorer.html"]
+html_static_path = ["_static", str(explorer.page_path())]
 html_css_files = ["multiview.css"]
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
@@ -75,7 +76,7 @@ def _mathematics(text: str) -> str:
     return re.sub(r"\$([^$]+)\$", lambda m: f":math:`{m.group(1)}`", text)
 
 
-UNDESCRIBED = ("web.lab", "web.__main__")  # a notebook and a program
+UNDESCRIBED = ("web.lab",)  # a notebook
 
 
 def _public_names() -> list[str]:

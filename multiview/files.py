@@ -12,6 +12,11 @@ from typing import Any
 from multiview.parameters import ConfigError
 
 
+def cache_folder() -> Path:
+    """Find the user's folder for what can be made again: `$XDG_CACHE_HOME/multiview`, else `~/.cache/multiview`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "multiview"
+
+
 def writable_folder(path: str | Path, name: str = "--out") -> Path:
     """Check, before any work is done, that a folder can be written or made; nothing is made yet.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import BROWSER, DESKTOP, PHONE, serious_violations
 
-from multiview.web import page as web
+from multiview.web import explorer
 
 pytestmark = BROWSER
 
@@ -16,7 +16,7 @@ def visit(open_page):
 
     def visit(hash="", *, quick=True, **options):
         motion = {"reduced_motion": "reduce" if quick else "no-preference"}
-        return open_page(web.PAGE.as_uri() + hash, **{**motion, **options})
+        return open_page(explorer.page_path().as_uri() + hash, **{**motion, **options})
 
     return visit
 

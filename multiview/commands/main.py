@@ -32,16 +32,17 @@ class _Parser(argparse.ArgumentParser):
 def _explore(arguments: argparse.Namespace) -> int:
     import webbrowser
 
-    from multiview.web.page import PAGE
+    from multiview.web.explorer import page_path
 
-    if not PAGE.is_file():
-        raise ConfigError(f"{PAGE} is missing; reinstall the package, or in a checkout run python -m multiview.web")
+    page = page_path()
+    if not page.is_file():
+        raise ConfigError(f"{page} is missing; reinstall the package")
     opened = False
     if not arguments.print_path:
         # A launcher that fails differs by system; the path is of use after every such failure.
         with contextlib.suppress(Exception):
-            opened = webbrowser.open(PAGE.as_uri())
-    print(PAGE if arguments.print_path else f"Explorer: {PAGE}" if opened else f"No browser opened; open {PAGE}")
+            opened = webbrowser.open(page.as_uri())
+    print(page if arguments.print_path else f"Explorer: {page}" if opened else f"No browser opened; open {page}")
     return 0
 
 

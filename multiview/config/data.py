@@ -84,12 +84,19 @@ class DataConfig:
     @property
     def overflow_probability(self) -> float:
         """Probability P(Binomial(L(k-1), s/k) > P/C_p − L) that a sample has more features than fit."""
-        from scipy.special import bdtrc
-
         room = self.num_patches // self.patches_per_feature - self.num_views
         rate = min(1.0, self.feature_sparsity / self.num_classes)
         most = self.num_views * (self.num_classes - 1)
-        return 1.0 if room < 0 else float(bdtrc(room, most, rate)) if room < most else 0.0
+        if room < 0 or (room < most and rate == 1):
+            return 1.0
+        if rate == 0:
+            return 0.0
+
+        def chance(count: int) -> float:
+            ways = math.lgamma(most + 1) - math.lgamma(count + 1) - math.lgamma(most - count + 1)
+            return math.exp(ways + count * math.log(rate) + (most - count) * math.log1p(-rate))
+
+        return math.fsum(map(chance, range(room + 1, most + 1)))
 
 
 def check_data(data: DataConfig, prefix: str = "data.") -> DataConfig:

@@ -6,8 +6,6 @@ hashes and nothing else, and everything that comes from the store is escaped.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import math
@@ -29,6 +27,7 @@ from multiview.figures.kinds import KINDS, make_figure
 from multiview.figures.lottery import leads
 from multiview.figures.memorisation import fitted_step
 from multiview.figures.mosaic import who_learned_what
+from multiview.figures.page import content_security_policy
 from multiview.figures.stored import Results, group_of, name_of, steps_of, study_of, values_of
 from multiview.figures.style import short
 from multiview.figures.sweeps import axes_of, axis_label, design_of
@@ -42,11 +41,6 @@ MOST_ROWS = 200  # of the table of a sweep
 MOST_NETWORKS, MOST_NUMBERS = 8, 40_000  # of the race that a reader chooses from
 
 Claims = Sequence[Mapping[str, Any]]
-
-
-def _hash(text: str) -> str:
-    """The source expression by which a content-security policy allows exactly this inline text."""
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
 def _safe(value: object) -> str:
@@ -385,13 +379,11 @@ def page(results: Results, name: str, claims: Claims = (), reason: str = "") -> 
     parts["figures"] += race
     links = "".join(f'<li><a href="#{id}">{heading}</a></li>' for id, heading, _ in sections)
     css = (_HERE / "report.css").read_text(encoding="utf-8")
-    scripts = f"script-src {_hash(script)}; " if script else ""
-    policy = f"default-src 'none'; {scripts}style-src {_hash(css)}; base-uri 'none'; form-action 'none'"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta http-equiv="Content-Security-Policy" content="{content_security_policy(css, script)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_safe(name)} · multiview report</title>
 <style>{css}</style>

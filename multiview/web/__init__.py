@@ -1,1 +1,1 @@
-"""The explorer: JavaScript sources in `src`, the one page built from them, and `page`, which builds it."""
+"""What runs in a browser: the explorer, built from the sources in `src`, and the laboratory, a notebook."""
