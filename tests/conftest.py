@@ -6,7 +6,9 @@ import importlib.resources
 import json
 import os
 import shutil
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -100,6 +102,31 @@ def tiny_noisy(tiny):
     return replace(
         tiny, {"data.representation": "limit", "data.background_noise_norm": 0.3, "data.single_view_fraction": 0.3}
     )
+
+
+def toml_of(mapping: dict[str, Any]) -> str:
+    """Plain values as TOML, sections last."""
+    sections = {n: v for n, v in mapping.items() if isinstance(v, dict)}
+    lines = [f"{n} = {json.dumps(v)}" for n, v in mapping.items() if n not in sections]
+    return "\n".join([*lines, *(f"[{n}]\n{toml_of(v)}" for n, v in sections.items())])
+
+
+@pytest.fixture
+def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every preset in the size of the tiny study."""
+    from multiview import config, presets
+
+    text_of = presets.preset_text
+
+    def tiny(name: str) -> str:
+        # A preset's other choices stay, but for those that a tiny world has no room for.
+        study = config.from_mapping({"data": {"representation": "limit_single_view_noise"}})
+        study = config.from_mapping(tomllib.loads(text_of("smoke")), study)
+        mapping = config.to_mapping(config.replace(study, TINY))
+        mapping.pop("preset")
+        return "# a tiny preset\n" + toml_of(mapping)
+
+    monkeypatch.setattr(presets, "preset_text", tiny)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ A comment on the line before a block says what is different about it, and a read
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shlex
 import shutil
@@ -24,10 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import TINY
 from test_structure import ORDER
 
-from multiview import config, presets
+from multiview import config
 from multiview.commands.main import _parser, main
 
 ROOT = Path(__file__).parents[1]
@@ -96,29 +94,6 @@ def run_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         subprocess.run(words, check=True)
     else:
         pytest.fail(f"{command}: mark this block as not run, with the reason")
-
-
-def toml_of(mapping: dict[str, Any]) -> str:
-    """Plain values as TOML, sections last."""
-    sections = {n: v for n, v in mapping.items() if isinstance(v, dict)}
-    lines = [f"{n} = {json.dumps(v)}" for n, v in mapping.items() if n not in sections]
-    return "\n".join([*lines, *(f"[{n}]\n{toml_of(v)}" for n, v in sections.items())])
-
-
-@pytest.fixture
-def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every preset in the size of the tests' tiny study."""
-    text_of = presets.preset_text
-
-    def tiny(name: str) -> str:
-        # A preset's other choices stay, but for those that a tiny world has no room for.
-        study = config.from_mapping({"data": {"representation": "limit_single_view_noise"}})
-        study = config.from_mapping(tomllib.loads(text_of("smoke")), study)
-        mapping = config.to_mapping(config.replace(study, TINY))
-        mapping.pop("preset")
-        return "# a tiny preset\n" + toml_of(mapping)
-
-    monkeypatch.setattr(presets, "preset_text", tiny)
 
 
 @pytest.fixture

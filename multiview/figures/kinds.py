@@ -75,6 +75,11 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
 
     Raises:
         ConfigError: an unknown kind, an option that it does not have, or a store that lacks what it shows.
+
+    Example:
+        >>> import multiview as mv
+        >>> figure = mv.make_figure(mv.open_results("study.zarr"), "mosaic")
+        >>> mv.save_figure(figure, "mosaic.pdf")
     """
     kind = kind_of(name)
     draw = function_of(kind)

@@ -114,6 +114,11 @@ def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dot
         path: where to.
         ending: of the format, by default that of the path.
         dots: per inch, of a PNG.
+
+    Example:
+        >>> import multiview as mv
+        >>> figure = mv.make_figure(mv.open_results("sweep.zarr"), "sweep", size="slide")
+        >>> mv.save_figure(figure, "sweep.png")
     """
     ending = ending or Path(str(path)).suffix.lower()
     # Dates would make every file differ from the last.

@@ -24,6 +24,12 @@ def smoothed_relu(x: Array, power: float, threshold: float | Array) -> Array:
 
     Returns:
         Activations, shape of x.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import multiview as mv
+        >>> mv.smoothed_relu(jnp.array([-1.0, 0.0, 1.0, 2.0]), 2.0, 1.0)
+        Array([0. , 0. , 0.5, 1.5], dtype=float32)
     """
     bent = jnp.clip(x, 0.0, threshold)
     return raised_to(bent, power) * (1.0 / (power * threshold ** (power - 1))) + jnp.maximum(x - threshold, 0.0)

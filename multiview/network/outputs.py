@@ -31,6 +31,17 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
 
     Returns:
         F, shape [N, k].
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> features, classes = study.data.num_features, study.data.num_classes
+        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> mv.logits(network, patches, study.network).shape == (study.data.num_train, classes)
+        True
     """
     outputs = []
     threshold = jnp.asarray(network.relu_threshold, parameters.weights.dtype)

@@ -21,6 +21,17 @@ class Parameters(NamedTuple):
             dense representation D = d and they are the weights themselves.
         noise: for each part of the training patches the overlaps ⟨w_{i,r}, ξ⟩/ν with private noise directions,
             or None where none are tracked.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> features, classes = study.data.num_features, study.data.num_classes
+        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> network.weights.shape[-1] == study.network.neurons_per_class
+        True
     """
 
     weights: Float[Array, "d k m"]
@@ -44,6 +55,17 @@ def init(
 
     Returns:
         Parameters.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> features, classes = study.data.num_features, study.data.num_classes
+        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> network.weights.ndim
+        3
     """
     weight_key, *noise_keys = jax.random.split(key, 1 + len(patches))
     m = network.neurons_per_class

@@ -79,9 +79,8 @@ def load_preset(name: str) -> Study:
 
     Example:
         >>> import multiview as mv
-        >>> study = mv.load_preset("reference")
-        >>> study.data.num_classes, study.seeds
-        (28, 24)
+        >>> mv.load_preset("reference").preset
+        'reference'
     """
     return dataclasses.replace(from_mapping(tomllib.loads(preset_text(name))), preset=name)
 

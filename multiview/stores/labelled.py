@@ -128,6 +128,12 @@ def to_datatree(
 
     Raises:
         ConfigError: a row does not fit the array of its measure.
+
+    Example:
+        >>> import multiview as mv
+        >>> tree = mv.to_datatree(mv.run_study(mv.load_preset("smoke")))
+        >>> tree["single"]["train_error"].dims
+        ('replicate', 'seed', 'time')
     """
     root = xr.Dataset(
         {

@@ -26,7 +26,15 @@ FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a 
 
 
 def write_store(path: str | Path, tree: xr.DataTree) -> None:
-    """Write a labelled result as a new zarr store."""
+    """Write a labelled result as a new zarr store.
+
+    Example:
+        >>> import multiview as mv
+        >>> result = mv.run_study(mv.load_preset("smoke"))
+        >>> mv.write_store("smoke.zarr", mv.to_datatree(result))
+        >>> sorted(mv.open_results("smoke.zarr").children)
+        ['distilled', 'self_distilled', 'single']
+    """
     import zarr
 
     path = new_path(path)
@@ -87,6 +95,11 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
 
     Raises:
         ConfigError: there is no store, or it cannot be read.
+
+    Example:
+        >>> import multiview as mv
+        >>> mv.open_results("study.zarr")["single"].sizes["replicate"]  # written by multiview train --out=study.zarr
+        2
     """
     attributes = attributes_of(path)
     try:

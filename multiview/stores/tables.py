@@ -61,6 +61,12 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
 
     Raises:
         ConfigError: no such measure or dimension.
+
+    Example:
+        >>> import multiview as mv
+        >>> table = mv.summarise(mv.open_results("sweep.zarr"), ["final_train_error"], by=["num_steps"])
+        >>> [row.keys for row in table.rows]
+        [(20,), (30,), (40,)]
     """
     points = point_dimensions(data)
     allowed = [str(n) for n, v in data.data_vars.items() if set(v.dims) <= {*points, "replicate", "seed", "student"}]

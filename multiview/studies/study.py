@@ -65,6 +65,12 @@ class StudyResult(NamedTuple):
         dropped_features: foreign features that found no patch, in the training sets.
         features: feature vectors in the dense representation, else None.
         seconds: wall time.
+
+    Example:
+        >>> import multiview as mv
+        >>> result = mv.run_study(mv.load_preset("smoke"))
+        >>> result.groups["single"].weights.ndim
+        5
     """
 
     study: Study
@@ -333,6 +339,12 @@ def run_study(
 
     Raises:
         ConfigError: own dense data without its features.
+
+    Example:
+        >>> import multiview as mv
+        >>> result = mv.run_study(mv.load_preset("smoke"))
+        >>> sorted(result.groups)
+        ['distilled', 'self_distilled', 'single']
     """
     if own_data is not None and own_data.patches is not None and own_features is None:
         raise ConfigError("data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it")

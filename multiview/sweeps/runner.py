@@ -109,6 +109,13 @@ def run_sweep(
         ConfigError: a bad axis, a store of another sweep, a store that somebody else writes.
         WriteError: the store cannot be written; what is finished is safe.
         KeyboardInterrupt: passed on, after the store has been left in order.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.replace(mv.load_preset("smoke"), {"seeds": 2, "replicates": 1})
+        >>> outcome = mv.run_sweep(study, {"train.num_steps": [20, 30]}, "steps.zarr")
+        >>> outcome.done, outcome.total
+        (2, 2)
     """
     study = load_preset(study) if isinstance(study, str) else study
     design = make_design(over, zipped, random=random, sobol=sobol, design_seed=design_seed, any_size=any_size)

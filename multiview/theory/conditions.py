@@ -63,6 +63,12 @@ def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScale
 
     Returns:
         The clocks; infinite where a channel does not exist (no noise, no single-view samples, no traces).
+
+    Example:
+        >>> import multiview as mv
+        >>> clocks = mv.time_scales(mv.load_preset("smoke"))
+        >>> clocks.view < clocks.last
+        True
     """
     data, network, train = study.data, study.network, study.train
     distill = distill or study.self_distill
@@ -156,6 +162,12 @@ def regime(study: Study) -> list[Condition]:
     "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for the views that no network of
     an ensemble learns, against the 1 − 1/L that one network misses. At most 30 % of classes may end with both views, by
     `ideal_overlaps` at drawn starts, and a tenth of the views that they learn may be weaker than foreign features.
+
+    Example:
+        >>> import multiview as mv
+        >>> conditions = mv.regime(mv.load_preset("smoke"))
+        >>> conditions[0].name
+        'power'
     """
     data, network = study.data, study.network
     q, threshold = network.relu_power, network.relu_threshold

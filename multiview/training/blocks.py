@@ -42,6 +42,17 @@ class Trained(NamedTuple):
         times: steps at which measures were recorded [T].
         records: recorded measures, each [S, T, …].
         finite: whether every number of the network is finite [S].
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)
+        >>> int(trained.times[-1]), trained.finite
+        (10, array([ True,  True]))
     """
 
     state: TrainingState
@@ -216,6 +227,17 @@ def train_networks(
 
     Raises:
         ConfigError: a block does not fit the memory.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)
+        >>> trained.train_logits.shape == (2, study.data.num_train, study.data.num_classes)
+        True
     """
     if (keys is None) == (resume is None):
         raise ValueError("give either keys or resume")

@@ -44,6 +44,13 @@ class Claim:
         e_single_view: error on single-view data (error claims).
         non_finite: networks that turned non-finite.
         note: what else a reader has to know.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> claims = mv.check_claims(mv.run_study(study), mv.predict(study, num_studies=10))
+        >>> {claim.verdict for claim in claims} <= {"holds", "fails", "undecided"}
+        True
     """
 
     id: str
@@ -191,6 +198,14 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
 
     Returns:
         The claims with their verdicts.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> predictions = mv.predict(study, num_studies=10)  # before training
+        >>> claims = mv.check_claims(mv.run_study(study), predictions)
+        >>> claims[0].id
+        'train_error_single'
     """
     study, groups = result.study, result.groups
     finite = {name: int((~g.finite).sum()) for name, g in groups.items()}

@@ -94,6 +94,11 @@ def predict(
     Returns:
         Predictions by name, which are single, ensemble, distilled, self_distilled (with a suffix _g for later
         generations) and dark_knowledge.
+
+    Example:
+        >>> import multiview as mv
+        >>> sorted(mv.predict(mv.load_preset("smoke"), num_studies=10))
+        ['dark_knowledge', 'distilled', 'ensemble', 'ensemble_probabilities', 'self_distilled', 'single']
     """
     data, network = study.data, study.network
     rng = np.random.default_rng([study.seed, streams.PREDICTION])

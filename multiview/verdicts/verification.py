@@ -97,6 +97,12 @@ def verify(
 
     Raises:
         ConfigError: an unknown preset, a study whose unit μ is 0, or own data without its ground truth.
+
+    Example:
+        >>> import multiview as mv
+        >>> verification = mv.verify("smoke")
+        >>> verification.claims[0].id
+        'train_error_single'
     """
     study = load_preset(study) if isinstance(study, str) else dataclasses.replace(study)
     check_verifiable(study)

@@ -32,6 +32,12 @@ def make_multiview(
 
     Raises:
         ConfigError: n_samples is no whole number ≥ 1, or d is smaller than the number of features.
+
+    Example:
+        >>> import multiview as mv
+        >>> X, y = mv.make_multiview(50, config=mv.DataConfig(num_classes=4, patch_dim=32), random_state=0)
+        >>> X.shape, y.shape
+        ((50, 416), (50,))
     """
     config = config or DataConfig()
     if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:

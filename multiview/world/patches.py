@@ -221,6 +221,13 @@ def represent(
 
     Returns:
         For each dataset a tuple of parts, which cover its samples in order.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = [mv.training_set(study.seed, replicate, study.data) for replicate in range(2)]
+        >>> len(mv.represent(data, study.data))
+        2
     """
     num_features = config.num_features
     if datasets[0].patches is not None or config.feature_noise > 0:

@@ -39,6 +39,13 @@ class MultiViewDataset:
         dropped_features: foreign features of the sample that found no free patch.
         feature_noise: coefficients α of every feature in every patch, or None when γ = 0.
         patches: dense vectors of the patches, or None in the limit of large d.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> data = mv.sample_dataset(jax.random.key(0), mv.load_preset("smoke").data, 5)
+        >>> data.num_samples, data.patch_feature.ndim
+        (5, 2)
     """
 
     labels: Int[Array, " n"]
@@ -68,6 +75,12 @@ def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = j
 
     Returns:
         Matrix [kL, d] with orthonormal rows; row j·L + ℓ is v_{j,ℓ}.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> mv.orthonormal_features(jax.random.key(0), mv.DataConfig(num_classes=4, patch_dim=32)).shape
+        (8, 32)
     """
     gaussian = streams.normal(key, shape=(config.patch_dim, config.num_features), dtype=jnp.float32).astype(dtype)
     return jnp.linalg.qr(gaussian)[0].T
@@ -99,6 +112,13 @@ def sample_dataset(
 
     Returns:
         The dataset, with equal weights 1/N.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> data = mv.sample_dataset(jax.random.key(0), mv.load_preset("smoke").data, 5, "single_view")
+        >>> bool(data.is_single_view.all())
+        True
     """
     # A sample's draws do not depend on how many come after it, so sizes are rounded up and share a compiled generator.
     drawn = num_samples if features is not None else -(-num_samples // _DRAWN_TOGETHER) * _DRAWN_TOGETHER
@@ -265,6 +285,13 @@ def training_set(seed: int, replicate: int, config: DataConfig, dtype: Any = jnp
     1 − μ, and N_s single-view samples with noise, of total weight μ; otherwise it is N draws of the mixture.
     The multi-view samples there stand for a much larger set, in which all classes are equally frequent, so the
     batch has equal classes: with 14 random samples a class, a class of 4 would learn 3.5 times too late.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data.num_samples == study.data.num_train
+        True
     """
     key = streams.stream(seed, streams.TRAINING_DATA, replicate)
     if config.representation != "limit_single_view_noise":

@@ -9,7 +9,16 @@ from multiview.world.samples import MultiViewDataset
 
 
 class Task(NamedTuple):
-    """What a network is trained on: the samples with their ground truth, and their patches as it sees them."""
+    """What a network is trained on: the samples with their ground truth, and their patches as it sees them.
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> task = mv.Task(data, mv.represent([data], study.data)[0])
+        >>> task.dimension(study.data.num_features) == study.data.num_features  # in the limit
+        True
+    """
 
     data: MultiViewDataset
     patches: Patches
