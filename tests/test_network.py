@@ -13,7 +13,6 @@ from scipy import stats
 
 from multiview.config import DataConfig, NetworkConfig
 from multiview.measures.training_error import cross_entropy
-from multiview.network.activation import smoothed_relu, smoothed_relu_slope
 from multiview.network.outputs import fresh_logits
 from multiview.network.outputs import logits as plain_logits
 from multiview.network.parameters import Parameters, feature_overlaps, init
@@ -32,51 +31,6 @@ def reference_activation(x: np.ndarray, q: float, threshold: float) -> np.ndarra
     x = np.asarray(x, float)
     bent = np.clip(x, 0, None) ** q / (q * threshold ** (q - 1))
     return np.where(x <= 0, 0.0, np.where(x <= threshold, bent, x - (1 - 1 / q) * threshold))
-
-
-def reference_slope(x: np.ndarray, q: float, threshold: float) -> np.ndarray:
-    x = np.asarray(x, float)
-    return np.where(x <= 0, 0.0, np.where(x <= threshold, (np.clip(x, 0, None) / threshold) ** (q - 1), 1.0))
-
-
-@pytest.mark.parametrize("q", POWERS)
-@pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_activation_is_its_definition(q, threshold):
-    x = np.concatenate([np.linspace(-2, 3, 201), [threshold, 0.0, 1e-6, -1e-6]]).astype(np.float32)
-    np.testing.assert_allclose(
-        smoothed_relu(x, q, threshold), reference_activation(x, q, threshold), rtol=8 * EPS, atol=4 * EPS
-    )
-
-
-@pytest.mark.parametrize("q", POWERS)
-@pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_slope_is_its_definition(q, threshold):
-    """Also for q = 1, the plain ReLU: slope 0 below 0."""
-    x = np.linspace(-2, 3, 202).astype(np.float32)
-    x = x[np.abs(x) > 1e-6]  # at 0 and q = 1 the slope is a convention
-    np.testing.assert_allclose(
-        smoothed_relu_slope(x, q, threshold), reference_slope(x, q, threshold), rtol=8 * EPS, atol=EPS
-    )
-
-
-@pytest.mark.parametrize("q", POWERS)
-def test_activation_is_continuous_and_its_slope_too_for_q_above_1(q):
-    threshold = 0.5
-    for point in (0.0, threshold):
-        x = point + np.array([-1e-6, 1e-6], np.float32)
-        value = np.asarray(smoothed_relu(x, q, threshold))
-        assert abs(value[1] - value[0]) <= 3e-6
-        if q > 1:
-            slope = np.asarray(smoothed_relu_slope(x, q, threshold))
-            # |slope(δ) − slope(0)| is at most (δ/ϱ)^min(q−1, 1) up to a factor q.
-            assert abs(slope[1] - slope[0]) <= q * (4e-6) ** min(q - 1, 1) + 4 * EPS
-
-
-@pytest.mark.parametrize("q", POWERS)
-def test_slope_is_the_derivative_that_autodiff_finds(q):
-    x = np.linspace(-1.017, 2.023, 101).astype(np.float32)  # hits neither 0 nor the threshold
-    automatic = jax.vmap(jax.grad(lambda v: smoothed_relu(v, q, 0.7)))(jnp.asarray(x))
-    np.testing.assert_allclose(smoothed_relu_slope(x, q, 0.7), automatic, rtol=2e-5, atol=4 * EPS)
 
 
 def world(**changes) -> DataConfig:

@@ -6,17 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from multiview.config import NetworkConfig
 from multiview.figures.mosaic import draw_rows
 from multiview.figures.stored import group_of, name_of, replicate_of, student_groups, study_of, values_of
 from multiview.figures.style import SHADES, colored_scale, title
+from multiview.network.activation import activation_of
 from multiview.theory import uniform_moment
-
-
-def activation(values: np.ndarray, network: NetworkConfig) -> np.ndarray:
-    """The smoothed ReLU (`network.smoothed_relu`) in plain numbers."""
-    q, threshold = network.relu_power, network.relu_threshold
-    return np.clip(values, 0, threshold) ** q / (q * threshold ** (q - 1)) + np.maximum(values - threshold, 0)
 
 
 def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.ndarray:
@@ -41,7 +35,8 @@ def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.nd
     classes = np.arange(k)
     own = weights.reshape(len(weights), k, views, k, -1)[:, classes, :, classes]  # [k, S, L, m]
     strength = uniform_moment(study.data.foreign_strength, 1.0) / parts
-    return parts * activation(strength * own, study.network).sum(-1).swapaxes(0, 1)
+    answers, _ = activation_of(study.network).numbers(strength * own, study.network.relu_threshold)
+    return parts * answers.sum(-1).swapaxes(0, 1)
 
 
 def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:

@@ -1,13 +1,28 @@
-"""The smoothed ReLU: value and slope."""
+"""Activations, each one object: its name, value and slope in compiled programs, and both as plain numbers.
+
+To add one, write its class here, give it a row in `ACTIVATIONS`, and its name a parameter in `config`. JAX is imported
+where it computes, so that closed forms (`theory`) start without it.
+"""
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-from jax import Array
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from multiview.config import NetworkConfig
+
+if TYPE_CHECKING:
+    from jax import Array
+else:
+    Array = Any
 
 
 def raised_to(x: Array, exponent: float) -> Array:
+    """Raise to a power, by repeated multiplication where the exponent is whole."""
+    import jax
+
     return jax.lax.integer_pow(x, int(exponent)) if float(exponent).is_integer() else x**exponent
 
 
@@ -31,12 +46,76 @@ def smoothed_relu(x: Array, power: float, threshold: float | Array) -> Array:
         >>> mv.smoothed_relu(jnp.array([-1.0, 0.0, 1.0, 2.0]), 2.0, 1.0)
         Array([0. , 0. , 0.5, 1.5], dtype=float32)
     """
+    import jax.numpy as jnp
+
     bent = jnp.clip(x, 0.0, threshold)
     return raised_to(bent, power) * (1.0 / (power * threshold ** (power - 1))) + jnp.maximum(x - threshold, 0.0)
 
 
 def smoothed_relu_slope(x: Array, power: float, threshold: float | Array) -> Array:
     r"""Derivative of `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$; 0 for x ≤ 0 also at q = 1, plain ReLU."""
+    import jax.numpy as jnp
+
     if power == 1:
         return (x > 0).astype(x.dtype)
     return raised_to(jnp.clip(x, 0.0, threshold) * (1.0 / threshold), power - 1)
+
+
+class Activation(Protocol):
+    """What the network's kernels, its linearisations and the closed forms ask of an activation.
+
+    An instance is hashable and holds what is static; the threshold ϱ is handed in, as networks of one program differ
+    in it.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def power(self) -> float | None:
+        """The q of an activation that is $x^q/(q\\varrho^{q-1})$ for 0 ≤ x ≤ ϱ and 0 below; None for any other.
+
+        With it, neurons that stay below ϱ add up in closed form (`noiseless`), which is much faster.
+        """
+        ...
+
+    def value(self, x: Array, threshold: float | Array) -> Array:
+        """Activations of pre-activations x, shape of x."""
+        ...
+
+    def slope(self, x: Array, threshold: float | Array) -> Array:
+        """Derivatives at pre-activations x, shape of x."""
+        ...
+
+    def numbers(self, x: np.ndarray | float, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """Value and slope in NumPy's double precision, for closed forms."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothedRelu:
+    """The smoothed ReLU of power q (`smoothed_relu`)."""
+
+    name: ClassVar[str] = "smoothed_relu"
+    power: float
+
+    def value(self, x: Array, threshold: float | Array) -> Array:
+        """See `Activation.value`."""
+        return smoothed_relu(x, self.power, threshold)
+
+    def slope(self, x: Array, threshold: float | Array) -> Array:
+        """See `Activation.slope`."""
+        return smoothed_relu_slope(x, self.power, threshold)
+
+    def numbers(self, x: np.ndarray | float, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """See `Activation.numbers`."""
+        bent = np.clip(x, 0.0, threshold)
+        value = bent**self.power / (self.power * threshold ** (self.power - 1)) + np.maximum(x - threshold, 0.0)
+        return value, np.where(bent > 0, (bent / threshold) ** (self.power - 1), 0.0)
+
+
+ACTIVATIONS = {SmoothedRelu.name: SmoothedRelu}
+
+
+def activation_of(network: NetworkConfig) -> Activation:
+    """The activation of a network."""
+    return ACTIVATIONS["smoothed_relu"](network.relu_power)

@@ -1,4 +1,11 @@
-"""Logits of rows without noise, where neurons below ϱ add up in closed form."""
+"""Logits of rows without noise: one number a patch, so that neurons below ϱ add up in closed form.
+
+While ⟨w, v⟩ z ≤ ϱ the activation is a pure power (`Activation.power`), and
+Σ_r act(⟨w_r, v⟩ z) = z^q Σ_r [⟨w_r, v⟩]_+^q / (q ϱ^{q−1}): two small matrix products for all features of other
+classes, which stay far below ϱ in the theory's regime. A class's own features outgrow ϱ and are evaluated neuron by
+neuron. Should a foreign overlap reach ϱ after all, every pair is evaluated: the result is exact always, only the speed
+differs.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
-from multiview.network.activation import raised_to, smoothed_relu, smoothed_relu_slope
+from multiview.network.activation import Activation, raised_to
 from multiview.network.rows import (
     at_slots,
     overlaps_of_rows,
@@ -20,13 +28,6 @@ from multiview.network.rows import (
     sum_over_rows,
 )
 from multiview.world.patches import NoiselessRows
-
-# --- Rows without noise: one number a patch, so neurons below ϱ add up in closed form. ---
-#
-# While ⟨w, v⟩ z ≤ ϱ the activation is a pure power, and Σ_r act(⟨w_r, v⟩ z) = z^q Σ_r [⟨w_r, v⟩]_+^q / (q ϱ^{q−1}): two
-# small matrix products for all features of other classes, which stay far below ϱ in the theory's regime. A class's
-# own features outgrow ϱ and are evaluated neuron by neuron. Should a foreign overlap reach ϱ after all, every
-# pair is evaluated: the result is exact always, only the speed differs.
 
 
 def _own_overlaps(weights: Array) -> Array:
@@ -56,47 +57,49 @@ def _some_foreign_overlap_is_large(power: float, threshold: Array, gain: Array, 
     return gain.max() * power * raised_to(table.max(), power) > threshold
 
 
-def _noiseless_quick(power: float, threshold: Array, weights: Array, gain: Array, rows: NoiselessRows) -> Array:
+def _noiseless_quick(
+    activation: Activation, power: float, threshold: Array, weights: Array, gain: Array, rows: NoiselessRows
+) -> Array:
     own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
 
     def of_neuron(r: Any) -> Array:
-        return smoothed_relu(own[r] * rows.coefficient, power, threshold)
+        return activation.value(own[r] * rows.coefficient, threshold)
 
     of_slot = jnp.append(sum_over_neurons(len(own), of_neuron).reshape(-1), jnp.zeros((), weights.dtype))
     return raised_to(rows.table, power).sum(-1) @ gain + of_slot[rows.slot].sum(-1) @ _own_class(weights)
 
 
-def _noiseless_exact(power: float, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
+def _noiseless_exact(activation: Activation, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
     overlaps = overlaps_of_rows(weights, rows.feature)
 
     def of_neuron(r: Any) -> Array:
-        return smoothed_relu(overlaps[r][:, None] * rows.coefficient, power, threshold)
+        return activation.value(overlaps[r][:, None] * rows.coefficient, threshold)
 
     return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot.reshape(len(rows.slot), -1))
 
 
 def _noiseless_quick_gradient(
-    power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
+    activation: Activation, power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
 ) -> Array:
     own_class = _own_class(weights)
     features, k, _ = weights.shape
     of_gain = raised_to(rows.table, power).sum(-1).T @ cotangent * (1 - own_class)
-    foreign = of_gain[..., None] * smoothed_relu_slope(weights, power, threshold)
+    foreign = of_gain[..., None] * activation.slope(weights, threshold)
     own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
     of_class = jnp.minimum(rows.feature // (features // k), k - 1)
     zg = rows.coefficient * cotangent[rows.sample, of_class]
-    of_row = row_sums(own, power, threshold, rows.coefficient, zg, None, None)
+    of_row = row_sums(own, activation, threshold, rows.coefficient, zg, None, None)
     return foreign + own_class[..., None] * sum_over_rows(of_row[:, None], rows.feature, features)
 
 
 def _noiseless_exact_gradient(
-    power: float, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
+    activation: Activation, threshold: Array, weights: Array, cotangent: Array, rows: NoiselessRows
 ) -> Array:
     overlaps = overlaps_of_rows(weights, rows.feature)
     z, zg = rows.coefficient, at_slots(cotangent, rows.sample) * rows.coefficient
 
     def of_slot(t: Any, total: Array) -> Array:  # a loop, not unrolled: seldom needed, so it should compile fast
-        return total + smoothed_relu_slope(overlaps * z[t], power, threshold) * zg[:, t]
+        return total + activation.slope(overlaps * z[t], threshold) * zg[:, t]
 
     of_row = jax.lax.fori_loop(0, len(z), of_slot, jnp.zeros_like(overlaps))
     return sum_over_rows(of_row, rows.feature, len(weights))
@@ -125,26 +128,40 @@ def _exactly_where_needed(needed: Array, quick: Array, exact: Callable[..., Arra
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def noiseless_logits(power: float, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
-    return _noiseless_forward(power, threshold, weights, rows)[0]
+def noiseless_logits(
+    activation: Activation, threshold: Array, weights: Array, rows: NoiselessRows
+) -> Float[Array, "n k"]:
+    """Compute the logits of samples whose patches carry no noise.
+
+    Args:
+        activation: of the neurons.
+        threshold: ϱ.
+        weights: overlaps of neurons with features [kL, k, m].
+        rows: the samples' patches.
+    """
+    return _noiseless_forward(activation, threshold, weights, rows)[0]
 
 
 def _noiseless_forward(
-    power: float, threshold: Array, weights: Array, rows: NoiselessRows
-) -> tuple[Array, tuple[Array, Array, Array, NoiselessRows]]:
+    activation: Activation, threshold: Array, weights: Array, rows: NoiselessRows
+) -> tuple[Array, tuple[Array | None, Array, Array, NoiselessRows]]:
+    exact, power = partial(_noiseless_exact, activation), activation.power
+    if power is None:
+        return exact(threshold, weights, rows), (None, threshold, weights, rows)
     gain = _foreign_gain(power, threshold, weights)
     needed = _some_foreign_overlap_is_large(power, threshold, gain, rows.table)
-    quick = _noiseless_quick(power, threshold, weights, gain, rows)
-    outputs = _exactly_where_needed(needed, quick, partial(_noiseless_exact, power), threshold, weights, rows)
-    return outputs, (needed, threshold, weights, rows)
+    quick = _noiseless_quick(activation, power, threshold, weights, gain, rows)
+    return _exactly_where_needed(needed, quick, exact, threshold, weights, rows), (needed, threshold, weights, rows)
 
 
 def _noiseless_reverse(
-    power: float, saved: tuple[Array, Array, Array, NoiselessRows], cotangent: Array
+    activation: Activation, saved: tuple[Array | None, Array, Array, NoiselessRows], cotangent: Array
 ) -> tuple[None, Array, None]:
     needed, threshold, weights, rows = saved
-    quick = _noiseless_quick_gradient(power, threshold, weights, cotangent, rows)
-    exact = partial(_noiseless_exact_gradient, power)
+    exact, power = partial(_noiseless_exact_gradient, activation), activation.power
+    if power is None or needed is None:
+        return None, exact(threshold, weights, cotangent, rows), None
+    quick = _noiseless_quick_gradient(activation, power, threshold, weights, cotangent, rows)
     return None, _exactly_where_needed(needed, quick, exact, threshold, weights, cotangent, rows), None
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 from jax import Array
+from jaxtyping import Float
 
-from multiview.network.activation import smoothed_relu, smoothed_relu_slope
+from multiview.network.activation import Activation
 from multiview.network.rows import (
     at_slots,
     overlaps_of_rows,
@@ -22,39 +23,57 @@ from multiview.world.patches import NoisyRows
 
 
 def noisy_sum(
-    power: float, threshold: Array, weights: Array, noise_of: Callable[[Any], Array], rows: NoisyRows
-) -> Array:
+    activation: Activation, threshold: Array, weights: Array, noise_of: Callable[[Any], Array], rows: NoisyRows
+) -> Float[Array, "n k"]:
+    """Compute the logits of samples with noise, which is handed out neuron by neuron.
+
+    Args:
+        activation: of the neurons.
+        threshold: ϱ.
+        weights: overlaps of neurons with features [kL, k, m].
+        noise_of: overlaps of one neuron of each class with the noise directions of all patches [k, T, R].
+        rows: the samples' patches.
+    """
     overlaps = overlaps_of_rows(weights, rows.feature)
 
     def of_neuron(r: Any) -> Array:
         pre = overlaps[r][:, None] * rows.coefficient + rows.noise_norm * noise_of(r)
-        return smoothed_relu(pre, power, threshold)
+        return activation.value(pre, threshold)
 
     return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def noisy_logits(power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows) -> Array:
-    return noisy_sum(power, threshold, weights, lambda r: noise[r], rows)
+def noisy_logits(activation: Activation, threshold: Array, weights: Array, noise: Array, rows: NoisyRows) -> Array:
+    """Compute the logits of samples with noise from their stored overlaps, with a hand-written reverse pass.
+
+    Args:
+        activation: of the neurons.
+        threshold: ϱ.
+        weights: overlaps of neurons with features [kL, k, m].
+        noise: overlaps of neurons with noise directions, by neuron.
+        rows: the samples' patches.
+    """
+    return noisy_sum(activation, threshold, weights, lambda r: noise[r], rows)
 
 
 def _noisy_forward(
-    power: float, threshold: Array, weights: Array, noise: Array, rows: NoisyRows
+    activation: Activation, threshold: Array, weights: Array, noise: Array, rows: NoisyRows
 ) -> tuple[Array, tuple[Array, Array, Array, NoisyRows]]:
-    return noisy_logits(power, threshold, weights, noise, rows), (threshold, weights, noise, rows)
+    return noisy_logits(activation, threshold, weights, noise, rows), (threshold, weights, noise, rows)
 
 
 def _noisy_reverse(
-    power: float, saved: tuple[Array, Array, Array, NoisyRows], cotangent: Array
+    activation: Activation, saved: tuple[Array, Array, Array, NoisyRows], cotangent: Array
 ) -> tuple[None, Array, Array, None]:
     # Recomputing the pre-activations is cheaper than storing and reading them.
     threshold, weights, noise, rows = saved
     overlaps = overlaps_of_rows(weights, rows.feature)
     z, norm = rows.coefficient, rows.noise_norm
     g = at_slots(cotangent, rows.sample)
-    of_row = row_sums(overlaps, power, threshold, z, g * z, norm, noise)
+    of_row = row_sums(overlaps, activation, threshold, z, g * z, norm, noise)
     pre = overlaps[:, :, None] * z + norm * noise
-    noise_gradient = smoothed_relu_slope(pre, power, threshold) * (g * norm)
+    noise_gradient = activation.slope(pre, threshold) * (g * norm)
     return None, sum_over_rows(of_row, rows.feature, len(weights)), noise_gradient, None
 
 

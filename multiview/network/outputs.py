@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from multiview.config import NetworkConfig
+from multiview.network.activation import activation_of
 from multiview.network.noiseless import noiseless_logits
 from multiview.network.noisy import noisy_logits, noisy_sum
 from multiview.network.parameters import Parameters, init
@@ -44,14 +45,15 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
         True
     """
     outputs = []
+    activation = activation_of(network)
     threshold = jnp.asarray(network.relu_threshold, parameters.weights.dtype)
     for part, noise in zip(patches, parameters.noise, strict=True):
         if isinstance(part, NoiselessRows):
-            of_part = noiseless_logits(network.relu_power, threshold, parameters.weights, part)
+            of_part = noiseless_logits(activation, threshold, parameters.weights, part)
         elif isinstance(part, NoisyRows):
-            of_part = noisy_logits(network.relu_power, threshold, parameters.weights, noise, part)
+            of_part = noisy_logits(activation, threshold, parameters.weights, noise, part)
         else:
-            of_part = vector_logits(network.relu_power, threshold, parameters.weights, noise, part)
+            of_part = vector_logits(activation, threshold, parameters.weights, noise, part)
         outputs.append(of_part)
     return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
 
@@ -99,7 +101,7 @@ def fresh_logits(
         F, shape [N, k].
     """
     features, k, _ = weights.shape
-    threshold = jnp.asarray(network.relu_threshold, weights.dtype)
+    activation, threshold = activation_of(network), jnp.asarray(network.relu_threshold, weights.dtype)
     outputs = []
     for part, part_key in zip(patches, jax.random.split(key, len(patches)), strict=True):
         if isinstance(part, NoisyRows):
@@ -109,7 +111,7 @@ def fresh_logits(
                 drawn = jax.random.normal(jax.random.fold_in(key, neuron), shape, jnp.float32)
                 return network.init_std * drawn.astype(weights.dtype)
 
-            outputs.append(noisy_sum(network.relu_power, threshold, weights, noise_of, part))
+            outputs.append(noisy_sum(activation, threshold, weights, noise_of, part))
         else:
             noise = init(part_key, (part,), features, k, network, weights.dtype).noise
             outputs.append(logits(Parameters(weights, noise), (part,), network))

@@ -12,9 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.experimental.layout import Layout, with_layout_constraint
 
-from multiview.network.activation import smoothed_relu_slope
-
-# --- Rows with noise: every neuron sees every patch differently. ---
+from multiview.network.activation import Activation
 
 
 def _in_order(x: Array) -> Array:
@@ -55,7 +53,13 @@ def sum_over_patches(of_slot: Array, slot: Array) -> Array:
 
 
 def row_sums(
-    overlaps: Array, power: float, threshold: Array, z: Array, zg: Array, norm: Array | None, noise: Array | None
+    overlaps: Array,
+    activation: Activation,
+    threshold: Array,
+    z: Array,
+    zg: Array,
+    norm: Array | None,
+    noise: Array | None,
 ) -> Array:
     """Σ_t slope(pre) z g of each row: [..., R] overlaps, unrolled over the T slots, which XLA vectorises over rows."""
     total = jnp.zeros((), overlaps.dtype)
@@ -63,5 +67,5 @@ def row_sums(
         pre = overlaps * z[t]
         if noise is not None and norm is not None:
             pre = pre + norm[t] * noise[:, :, t]
-        total = total + smoothed_relu_slope(pre, power, threshold) * zg[..., t, :]
+        total = total + activation.slope(pre, threshold) * zg[..., t, :]
     return _in_order(total)

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from multiview.config import NetworkConfig
-from multiview.network.activation import smoothed_relu, smoothed_relu_slope
+from multiview.network.activation import activation_of
 from multiview.network.parameters import Parameters
 from multiview.systems.linear import LinearModel, pre_activations
 from multiview.world.patches import DenseVectors
@@ -21,7 +21,7 @@ from multiview.world.patches import DenseVectors
 def plain_outputs(parameters: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k"]:
     """The network's logits in plain operations, which `jax.jvp` and `jax.linearize` can follow."""
     pre = pre_activations(parameters.weights, parameters.noise[0], part)
-    return smoothed_relu(pre, network.relu_power, network.relu_threshold).sum((1, 3))
+    return activation_of(network).value(pre, network.relu_threshold).sum((1, 3))
 
 
 def tangent_features(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k d m"]:
@@ -91,4 +91,4 @@ def linearised_outputs(
 
 def _slope(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n p k m"]:
     pre = pre_activations(start.weights, start.noise[0], part)
-    return smoothed_relu_slope(pre, network.relu_power, network.relu_threshold)
+    return activation_of(network).slope(pre, network.relu_threshold)

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from multiview.config import NetworkConfig
-from multiview.network.activation import smoothed_relu
+from multiview.network.activation import activation_of
 from multiview.network.parameters import Parameters
 from multiview.systems.linear import LinearModel, pre_activations
 from multiview.world.patches import DenseVectors
@@ -19,7 +19,7 @@ from multiview.world.patches import DenseVectors
 def hidden_features(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n h"]:
     """Outputs of all km frozen neurons, summed over patches [n, k·m]."""
     pre = pre_activations(start.weights, start.noise[0], part)
-    hidden = smoothed_relu(pre, network.relu_power, network.relu_threshold).sum(1)
+    hidden = activation_of(network).value(pre, network.relu_threshold).sum(1)
     return hidden.reshape(len(hidden), -1)
 
 

@@ -1,22 +1,13 @@
 """Closed forms and mean-field equations of the multi-view theory: numbers only, nothing is trained.
 
 Docs/theory.md, sections 5 and 6, says which follow the paper and which are this project's own. Time is η · steps
-throughout. `power_iteration` is the race of the views, `mean_field` what happens after a view is learned, `outcome`
-what a start becomes and scores, `taught` what distillation adds, `conditions` the clocks and the regime check.
+throughout. `power_iteration` is the race of the views, `equations` and `mean_field` are what happens after one is
+learned, `outcome` what a start becomes and scores, `taught` what distillation adds, `conditions` the clocks and the
+regime check; `strengths` averages over the sampling law.
 """
 
 from multiview.theory.conditions import Condition, TimeScales, noise_room, regime, time_scales
-from multiview.theory.mean_field import (
-    TypicalNetwork,
-    activation,
-    effective_samples,
-    mean_foreign_strength,
-    mean_label_strength,
-    memory_time,
-    typical_network,
-    unlearned_phase,
-    winner_overlap,
-)
+from multiview.theory.mean_field import TypicalNetwork, memory_time, typical_network, unlearned_phase, winner_overlap
 from multiview.theory.outcome import (
     drawn_training_set,
     ensemble_error,
@@ -39,6 +30,7 @@ from multiview.theory.power_iteration import (
     uniform_moment,
     view_slowdown,
 )
+from multiview.theory.strengths import activation, effective_samples, mean_foreign_strength, mean_label_strength
 from multiview.theory.taught import Lesson, Race, lesson, race, student_alone, taught_overlap
 
 __all__ = [

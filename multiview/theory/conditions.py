@@ -8,15 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from multiview.config import DistillConfig, Study
-from multiview.theory.mean_field import (
-    activation,
-    effective_samples,
-    mean_foreign_strength,
-    mean_label_strength,
-    memory_time,
-    typical_network,
-    winner_overlap,
-)
+from multiview.theory.mean_field import memory_time, typical_network, winner_overlap
 from multiview.theory.outcome import drawn_training_set, ideal_overlaps, single_view_rate
 from multiview.theory.power_iteration import (
     expected_maximum,
@@ -27,6 +19,7 @@ from multiview.theory.power_iteration import (
     tensor_power_loser,
     tensor_power_time,
 )
+from multiview.theory.strengths import activation, effective_samples, mean_foreign_strength, mean_label_strength
 from multiview.theory.taught import taught_overlap
 
 

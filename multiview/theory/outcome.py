@@ -6,16 +6,9 @@ import numpy as np
 from scipy.special import comb
 
 from multiview.config import DataConfig, Study
-from multiview.theory.mean_field import (
-    TypicalNetwork,
-    activation,
-    effective_samples,
-    mean_foreign_strength,
-    mean_label_strength,
-    typical_network,
-    winner_overlap,
-)
+from multiview.theory.mean_field import TypicalNetwork, typical_network, winner_overlap
 from multiview.theory.power_iteration import from_phase, growth_rate, label_moment, phase, step_size_lag, uniform_moment
+from multiview.theory.strengths import activation, effective_samples, mean_foreign_strength, mean_label_strength
 
 
 def single_view_rate(study: Study) -> float:

@@ -22,7 +22,7 @@ from multiview.measures.dark_knowledge import classes_present, ordered_share
 from multiview.measures.ensemble import by_group
 from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
-from multiview.network.activation import smoothed_relu
+from multiview.network.activation import activation_of
 from multiview.precision import in_own_precision
 from multiview.words import self_distilled_name
 from multiview.world.samples import Kind, MultiViewDataset, held_out_set
@@ -59,9 +59,7 @@ def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig
     """
     seeds, k, views = overlaps.shape
     of_feature = jnp.pad(overlaps.reshape(seeds, -1), ((0, 0), (0, 1)))  # index −1, the background, has overlap 0
-    values = smoothed_relu(
-        data.coefficients * of_feature[:, data.patch_feature], network.relu_power, network.relu_threshold
-    )
+    values = activation_of(network).value(data.coefficients * of_feature[:, data.patch_feature], network.relu_threshold)
     # Sum over the patches of each class: one segment for each class of each sample, and one for the background.
     samples = data.num_samples
     of_class = jnp.where(data.patch_feature < 0, k, data.patch_feature // views)
