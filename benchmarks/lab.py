@@ -41,7 +41,7 @@ def seconds(changes: Mapping[str, Any], students: bool = False) -> float:
     from multiview.web import lab
 
     begin = time.perf_counter()
-    study = lab.study_of(dict(changes))
+    study = lab.study_from_sliders(dict(changes))
     result = lab.train(study, students)
     lab.table(result)
     figure = lab.race(result, 0)

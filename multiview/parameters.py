@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-Interval = tuple[float, float]
+Bounds = tuple[float, float]
 
 
 class ConfigError(ValueError):
@@ -64,7 +64,7 @@ def above(bound: float) -> dict[str, Any]:
 
 FRACTION: dict[str, Any] = {"check": lambda v: 0 <= v <= 1, "allowed": "a number in [0, 1]"}
 BELOW_ONE: dict[str, Any] = {"check": lambda v: 0 <= v < 1, "allowed": "a number in [0, 1)"}
-INTERVAL: dict[str, Any] = {
+BOUNDS: dict[str, Any] = {
     "check": lambda v: 0 <= v[0] <= v[1],
     "allowed": "two numbers, low,high, with 0 ≤ low ≤ high",
 }

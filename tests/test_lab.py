@@ -141,7 +141,7 @@ assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES[
 import jax
 from multiview.training.blocks import _advance
 before = _advance._cache_size()
-study = lab.study_of({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
+study = lab.study_from_sliders({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})
 lab.train(study, False)
 assert _advance._cache_size() == before

@@ -17,7 +17,7 @@ import pytest
 from stores import rewritten
 
 from multiview.commands import figures
-from multiview.commands.common import study_of as study_of_flags
+from multiview.commands.common import study_from_flags
 from multiview.commands.main import _parser, main
 from multiview.config import replace, to_mapping
 from multiview.figures import report
@@ -124,13 +124,13 @@ def test_a_sweep_is_a_table_and_its_curve(pages, sweep_store):
 def test_the_command_computes_the_same_study_again(study_store, sweep_store, tiny):
     words = shlex.split(report.command_of(open_results(study_store)))
     assert words[:2] == ["multiview", "train"]
-    parsed = study_of_flags(_parser().parse_args(words[1:]))
+    parsed = study_from_flags(_parser().parse_args(words[1:]))
     assert replace(parsed, {"preset": tiny.preset}) == tiny
 
     sweep = open_results(sweep_store)
     words = shlex.split(report.command_of(sweep))
     arguments = _parser().parse_args(words[1:])
-    assert study_of_flags(arguments) == study_of(sweep)
+    assert study_from_flags(arguments) == study_of(sweep)
     design = make_design(arguments.over, arguments.zip)
     assert json.loads(json.dumps(design.to_mapping())) == {
         key: value for key, value in json.loads(sweep.attrs["sweep"]).items() if key != "students"

@@ -54,7 +54,7 @@ def add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> Non
         group.add_argument(_flag(name), dest=name, metavar="VALUE", help=explained(name).replace("%", "%%"))
 
 
-def study_of(arguments: argparse.Namespace) -> Study:
+def study_from_flags(arguments: argparse.Namespace) -> Study:
     """The study that the flags describe."""
     if arguments.preset and arguments.config:
         raise ConfigError('--preset and --config exclude each other: name the preset in the file, preset = "NAME"')

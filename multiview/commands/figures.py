@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiview.commands.common import refuse_lost_numbers, whole
-from multiview.figures.kinds import KINDS, file_name, kind_of, make_figure
+from multiview.figures.kinds import KINDS, figure_kind, file_name, make_figure
 from multiview.parameters import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    kind_of(arguments.kind)
+    figure_kind(arguments.kind)
     from multiview.figures.style import check_ending, save_figure
     from multiview.files import writable_folder, write_file
 

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from multiview import __version__
 from multiview.commands import data, experiments, figures, lab, stores, sweeps, theory
@@ -17,9 +17,6 @@ from multiview.commands.common import add_study_flags
 from multiview.config import convert
 from multiview.parameters import ConfigError
 from multiview.presets import preset_names, preset_text
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Parser(argparse.ArgumentParser):

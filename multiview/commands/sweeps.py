@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.commands.common import make_console, study_of, use_compilation_cache, whole
+from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole
 from multiview.config import all_fields, get
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _optional_whole(flag: str, word: str | None, least: int) -> int | None:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    study = study_of(arguments)
+    study = study_from_flags(arguments)
     from multiview.sweeps import make_design, make_plan
     from multiview.sweeps.runner import WriteError, check_same, run_plan
 

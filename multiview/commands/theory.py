@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiview import __version__
-from multiview.commands.common import add_resource_flags, make_console, resources, study_of, use_compilation_cache
+from multiview.commands.common import (
+    add_resource_flags,
+    make_console,
+    resources,
+    study_from_flags,
+    use_compilation_cache,
+)
 from multiview.config import Study
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    study = study_of(arguments)
+    study = study_from_flags(arguments)
     from multiview.files import writable_folder
 
     writable_folder(arguments.out)
@@ -105,7 +111,7 @@ def _stopping_rule(study: Study) -> str:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    study = study_of(arguments)
+    study = study_from_flags(arguments)
     from multiview.files import new_path
     from multiview.stores.store import write_store
 
@@ -136,7 +142,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _regime(arguments: argparse.Namespace) -> int:
-    study = study_of(arguments)
+    study = study_from_flags(arguments)
     from multiview.theory import regime, time_scales
 
     console = make_console()

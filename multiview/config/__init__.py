@@ -18,7 +18,7 @@ from multiview.config.study import (
     to_mapping,
 )
 from multiview.config.training import DistillConfig, NetworkConfig, TrainConfig
-from multiview.config.values import check_section, plain
+from multiview.config.values import check_section
 
 __all__ = [
     "DataConfig",
@@ -35,7 +35,6 @@ __all__ = [
     "get",
     "meaning",
     "meanings",
-    "plain",
     "replace",
     "section_of",
     "sections",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from multiview.config.values import check_section
-from multiview.parameters import FRACTION, INTERVAL, ConfigError, Interval, at_least, parameter, refusal
+from multiview.parameters import BOUNDS, FRACTION, Bounds, ConfigError, at_least, parameter, refusal
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class DataConfig:
     """Sparsity s: each foreign feature joins a sample with probability s/k."""
     single_view_fraction: float = parameter(0.05, **FRACTION, traced=True)
     """Fraction μ of single-view samples."""
-    label_strength: Interval = parameter((1.0, 1.5), **INTERVAL, traced=True)
+    label_strength: Bounds = parameter((1.0, 1.5), **BOUNDS, traced=True)
     """Interval of the strength Σz of a view of the label."""
     view_strengths: tuple[float, ...] = parameter(
         (), check=lambda v: all(x > 0 for x in v), allowed="empty or one number > 0 for each view", traced=True
     )
     """A factor on label_strength for each view; empty means that all are 1."""
-    foreign_strength: Interval = parameter((0.3, 0.4), **INTERVAL, traced=True)
+    foreign_strength: Bounds = parameter((0.3, 0.4), **BOUNDS, traced=True)
     """Interval of the strength Σz of a foreign feature in a multi-view sample."""
     weak_view_strength: float = parameter(0.1, **at_least(0), traced=True)
     """Factor ρ: the missing views of a single-view sample have strength ρ · label_strength."""
     single_view_foreign_strength: float = parameter(0.3, **at_least(0), traced=True)
     """Largest strength Γ of a foreign feature in a single-view sample."""
-    single_view_foreign_ratio: Interval = parameter((0.5, 1.0), **INTERVAL, traced=True)
+    single_view_foreign_ratio: Bounds = parameter((0.5, 1.0), **BOUNDS, traced=True)
     """Interval of foreign strengths in single-view samples, in units of Γ."""
     feature_noise: float = parameter(0.0, **at_least(0), traced=True)
     """Feature noise γ: every patch also holds α v' for every feature v', with α uniform in [0, γ]."""

@@ -12,7 +12,7 @@ import types
 import typing
 from typing import Any, Literal, TypeVar
 
-from multiview.parameters import Interval, refusal
+from multiview.parameters import Bounds, refusal
 
 Section = TypeVar("Section")
 
@@ -23,7 +23,7 @@ def type_hints(section: type) -> dict[str, Any]:
     return typing.get_type_hints(section)
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """Give the plain Python value of a NumPy scalar or array; other values as they are."""
     to_list = getattr(value, "tolist", None)
     return to_list() if callable(to_list) else value
@@ -35,7 +35,7 @@ def convert_value(name: str, kind: Any, value: Any) -> Any:
     Raises:
         ConfigError: the value is not of this type.
     """
-    given, value = value, plain(value)
+    given, value = value, to_python(value)
     if typing.get_origin(kind) is Literal:
         if value not in typing.get_args(kind):
             raise refusal(name, given, "one of " + ", ".join(typing.get_args(kind)))
@@ -48,8 +48,8 @@ def convert_value(name: str, kind: Any, value: Any) -> Any:
         parts = value.strip("[]() ").replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise refusal(name, given, "a list of numbers")
-        numbers = tuple(_number(name, given, plain(part), float) for part in parts)
-        if kind == Interval and len(numbers) != 2:
+        numbers = tuple(_number(name, given, to_python(part), float) for part in parts)
+        if kind == Bounds and len(numbers) != 2:
             raise refusal(name, given, "two numbers, low,high")
         return numbers
     return _number(name, given, value, kind)

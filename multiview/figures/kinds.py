@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from multiview.parameters import ConfigError
 
 
-class Kind(NamedTuple):
+class FigureKind(NamedTuple):
     """One kind of figure.
 
     Attributes:
@@ -30,20 +30,24 @@ class Kind(NamedTuple):
     text: str
 
 
-KINDS: Mapping[str, Kind] = {
-    "dynamics": Kind("study", "dynamics", "plot_dynamics", 0.9, "overlaps with the views over time, theory's clocks"),
-    "mosaic": Kind("study", "mosaic", "plot_mosaic", 0.95, "class × view × network: who learned what"),
-    "lottery": Kind("study", "lottery", "plot_lottery", 0.95, "lead of a view at the start against that at the end"),
-    "errors": Kind("study", "errors", "plot_errors", 0.8, "test errors in units of μ, intervals, the paper's figures"),
-    "ensemble": Kind("study", "ensemble", "plot_ensemble", 0.72, "test error against the size of the ensemble"),
-    "memorisation": Kind("study", "memorisation", "plot_memorisation", 0.9, "overlaps with noise over time"),
-    "dark-knowledge": Kind("study", "dark_knowledge", "plot_dark_knowledge", 0.9, "what a trace of each view says"),
-    "sweep": Kind("sweep", "sweeps", "plot_sweep", 0.8, "curves with bands over one axis of a sweep"),
-    "phase": Kind("sweep", "sweeps", "plot_phase", 0.75, "a measure over two axes of a sweep"),
+KINDS: Mapping[str, FigureKind] = {
+    "dynamics": FigureKind("study", "dynamics", "plot_dynamics", 0.9, "overlaps with views over time, theory's clocks"),
+    "mosaic": FigureKind("study", "mosaic", "plot_mosaic", 0.95, "class × view × network: who learned what"),
+    "lottery": FigureKind(
+        "study", "lottery", "plot_lottery", 0.95, "lead of a view at the start against its final lead"
+    ),
+    "errors": FigureKind(
+        "study", "errors", "plot_errors", 0.8, "test errors in units of μ, intervals, paper's figures"
+    ),
+    "ensemble": FigureKind("study", "ensemble", "plot_ensemble", 0.72, "test error against the size of the ensemble"),
+    "memorisation": FigureKind("study", "memorisation", "plot_memorisation", 0.9, "overlaps with noise over time"),
+    "dark-knowledge": FigureKind("study", "dark_knowledge", "plot_dark_knowledge", 0.9, "what traces of each view say"),
+    "sweep": FigureKind("sweep", "sweeps", "plot_sweep", 0.8, "curves with bands over one axis of a sweep"),
+    "phase": FigureKind("sweep", "sweeps", "plot_phase", 0.75, "a measure over two axes of a sweep"),
 }
 
 
-def kind_of(name: str) -> Kind:
+def figure_kind(name: str) -> FigureKind:
     """A kind by its name.
 
     Raises:
@@ -56,7 +60,7 @@ def kind_of(name: str) -> Kind:
     raise ConfigError(f"--kind = {name!r} is not allowed: it must be one of {', '.join(KINDS)}{hint}")
 
 
-def function_of(kind: Kind) -> Callable[..., Any]:
+def function_of(kind: FigureKind) -> Callable[..., Any]:
     """The function that draws a kind; this is where matplotlib is imported."""
     return getattr(importlib.import_module(f"multiview.figures.{kind.module}"), kind.function)
 
@@ -81,7 +85,7 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         >>> figure = mv.make_figure(mv.open_results("study.zarr"), "mosaic")
         >>> mv.save_figure(figure, "mosaic.pdf")
     """
-    kind = kind_of(name)
+    kind = figure_kind(name)
     draw = function_of(kind)
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:

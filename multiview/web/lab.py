@@ -38,7 +38,7 @@ with app.setup:
 
 
 @app.function
-def study_of(changes: dict) -> mv.Study:
+def study_from_sliders(changes: dict) -> mv.Study:
     """The study of the sliders: the preset `explorer` with one training set and small test sets."""
     return mv.replace(mv.load_preset("explorer"), SMALL | changes)
 
@@ -141,9 +141,9 @@ def _():
 def _(power, sliders, with_students):
     changes = dict(sliders.value) | {"network.relu_power": power.value}
     try:
-        study, problem = study_of(changes), ""
+        study, problem = study_from_sliders(changes), ""
     except mv.ConfigError as error:
-        study, problem = study_of({}), f"{error}. The preset is shown instead."
+        study, problem = study_from_sliders({}), f"{error}. The preset is shown instead."
     result = train(study, with_students.value)
     mo.callout(problem, kind="warn") if problem else None
     return (result,)
