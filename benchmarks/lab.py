@@ -13,8 +13,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
-
 TARGET = 1.0  # seconds, in the median over the sliders
 # One move of each slider, all else at its default; the last two are new programs.
 MOVES: dict[str, dict[str, Any]] = {
@@ -35,8 +33,6 @@ COMPILED: dict[str, dict[str, Any]] = {"power q": {"network.relu_power": 4.0}}
 
 def seconds(changes: Mapping[str, Any], students: bool = False) -> float:
     """Wall time of all cells that one slider's move runs."""
-    import matplotlib.pyplot as plt
-
     import multiview as mv
     from multiview.web import lab
 
@@ -47,7 +43,6 @@ def seconds(changes: Mapping[str, Any], students: bool = False) -> float:
     figure = lab.race(result, 0)
     figure.savefig(io.BytesIO(), format="png")
     mv.regime(study)
-    plt.close(figure)
     return time.perf_counter() - begin
 
 
@@ -67,7 +62,6 @@ def measure(repeats: int = 3) -> dict[str, float]:
 
 def main() -> int:
     """Print the seconds; the exit status is 1 if the median move misses the target."""
-    matplotlib.use("Agg")
     found = measure()
     for name, value in found.items():
         print(f"{name:34s} {value:6.2f} s", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import mimetypes
+import os
 import socket
 import subprocess
 import sys
@@ -102,9 +103,13 @@ def test_an_export_shows_the_race_and_the_table(exported, browser):
 @needs_marimo
 def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
     calls = []
-    monkeypatch.setattr("multiview.commands.lab.os.execv", lambda program, words: calls.append(words))
+    monkeypatch.setattr(
+        "multiview.commands.lab.os.execve", lambda program, words, environment: calls.append((words, environment))
+    )
     main(["lab", "--port", "27181", "--no-browser"])
-    (words,) = calls
+    ((words, environment),) = calls
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == os.environ["JAX_COMPILATION_CACHE_DIR"]
+    assert environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
     assert words[words.index("--port") + 1] == "27181"
     assert "--headless" in words
     assert "http://127.0.0.1:27181" in capsys.readouterr().out
@@ -112,8 +117,6 @@ def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
 
 @needs_marimo
 def test_table_and_race_say_what_the_networks_did(tiny_result):
-    import matplotlib.pyplot as plt
-
     from multiview.web import lab
 
     rows = lab.table(tiny_result)
@@ -125,7 +128,6 @@ def test_table_and_race_say_what_the_networks_did(tiny_result):
     assert len(figure.axes) == tiny_result.study.data.num_classes
     drawn = figure.axes[1].lines[0].get_ydata()
     assert np.allclose(drawn, np.maximum(single.records["largest_overlap"][0, 2, :, 1, 0], 1e-6))
-    plt.close(figure)
 
 
 @needs_marimo
@@ -133,8 +135,6 @@ def test_table_and_race_say_what_the_networks_did(tiny_result):
 def test_the_notebook_runs_as_a_script_and_sliders_need_no_new_program():
     """All cells run headless; then another start, other traces and another seed are trained by the same programs."""
     code = """
-import matplotlib; matplotlib.use("Agg")
-import time
 from multiview.web import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from multiview.commands.common import whole
+from multiview.files import cache_folder
 from multiview.parameters import ConfigError
 
 NOTEBOOK = Path(__file__).parents[1] / "web" / "lab.py"
@@ -35,6 +36,14 @@ def _free_port(word: str) -> int:
     return port
 
 
+def _environment() -> dict[str, str]:
+    """The notebook's process keeps compiled programs too, so that its first result waits only on the first day."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache_folder()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    } | os.environ
+
+
 def _export(out: Path, marimo: list[str]) -> int:
     """Run the notebook at its defaults and write what it shows; a page appears whole or not at all."""
     from multiview.files import write_file
@@ -43,7 +52,7 @@ def _export(out: Path, marimo: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:  # marimo leaves a folder of its own beside a notebook
             notebook = shutil.copy(NOTEBOOK, folder)
             words = ["export", "html", notebook, "--no-include-code", "--force", "--output", str(path.resolve())]
-            done = subprocess.run([*marimo, *words], check=False, capture_output=True, text=True)
+            done = subprocess.run([*marimo, *words], check=False, capture_output=True, text=True, env=_environment())
         if done.returncode:
             reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
             raise ConfigError(f"--export = {str(out)!r} was not written, the notebook failed: {reason}")
@@ -69,7 +78,8 @@ def _lab(arguments: argparse.Namespace) -> int:
     print(f"Laboratory: http://{HOST}:{port} (Ctrl-C ends it)", flush=True)
     headless = ["--headless"] if arguments.no_browser else []
     # In place of this process, so that a signal to it ends the server.
-    os.execv(sys.executable, [*marimo, "run", str(NOTEBOOK), "--host", HOST, "--port", str(port), *headless])
+    words = [*marimo, "run", str(NOTEBOOK), "--host", HOST, "--port", str(port), *headless]
+    os.execve(sys.executable, words, _environment())
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -10,11 +10,11 @@ app = marimo.App(width="medium", app_title="multiview lab")
 
 with app.setup:
     import marimo as mo
-    import matplotlib.pyplot as plt
+    import matplotlib.style
     import numpy as np
+    from matplotlib.figure import Figure
 
     import multiview as mv
-    from multiview.commands.common import use_compilation_cache
     from multiview.studies.study import StudyResult, collect, run_replicate, training_tasks
 
     # So few samples that their rows fit one shape whatever the sliders say: most changes then need no new program.
@@ -26,8 +26,6 @@ with app.setup:
         "data.num_test_single_view": 300,
     }
     ROW_MULTIPLE = 64
-    plt.style.use("petroff10")
-    use_compilation_cache()  # so that the first result waits for the compiler only on the first day
     LEARNED = 0.5  # a view counts as learned next to a larger one if it is more than this share of it
     NAMES = {
         "single": "single networks",
@@ -71,11 +69,13 @@ def table(result: StudyResult) -> list[dict]:
 
 
 @app.function
-def race(result: StudyResult, network: int):
-    """The race of each class in one network: Λ of every view on logarithmic axes."""
+def race(result: StudyResult, network: int) -> Figure:
+    """Draw the race of each class in one network: Λ of every view on logarithmic axes."""
     group, threshold = result.groups["single"], result.study.network.relu_threshold
     overlap, steps = group.records["largest_overlap"][0, network], np.maximum(group.times, 0.5)
-    figure, axes = plt.subplots(1, overlap.shape[1], sharex=True, sharey=True, figsize=(9, 3))
+    with matplotlib.style.context("petroff10"):
+        figure = Figure(figsize=(9, 3))
+        axes = figure.subplots(1, overlap.shape[1], sharex=True, sharey=True)
     figure.subplots_adjust(
         left=0.08, right=0.99, bottom=0.17, top=0.9, wspace=0.08
     )  # found once: a layout takes longer
