@@ -14,7 +14,7 @@ import pytest
 from conftest import TINY
 
 from multiview import streams
-from multiview.commands.common import bytes_of
+from multiview.commands.common import parse_bytes
 from multiview.commands.main import main
 from multiview.config import replace
 from multiview.parameters import ConfigError
@@ -156,7 +156,7 @@ def test_a_budget_bounds_the_blocks_in_flight():
 
 @pytest.mark.parametrize(("word", "size"), [("800MB", 800e6), ("1.5 GB", 1.5e9), ("2e9", 2e9), ("4GiB", 4 * 2**30)])
 def test_sizes_are_read_as_people_write_them(word, size):
-    assert bytes_of("--memory", word) == size
+    assert parse_bytes("--memory", word) == size
 
 
 def test_results_of_blocks_come_back_in_order_without_repeats():

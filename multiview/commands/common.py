@@ -1,4 +1,4 @@
-"""What the commands share: flags of every parameter, the study they make, the console."""
+"""Shared by the commands: a flag for every parameter, the study that flags describe, the console, the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiview.config import Study, all_fields, explained, replace
 from multiview.files import cache_folder
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, refusal
 from multiview.presets import load_preset, load_toml, preset_names
 
 if TYPE_CHECKING:
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def _flag(name: str) -> str:
+    """Name the flag of a parameter."""
     return "--" + name.replace("_", "-")
 
 
 def refuse_lost_numbers(store: str) -> None:
-    """Refuse a sweep of which finished blocks lack numbers, so that no row or point is left out without a word.
+    """Refuse a sweep whose finished blocks lack numbers: a table or a figure would leave them out silently.
 
     Raises:
         ConfigError: there are such blocks.
@@ -41,7 +42,12 @@ def refuse_lost_numbers(store: str) -> None:
 
 
 def add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> None:
-    """Every parameter as a flag, `--section.field-name`, with --preset and --config."""
+    """Add a flag for every parameter, `--section.field-name`, and --preset and --config.
+
+    Args:
+        parser: of one command.
+        default_preset: where the study starts if neither --preset nor --config is given.
+    """
     parser.set_defaults(default_preset=default_preset)
     parser.add_argument("--preset", metavar="NAME", help=f"{', '.join(preset_names())} (default: {default_preset})")
     parser.add_argument("--config", metavar="FILE", help="a TOML file of parameters, on top of its own preset key")
@@ -50,12 +56,17 @@ def add_study_flags(parser: argparse.ArgumentParser, default_preset: str) -> Non
         section = name.rpartition(".")[0]
         if name == "preset":
             continue
-        group = groups.setdefault(section, parser.add_argument_group(section or "study"))
-        group.add_argument(_flag(name), dest=name, metavar="VALUE", help=explained(name).replace("%", "%%"))
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section or "study")
+        groups[section].add_argument(_flag(name), dest=name, metavar="VALUE", help=explained(name).replace("%", "%%"))
 
 
 def study_from_flags(arguments: argparse.Namespace) -> Study:
-    """The study that the flags describe."""
+    """Build the study that the flags describe.
+
+    Raises:
+        ConfigError: a flag or a file has a value that is not allowed, or --preset and --config are both given.
+    """
     if arguments.preset and arguments.config:
         raise ConfigError('--preset and --config exclude each other: name the preset in the file, preset = "NAME"')
     study = (
@@ -67,19 +78,23 @@ def study_from_flags(arguments: argparse.Namespace) -> Study:
     )
 
 
-def whole(flag: str, word: str, least: int) -> int:
-    """A whole number ≥ `least` from a word of the command line."""
+def whole_number(flag: str, word: str, least: int) -> int:
+    """Read a whole number ≥ `least` from a word of the command line.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
     try:
         number = int(word)
     except ValueError:
         number = least - 1
     if number < least:
-        raise ConfigError(f"{flag} = {word!r} is not allowed: it must be a whole number ≥ {least}")
+        raise refusal(flag, word, f"a whole number ≥ {least}")
     return number
 
 
 def make_console(stderr: bool = False, quiet: bool = False) -> Console:
-    """A console of a width that does not depend on where the output goes."""
+    """Make a console whose width does not depend on where the output goes."""
     from rich.console import Console
 
     console = Console(stderr=stderr, highlight=False, quiet=quiet)
@@ -99,36 +114,49 @@ def use_compilation_cache() -> None:
 
 
 def add_resource_flags(parser: argparse.ArgumentParser) -> None:
-    """Where to train: devices, memory, and the other processes of a job."""
+    """Add flags for the machine: devices, memory, and the other processes of a job."""
     group = parser.add_argument_group("machine")
     group.add_argument("--devices", metavar="N", help="local devices to train on (default: all)")
     group.add_argument(
-        "--memory", metavar="SIZE", help="for networks in training, such as 800MB or 4GB (default: half of the CPU's, "
-        "four fifths of an accelerator's)"
-    )  # fmt: skip
+        "--memory",
+        metavar="SIZE",
+        help="memory for networks in training, such as 800MB or 4GB (default: half of the CPU's, four fifths of an "
+        "accelerator's)",
+    )
     group.add_argument("--distributed", action="store_true", help="share the work with the other processes of this job")
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where no scheduler is recognised")
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="address of process 0, where no scheduler is recognised"
+    )
     group.add_argument("--rank", metavar="I", help="number of this process, from 0")
     group.add_argument("--processes", metavar="N", help="how many processes there are")
-    group.add_argument("--timeout", metavar="SECONDS", default="60", help="for the others to join (%(default)s)")
+    group.add_argument(
+        "--timeout", metavar="SECONDS", default="60", help="time to wait for the other processes (%(default)s)"
+    )
 
 
 @contextlib.contextmanager
 def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
-    """Join the other processes, keep to the budget; yields whether this process is the one that prints and writes."""
+    """Train on the devices, within the memory and with the other processes that the flags name.
+
+    Yields:
+        Whether this process is the one that prints and writes.
+
+    Raises:
+        ConfigError: a flag has a bad value, or the other processes do not join or train another study.
+    """
     from multiview.training import devices, processes
 
     joined = [n for n in ("coordinator", "rank", "processes") if getattr(arguments, n) is not None]
     if joined and not arguments.distributed:
         raise ConfigError(f"--{joined[0]} is for several processes: give --distributed too")
-    count = None if arguments.devices is None else whole("--devices", arguments.devices, 1)
-    memory = None if arguments.memory is None else bytes_of("--memory", arguments.memory)
+    count = None if arguments.devices is None else whole_number("--devices", arguments.devices, 1)
+    memory = None if arguments.memory is None else parse_bytes("--memory", arguments.memory)
     if arguments.distributed:
         rank, count_of_processes = (
-            None if getattr(arguments, n) is None else whole(f"--{n}", getattr(arguments, n), least)
+            None if getattr(arguments, n) is None else whole_number(f"--{n}", getattr(arguments, n), least)
             for n, least in (("rank", 0), ("processes", 1))
         )
-        timeout = whole("--timeout", arguments.timeout, 1)
+        timeout = whole_number("--timeout", arguments.timeout, 1)
         processes.start_distributed(arguments.coordinator, rank, count_of_processes, timeout)
     import jax
 
@@ -137,8 +165,8 @@ def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
         yield jax.process_index() == 0
 
 
-def bytes_of(flag: str, word: str) -> int:
-    """A size in bytes from words such as 800MB, 1.5GB or 2e9.
+def parse_bytes(flag: str, word: str) -> int:
+    """Read a size in bytes from a word such as 800MB, 1.5GB or 2e9.
 
     Raises:
         ConfigError: it is no size.
@@ -149,5 +177,5 @@ def bytes_of(flag: str, word: str) -> int:
     except ValueError:
         number = math.nan
     if not match or not 0 < number < 1e15:
-        raise ConfigError(f"{flag} = {word!r} is not allowed: it must be a size such as 800MB or 4GB")
+        raise refusal(flag, word, "a size such as 800MB or 4GB")
     return int(number * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1 if match[2] else 0))

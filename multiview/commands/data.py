@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from multiview import __version__
-from multiview.commands.common import study_from_flags, whole
+from multiview.commands.common import study_from_flags, whole_number
 from multiview.parameters import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _generate(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
-    count = study.data.num_train if arguments.samples is None else whole("--samples", arguments.samples, 1)
+    count = study.data.num_train if arguments.samples is None else whole_number("--samples", arguments.samples, 1)
     if study.data.patch_dim < study.data.num_features and not arguments.no_vectors:
         raise ConfigError(
             f"data.patch_dim = {study.data.patch_dim} is not allowed: it must be ≥ {study.data.num_features} "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.commands.common import refuse_lost_numbers, whole
+from multiview.commands.common import refuse_lost_numbers, whole_number
 from multiview.figures.kinds import KINDS, figure_kind, file_name, make_figure
 from multiview.parameters import ConfigError
 
@@ -54,7 +54,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     out = check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png"))
     writable_folder(out.parent)
     results = _open(arguments)
-    replicate = None if arguments.replicate is None else whole("--replicate", arguments.replicate, 0)
+    replicate = None if arguments.replicate is None else whole_number("--replicate", arguments.replicate, 0)
     figure = make_figure(
         results, arguments.kind, arguments.width,
         measures=_words(arguments.measure), by=_words(arguments.by), replicate=replicate,
@@ -71,7 +71,7 @@ def _animate(arguments: argparse.Namespace) -> int:
     out = check_film(arguments.out or file_name(arguments.store, "views", ".gif"))
     writable_folder(out.parent)
     results = _open(arguments)
-    replicate = whole("--replicate", arguments.replicate, 0)
+    replicate = whole_number("--replicate", arguments.replicate, 0)
     ending = out.suffix.lower()
     write_file(out, lambda path: animate(results, path, ending, replicate))
     print(f"Film: {out}")

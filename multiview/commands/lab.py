@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from multiview.commands.common import whole
+from multiview.commands.common import whole_number
 from multiview.files import cache_folder
 from multiview.parameters import ConfigError
 
@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 
 
 def _free_port(word: str) -> int:
-    port = whole("--port", word, 1)
+    port = whole_number("--port", word, 1)
     if port > 65535:
         raise ConfigError(f"--port = {port} is not allowed: it must be a whole number from 1 to 65535")
     with socket.socket() as probe:

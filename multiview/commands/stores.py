@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from multiview.commands.common import make_console, refuse_lost_numbers, whole
+from multiview.commands.common import make_console, refuse_lost_numbers, whole_number
 from multiview.config import all_fields, from_mapping, get
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset, preset_toml
@@ -180,7 +180,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from multiview.stores.store import open_results
 
     writable_folder(Path(arguments.out).parent)
-    replicate, network = (whole(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
+    replicate, network = (whole_number(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
     data = open_results(arguments.store)
     if arguments.to == "npz":
         export_network(data, arguments.group, replicate, network, arguments.out)

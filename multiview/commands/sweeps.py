@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole
+from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
 from multiview.config import all_fields, get
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _SweepProgress:
 
 
 def _optional_whole(flag: str, word: str | None, least: int) -> int | None:
-    return None if word is None else whole(flag, word, least)
+    return None if word is None else whole_number(flag, word, least)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -112,7 +112,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     design = make_design(
         arguments.over, arguments.zip, random=_optional_whole("--random", arguments.random, 1),
         sobol=_optional_whole("--sobol", arguments.sobol, 1),
-        design_seed=whole("--design-seed", arguments.design_seed, 0), any_size=arguments.yes,
+        design_seed=whole_number("--design-seed", arguments.design_seed, 0), any_size=arguments.yes,
     )  # fmt: skip
     plan = make_plan(study, design, arguments.with_students)
     out = Path(arguments.out)

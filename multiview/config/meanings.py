@@ -45,4 +45,4 @@ def meaning(name: str) -> str:
 def explained(name: str) -> str:
     """The meaning of a parameter, with what is allowed in brackets."""
     allowed = all_fields()[name][0].metadata["allowed"]
-    return meaning(name) + (f" ({allowed})" if allowed else "")
+    return f"{meaning(name)} ({allowed})" if allowed else meaning(name)
