@@ -22,7 +22,7 @@ import numpy as np
 import multiview
 from multiview import streams
 from multiview.config import Study
-from multiview.training.blocks import Trained, start_keys, train_networks
+from multiview.systems.blocks import Trained, start_keys, train_networks
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
 

@@ -20,7 +20,9 @@ from typing import Any
 import multiview
 import multiview.sweeps
 from multiview.commands.common import use_compilation_cache
-from multiview.studies.study import collect, run_replicate, training_tasks
+from multiview.studies.outcome import collect
+from multiview.studies.replicate import run_replicate
+from multiview.studies.study import training_tasks
 from multiview.sweeps.plan import ROW_MULTIPLE
 
 POINTS, SEEDS = 64, 16

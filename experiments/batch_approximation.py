@@ -24,7 +24,7 @@ from multiview import replace, run_study
 from multiview.config import Study, from_mapping, to_mapping
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.measures.features import winners
-from multiview.studies.study import StudyResult, start_and_final_overlaps
+from multiview.studies.outcome import StudyResult, start_and_final_overlaps
 
 NAME = "batch_approximation"
 CLAIM = "N samples may be replaced by their single-view ones with noise and M without; the error of this falls with M."

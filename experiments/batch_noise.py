@@ -32,7 +32,7 @@ from multiview.measures.features import winners
 from multiview.measures.lottery import view_moments
 from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.study import training_tasks
-from multiview.training.blocks import block_logits, start_keys, train_networks
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.world.task import Task
 
 NAME = "batch_noise"
@@ -72,7 +72,7 @@ def tested(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np.nd
     for index, (short, kind) in enumerate(KINDS.items()):
         for chunk, test in enumerate(held_out_chunks(study, replicate, kind, numbers[short])):  # type: ignore[arg-type]
             key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs = block_logits(study, everyone, jax.random.split(key, len(everyone)), test)
+            outputs = answer_networks(study, everyone, jax.random.split(key, len(everyone)), test)
             outputs = outputs.reshape(seeds, variants, *outputs.shape[1:])
             of = {"single": outputs, "same": outputs.mean(1), "other": outputs[neighbours, 0].mean(1)}
             for name, values in of.items():

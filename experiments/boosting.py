@@ -16,7 +16,7 @@ from jaxtyping import Float, Key
 
 from multiview.config import Study
 from multiview.parameters import ConfigError
-from multiview.training.blocks import train_networks
+from multiview.systems.blocks import train_networks
 from multiview.world.task import Task
 
 

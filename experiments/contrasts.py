@@ -28,11 +28,11 @@ from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.network.parameters import Parameters, init
 from multiview.studies.evaluation import error_counts, evaluate, held_out_chunks
+from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems import average, linear
 from multiview.systems import contrasts as systems
-from multiview.training.blocks import block_logits, start_keys, train_networks
-from multiview.training.distillation import distil, ensemble_teacher, own_phase
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.world.patches import vectors
 from multiview.world.task import Task
 
@@ -316,7 +316,7 @@ def boosting_row(study: Study) -> dict[str, Any]:
                 noise = jax.random.split(
                     streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(committee.weights)
                 )
-                outputs = block_logits(study, committee.weights, noise, test)
+                outputs = answer_networks(study, committee.weights, noise, test)
                 labels = np.asarray(test.data.labels)
                 wrong[index] += (boosting.vote(outputs, committee.votes).argmax(-1) != labels).sum(keepdims=True)
                 alone[index] += (outputs[0].argmax(-1) != labels).sum(keepdims=True)
@@ -362,7 +362,7 @@ def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
         ]
         members = jnp.concatenate([j.parameters.weights for j in joint])
         labels, everyone = np.asarray(test.data.labels), jnp.concatenate([single.weights, members, students.weights])
-        outputs = block_logits(now, everyone, jax.random.split(test_key, len(everyone)), test)
+        outputs = answer_networks(now, everyone, jax.random.split(test_key, len(everyone)), test)
         of_single, of_members = outputs[: now.seeds], outputs[now.seeds : now.seeds + len(members)]
         values = {
             "single": of_single,

@@ -25,8 +25,8 @@ from multiview import replace, represent, sample_dataset, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import learned_views
 from multiview.studies.evaluation import evaluate
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import ensemble_error, single_view_rate, typical_network, uniform_moment, winner_overlap
-from multiview.training.blocks import start_keys, train_networks
 from multiview.world.task import Task
 
 NAME = "correlated_features"

@@ -28,7 +28,7 @@ from multiview.config import Study, to_mapping
 from multiview.measures.features import own_overlaps, winners
 from multiview.network.parameters import Parameters, feature_overlaps
 from multiview.studies.evaluation import evaluate
-from multiview.training.blocks import start_keys, train_networks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.world.patches import NoisyRows, Patches
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task

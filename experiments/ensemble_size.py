@@ -29,8 +29,8 @@ from multiview.measures.errors import exact_upper_bound, hierarchical_bootstrap
 from multiview.measures.features import winners
 from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import ensemble_error, ideal_overlaps
-from multiview.training.blocks import block_logits, start_keys, train_networks
 
 NAME = "ensemble_size"
 CLAIM = (
@@ -72,7 +72,7 @@ def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np
         for index, (kind, number) in enumerate(numbers.items()):
             for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
                 noise = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-                outputs = block_logits(study, trained.weights, jax.random.split(noise, study.seeds), test)
+                outputs = answer_networks(study, trained.weights, jax.random.split(noise, study.seeds), test)
                 labels = np.asarray(test.data.labels)
                 for size in sizes:
                     groups = outputs[: study.seeds // size * size].reshape(-1, size, *outputs.shape[1:]).mean(1)

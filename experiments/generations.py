@@ -22,10 +22,10 @@ from multiview import load_preset, replace, streams, theory
 from multiview.config import Study
 from multiview.measures.features import learned_views
 from multiview.studies.evaluation import evaluate
+from multiview.studies.students import distil, own_phase, single_teachers
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import idealised_single_error
-from multiview.training.blocks import start_keys, train_networks
-from multiview.training.distillation import distil, own_phase, own_teachers
 from multiview.world.task import Task
 
 NAME = "generations"
@@ -76,7 +76,7 @@ def run(study: Study) -> dict[str, Any]:
         row = networks.training_set_of(task, study)
         groups, starts = {"0": trained}, {"0": trained.records["largest_overlap"][:, 0]}
         for g in range(study.self_distill.generations):
-            teacher = own_teachers(trained.train_logits, study.students, study.self_distill)
+            teacher = single_teachers(trained.train_logits, study.students, study.self_distill)
             starts[str(g + 1)] = networks.student_starts(study, task, replicate, g)
             own = own_phase(study, task, replicate, study.self_distill.onset_step, generation=g)
             trained = groups[str(g + 1)] = distil(study, task, own, teacher, study.self_distill)

@@ -23,7 +23,7 @@ from multiview import load_preset, replace, run_study
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import error_interval
 from multiview.measures.features import learned_views, winners
-from multiview.studies.study import StudyResult, start_and_final_overlaps
+from multiview.studies.outcome import StudyResult, start_and_final_overlaps
 
 NAME = "gradient_flow"
 CLAIM = "The gradient flow needs five times fewer evaluations than descent, with the same winners and errors."

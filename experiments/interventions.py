@@ -33,8 +33,8 @@ from multiview.measures.features import largest_overlap, learned_views
 from multiview.studies.diversity import agreement_of_winners
 from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import view_slowdown
-from multiview.training.blocks import block_logits, start_keys, train_networks
 from multiview.world.task import Task
 
 NAME = "interventions"
@@ -74,7 +74,7 @@ def errors_of(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np
     for index, (kind, number) in enumerate(zip(KINDS, numbers, strict=True)):
         for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
             key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs = block_logits(study, averaged, jax.random.split(key, len(averaged)), test)
+            outputs = answer_networks(study, averaged, jax.random.split(key, len(averaged)), test)
             labels = np.asarray(test.data.labels)
             of = {"single": outputs[:-1], "ensemble": outputs[:-1].mean(0)[None], "averaged_weights": outputs[-1:]}
             for name, values in of.items():

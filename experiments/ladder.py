@@ -38,8 +38,8 @@ from multiview.studies.diversity import agreement, error_correlation
 from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.study import training_tasks
 from multiview.systems import linear
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.systems.descent import descend
-from multiview.training.blocks import block_logits, start_keys, train_networks
 from multiview.world.patches import DenseVectors, vectors
 from multiview.world.task import Task
 
@@ -250,7 +250,7 @@ def logits_of(rung: Rung, study: Study, weights: np.ndarray, key: Array, task: T
     """Logits of all networks of a rung on samples with fresh noise [S, n, k]."""
     keys = jax.random.split(key, len(weights))
     if not rung.linear:
-        return block_logits(study, weights, keys, task)
+        return answer_networks(study, weights, keys, task)
     part = task.patches[0]
 
     def one(args: Any) -> Array:

@@ -26,8 +26,8 @@ from multiview.config import Study, to_mapping
 from multiview.measures.features import largest_overlap
 from multiview.network.parameters import Parameters
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import memory_time, time_scales
-from multiview.training.blocks import start_keys, train_networks
 from multiview.world.task import Task
 
 NAME = "memory_clock"

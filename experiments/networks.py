@@ -15,9 +15,9 @@ from multiview import streams, theory
 from multiview.config import Study
 from multiview.measures.lottery import single_view_counts, view_moments
 from multiview.studies.evaluation import evaluate, held_out_chunks
+from multiview.studies.students import own_phase
 from multiview.studies.study import training_tasks
-from multiview.training.blocks import start_keys, train_networks
-from multiview.training.distillation import own_phase
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.verdicts.prediction import ideal_logits
 from multiview.world.task import Task
 

@@ -25,10 +25,10 @@ from experiments import common, networks
 from multiview import load_preset, replace, streams, theory
 from multiview.config import Study
 from multiview.measures.features import learned_views
+from multiview.studies.students import distil, own_phase, single_teachers
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import foreign_moment, label_moment
-from multiview.training.blocks import start_keys, train_networks
-from multiview.training.distillation import distil, own_phase, own_teachers
 
 NAME = "one_sided"
 CLAIM = "The one-sided push teaches a view and spares foreign overlaps where (k − 1) z_foreign^q exceeds z_label^q."
@@ -70,7 +70,7 @@ def run(study: Study) -> dict[str, Any]:
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         single = train_networks(study, task, keys, num_steps=study.train.num_steps, keep_state=False)
         own = own_phase(study, task, replicate, study.self_distill.onset_step)
-        teacher = own_teachers(single.train_logits, study.students, study.self_distill)
+        teacher = single_teachers(single.train_logits, study.students, study.self_distill)
         before = own.records["largest_overlap"][:, -1]
         students = distil(study, task, jax.tree.map(jnp.array, own), teacher, study.self_distill)
         rows.append(

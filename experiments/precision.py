@@ -22,7 +22,7 @@ from multiview import load_preset, predict, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import winners
 from multiview.studies.study import training_tasks
-from multiview.training.blocks import start_keys, train_networks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.verdicts.claims import check_claims
 
 NAME = "precision"

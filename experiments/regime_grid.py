@@ -25,7 +25,7 @@ from multiview import regime, replace, run_study
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import error_interval
 from multiview.measures.features import winners
-from multiview.studies.study import start_and_final_overlaps
+from multiview.studies.outcome import start_and_final_overlaps
 from multiview.theory import time_scales
 
 NAME = "regime_grid"

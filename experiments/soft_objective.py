@@ -32,10 +32,10 @@ from experiments import common, networks
 from multiview import replace, streams
 from multiview.config import Study
 from multiview.measures.features import winners
+from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import uniform_moment
-from multiview.training.blocks import start_keys, train_networks
-from multiview.training.distillation import distil, ensemble_teacher, own_phase
 
 NAME = "soft_objective"
 CLAIM = (

@@ -26,9 +26,9 @@ from experiments.teachers import SMOKE as SMALLER
 from multiview import load_preset, replace, streams, theory
 from multiview.config import Study
 from multiview.measures.features import learned_views
+from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
-from multiview.training.blocks import start_keys, train_networks
-from multiview.training.distillation import distil, ensemble_teacher, own_phase
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.training.losses import distillation_logit_gradient
 from multiview.world.task import Task
 

@@ -24,9 +24,9 @@ from multiview import load_preset, replace, streams, theory
 from multiview.config import Study
 from multiview.measures.features import learned_views
 from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
-from multiview.training.blocks import block_logits, start_keys, train_networks
-from multiview.training.distillation import distil, ensemble_teacher, own_phase
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 
 NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."
@@ -68,7 +68,7 @@ def single_view_logits(study: Study, replicate: int, weights: np.ndarray) -> tup
     chunks = held_out_chunks(study, replicate, "single_view", study.data.num_test_single_view)
     for chunk, test in enumerate(chunks):
         key = streams.stream(study.seed, streams.TEST_NOISE, replicate, 1, chunk)
-        outputs.append(block_logits(study, weights, jax.random.split(key, len(weights)), test))
+        outputs.append(answer_networks(study, weights, jax.random.split(key, len(weights)), test))
         labels.append(np.asarray(test.data.labels))
     return np.concatenate(outputs, 1), np.concatenate(labels)
 

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from multiview.stores.store import open_results as open_results
     from multiview.stores.store import write_store as write_store
     from multiview.stores.tables import summarise as summarise
-    from multiview.studies.study import StudyResult as StudyResult
+    from multiview.studies.outcome import StudyResult as StudyResult
     from multiview.studies.study import run_study as run_study
     from multiview.sweeps.runner import run_sweep as run_sweep
+    from multiview.systems.blocks import Trained as Trained
+    from multiview.systems.blocks import train_networks as train_networks
     from multiview.theory import regime as regime
     from multiview.theory import time_scales as time_scales
-    from multiview.training.blocks import Trained as Trained
-    from multiview.training.blocks import train_networks as train_networks
     from multiview.verdicts.claims import Claim as Claim
     from multiview.verdicts.claims import check_claims as check_claims
     from multiview.verdicts.prediction import predict as predict

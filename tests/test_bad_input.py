@@ -14,7 +14,7 @@ from multiview.commands.main import main
 from multiview.config import Study, all_fields, convert, from_mapping, replace
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
-from multiview.training.distillation import load_teacher
+from multiview.studies.students import load_teacher
 
 
 @pytest.fixture(autouse=True)

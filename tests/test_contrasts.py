@@ -22,9 +22,9 @@ from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
 from multiview.systems import average, linear, linearised, random_features
 from multiview.systems import contrasts as systems
 from multiview.systems import lazy as lazy_dial
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.systems.descent import descend
 from multiview.training import devices
-from multiview.training.blocks import start_keys, train_networks
 from multiview.world.patches import vectors
 
 

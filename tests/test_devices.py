@@ -22,8 +22,8 @@ from multiview.presets import load_preset
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
+from multiview.systems.blocks import _advance, _settings, _start, block_bytes, start_keys
 from multiview.training import devices
-from multiview.training.blocks import _advance, _settings, _start, block_bytes, start_keys
 from multiview.world.samples import sample_dataset
 
 

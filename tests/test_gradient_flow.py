@@ -12,10 +12,10 @@ from multiview.config import Study, replace
 from multiview.network.outputs import overlap_sizes
 from multiview.network.parameters import Parameters
 from multiview.parameters import ConfigError
+from multiview.studies.students import distil, own_phase
 from multiview.studies.study import training_tasks
+from multiview.systems.blocks import Trained, start_keys, train_networks
 from multiview.theory import growth_rate, tensor_power_time
-from multiview.training.blocks import Trained, start_keys, train_networks
-from multiview.training.distillation import distil, own_phase
 from multiview.training.flow import _mean_slope
 
 FLOW = {"train.solver": "gradient_flow"}

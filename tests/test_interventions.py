@@ -20,9 +20,9 @@ from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters, init
 from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import view_slowdown
 from multiview.training.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
-from multiview.training.blocks import start_keys, train_networks
 from multiview.training.losses import cross_entropy_logit_gradient
 from multiview.training.step import TrainingState, advance, make_optimizer, step
 from multiview.world.patches import represent

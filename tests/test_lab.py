@@ -139,7 +139,7 @@ from multiview.web import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
 import jax
-from multiview.training.blocks import _advance
+from multiview.systems.blocks import _advance
 before = _advance._cache_size()
 study = lab.study_from_sliders({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})

@@ -19,7 +19,7 @@ from multiview.stores.export import export_network
 from multiview.stores.labelled import to_datatree
 from multiview.stores.store import damaged_variables, open_results, write_store
 from multiview.studies.evaluation import held_out_chunks
-from multiview.training.blocks import block_logits, start_keys
+from multiview.systems.blocks import answer_networks, start_keys
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
 
@@ -72,8 +72,8 @@ def test_exported_network_gives_the_logits_of_the_trained_one(store, tiny, tiny_
     assert from_mapping(config) == tiny
     task = next(iter(held_out_chunks(tiny, 0, "multi_view", 200)))
     keys = start_keys(tiny, streams.TEST_NOISE, 0, [0, 1, 2, 3, 4])
-    together = block_logits(tiny, np.asarray(tiny_result.groups["single"].weights[1]), keys, task)
-    alone = block_logits(tiny, weights[None], keys[3:4], task)
+    together = answer_networks(tiny, np.asarray(tiny_result.groups["single"].weights[1]), keys, task)
+    alone = answer_networks(tiny, weights[None], keys[3:4], task)
     np.testing.assert_array_equal(alone[0], together[3])
     assert np.abs(together[3] - together[2]).max() > 1e-3
     # And they are the logits of its definition, patch by patch (these samples carry no noise).

@@ -22,14 +22,15 @@ ROOT = Path(multiview.__file__).parent
 # The one way down: a room may import from rooms above it and from its own, never from one below. Inside a room imports
 # form no circle.
 ORDER = (
-    "__init__", "parameters", "config", "streams", "precision", "files", "words", "presets", "world", "network",
-    "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps", "figures", "web",
-    "commands", "__main__",
+    "__init__", "parameters", "systems.table", "config", "streams", "precision", "files", "words", "presets", "world",
+    "network", "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps", "figures",
+    "web", "commands", "__main__",
 )  # fmt: skip
 
 
 def room(name: str) -> str:
-    return name.partition(".")[0]
+    """The folder of a module; the table of systems is names alone, and stands above the configuration that reads it."""
+    return name if name in ORDER else name.partition(".")[0]
 
 
 def modules() -> dict[str, Path]:

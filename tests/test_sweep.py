@@ -155,7 +155,7 @@ def test_only_points_that_share_data_and_steps_are_trained_together():
 
 def test_the_plan_knows_the_block_of_the_cpu():
     from multiview.sweeps.cost import CPU_BLOCK
-    from multiview.training.blocks import block_size
+    from multiview.systems.blocks import block_size
 
     assert block_size(small().train) == CPU_BLOCK
 
@@ -175,7 +175,8 @@ def test_what_a_group_shares_is_declared_for_every_field():
 def test_padded_rows_change_no_bit(representation):
     study = replace(small(), {"data.representation": representation})
     plain, padded = (run_study(study, distillation=False) if multiple == 1 else None for multiple in (1, ROW_MULTIPLE))
-    from multiview.studies.study import collect, run_replicate
+    from multiview.studies.outcome import collect
+    from multiview.studies.replicate import run_replicate
 
     tasks = training_tasks(study, row_multiple=ROW_MULTIPLE)
     padded = collect(study, [run_replicate(study, r, t, distillation=False) for r, t in enumerate(tasks)], None, 0.0)

@@ -16,9 +16,9 @@ from multiview.config import Study, replace
 from multiview.measures.training_error import cross_entropy
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
+from multiview.studies.students import distil, own_phase
 from multiview.studies.study import run_study, training_tasks
-from multiview.training.blocks import Trained, record_steps, start_keys, train_networks
-from multiview.training.distillation import distil, own_phase
+from multiview.systems.blocks import Trained, record_steps, start_keys, train_networks
 from multiview.training.step import mini_batch
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
@@ -257,7 +257,7 @@ import jax, jax.numpy as jnp, numpy as np, sys, json
 jax.config.update("jax_enable_x64", True)  # for what this script itself casts
 from multiview import streams
 from multiview.measures.features import winners
-from multiview.training.blocks import start_keys, train_networks
+from multiview.systems.blocks import start_keys, train_networks
 from multiview.config import Study, replace
 from multiview.studies.study import training_tasks
 single = replace(Study(), json.loads(sys.argv[1]))

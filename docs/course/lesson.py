@@ -21,7 +21,7 @@ from multiview.measures.errors import combine
 from multiview.network.parameters import Parameters, init
 from multiview.studies.evaluation import held_out_chunks
 from multiview.systems import linear, linearised, random_features
-from multiview.training.blocks import block_logits
+from multiview.systems.blocks import answer_networks
 from multiview.world.patches import vectors
 from multiview.world.task import Task
 
@@ -61,7 +61,7 @@ def _noise_keys(study: mv.Study, kind: str, count: int) -> Any:
 def answers(study: mv.Study, weights: Any) -> Outputs:
     """Logits of trained networks on fresh samples of both kinds."""
     return {
-        kind: block_logits(study, weights, _noise_keys(study, kind, len(weights)), test_samples(study, kind))
+        kind: answer_networks(study, weights, _noise_keys(study, kind, len(weights)), test_samples(study, kind))
         for kind in KINDS
     }
 

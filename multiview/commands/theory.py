@@ -18,6 +18,7 @@ from multiview.commands.common import (
     use_compilation_cache,
 )
 from multiview.config import Study
+from multiview.systems.table import SYSTEMS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,7 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
 
         inputs["own_data"], inputs["own_features"] = load_dataset(arguments.data, study.data)
     if arguments.teacher:
-        from multiview.training.distillation import load_teacher
+        from multiview.studies.students import load_teacher
 
         count = inputs["own_data"].num_samples if "own_data" in inputs else study.data.num_train
         inputs["own_teacher"] = load_teacher(arguments.teacher, count, study.data.num_classes)
@@ -65,7 +66,7 @@ def _run_verify(
     from multiview.verdicts.verification import predict_first, verify
 
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
-    if study.system != "network":
+    if not SYSTEMS[study.system].predicted:
         console.print(f"What is trained is system = {study.system}; conditions and predictions are the network's.")
     conditions = regime(study)
     if all(c.holds for c in conditions):
@@ -102,12 +103,12 @@ def _run_verify(
 
 def _stopping_rule(study: Study) -> str:
     """How long networks, or what takes their place, were trained."""
-    train = study.train
-    if study.system == "network":
-        return f"{train.num_steps} steps of {train.learning_rate:g}"
-    from multiview.systems.contrasts import LONGER
+    from multiview.systems.table import load
 
-    return f"{train.num_steps} steps, up to {LONGER} times as many while a training sample is wrong"
+    train, patience = study.train, load(study.system).patience
+    if patience == 1:
+        return f"{train.num_steps} steps of {train.learning_rate:g}"
+    return f"{train.num_steps} steps, up to {patience} times as many while a training sample is wrong"
 
 
 def _train(arguments: argparse.Namespace) -> int:

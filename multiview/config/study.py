@@ -12,12 +12,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from multiview.config.data import DataConfig, check_data
 from multiview.config.training import DistillConfig, NetworkConfig, TrainConfig
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
 from multiview.parameters import ConfigError, at_least, parameter, refusal
+from multiview.systems.table import FLOW, STEP_OPTIONS, SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Study:
     """Distillation of an ensemble into one network."""
     self_distill: DistillConfig = DistillConfig(objective="one_sided")
     """Distillation of a single network into another one of its kind."""
-    system: Literal["network", "average", "lazy", "linearised", "random_features"] = parameter("network")
-    """What is trained: the network, or a system that the paper contrasts it with (contrasts.systems)."""
+    system: str = parameter("network", check=lambda name: name in SYSTEMS, allowed="one of " + ", ".join(SYSTEMS))
+    """What is trained: the network, or a system that the paper contrasts it with (systems.table)."""
     output_scale: float = parameter(1.0, **at_least(1), traced=True)
     """Scale α of the outputs α (F − F at the start) of system = lazy: 1 is the network, large α the linearised one."""
     preset: str = parameter("custom", traced=True)
@@ -117,27 +118,23 @@ def convert(name: str, value: Any) -> Any:
     return convert_value(name, fields[name][1], value)
 
 
-_NOT_ALONG_THE_FLOW = tuple(
-    f"train.{name}"
-    for name in (
-        "batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "mixup", "dropped_patches"
-    )
-)  # fmt: skip
-
-
 def _check_together(study: Study) -> None:
     """Check the conditions that join several parameters, those of the data apart."""
     data = study.data
     if study.train.batch_size > data.num_train:
         raise refusal("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
     if study.train.solver == "gradient_flow":
-        _only_defaults(study, _NOT_ALONG_THE_FLOW, "train.solver = 'gradient_flow'")
+        _only_defaults(study, STEP_OPTIONS, "train.solver = 'gradient_flow'")
     if study.train.momentum and study.train.optimizer != "sgd":
         raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
-    if study.system != "lazy" and study.output_scale != 1:
-        raise refusal("output_scale", study.output_scale, f"1 with system = {study.system!r}; it is of lazy")
-    if study.system != "network":
-        _only_defaults(study, ("train.solver", *_NOT_ALONG_THE_FLOW), f"system = {study.system!r}")
+    entry = SYSTEMS[study.system]
+    for owner, other in SYSTEMS.items():
+        for name in other.fields:
+            default = all_fields()[name][0].default
+            if name not in entry.fields and get(study, name) != default:
+                raise refusal(name, get(study, name), f"{default:g} with system = {study.system!r}; it is of {owner}")
+    refused = tuple(name for name in (*FLOW, *STEP_OPTIONS) if name not in entry.understands)
+    _only_defaults(study, refused, f"system = {study.system!r}")
     if study.train.optimizer != "sgd":
         import optax
 

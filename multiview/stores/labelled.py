@@ -16,7 +16,7 @@ from multiview.measures.errors import ErrorCounts
 from multiview.measures.recorded import Measure, row_of
 from multiview.parameters import ConfigError
 from multiview.stores.provenance import device_name, git_commit, versions
-from multiview.studies.study import Group, StudyResult
+from multiview.studies.outcome import Group, StudyResult
 
 _ENSEMBLES = tuple(ENSEMBLES)
 _KINDS = ("multi_view", "single_view")

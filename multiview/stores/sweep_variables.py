@@ -15,7 +15,7 @@ from multiview.measures.errors import ErrorCounts, combine
 from multiview.measures.features import learned_views, winners
 from multiview.measures.lottery import LotteryResult, lottery
 from multiview.stores.sweep_store import Variable
-from multiview.studies.study import StudyResult
+from multiview.studies.outcome import StudyResult
 from multiview.words import self_distilled_name
 
 

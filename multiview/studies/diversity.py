@@ -15,8 +15,8 @@ from multiview.config import Study, from_mapping, replace
 from multiview.measures.features import learned_views, winners
 from multiview.parameters import ConfigError
 from multiview.studies.evaluation import held_out_chunks
-from multiview.studies.study import StudyResult
-from multiview.training.blocks import block_logits
+from multiview.studies.outcome import StudyResult
+from multiview.systems.blocks import answer_networks
 from multiview.world.samples import Kind
 
 
@@ -198,7 +198,7 @@ def _on_test_samples(
     for index, kind in enumerate(kinds):
         for chunk, task in enumerate(held_out_chunks(study, replicate, kind, num_test, features)):
             key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs.append(block_logits(study, weights, jax.random.split(key, len(weights)), task))
+            outputs.append(answer_networks(study, weights, jax.random.split(key, len(weights)), task))
             label = np.asarray(task.data.labels)
             chosen = np.asarray(task.data.chosen_view)
             strong = (chosen[:, None] < 0) | (np.arange(learned.shape[-1]) == chosen[:, None])

@@ -17,7 +17,7 @@ from multiview.measures.dark_knowledge import classes_present, ordered_share
 from multiview.measures.ensemble import by_group, disjoint_ensembles
 from multiview.measures.errors import ErrorCounts
 from multiview.precision import in_own_precision
-from multiview.training.blocks import block_logits
+from multiview.systems.blocks import answer_networks
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, held_out_set
 from multiview.world.task import Task
@@ -90,7 +90,7 @@ def evaluate_points(
         for chunk, task in enumerate(held_out_chunks(study, replicate, kind, samples[kind], features)):
             labels = np.asarray(task.data.labels)
             keys = _noise_keys(streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), indices)
-            answered = block_logits(each, everyone, keys, task) if answer is None else answer(keys, task)
+            answered = answer_networks(each, everyone, keys, task) if answer is None else answer(keys, task)
             for point, of_point in enumerate(np.split(answered, np.cumsum(counts)[:-1])):
                 outputs = by_group(of_point, sizes[point])
                 if "single" in outputs:

@@ -15,7 +15,7 @@ from multiview.config import Study, from_mapping, get, replace, to_mapping
 from multiview.sweeps.plan import ROW_MULTIPLE
 
 if TYPE_CHECKING:
-    from multiview.studies.study import StudyResult
+    from multiview.studies.outcome import StudyResult
 
 
 class Abandoned(Exception):
@@ -44,7 +44,7 @@ def as_text(study: Study) -> str:
 def places() -> tuple[int, int]:
     """Networks in a block of the compiled program where `train.block_size` is 0, and blocks in flight, here."""
     from multiview.config import TrainConfig
-    from multiview.training.blocks import block_size
+    from multiview.systems.blocks import block_size
     from multiview.training.devices import blocks_in_flight
 
     return block_size(TrainConfig()), blocks_in_flight(0, "")
@@ -83,12 +83,13 @@ def run_blocks(
     """
     begin = time.perf_counter()
     from multiview.stores.sweep_variables import sweep_values
-    from multiview.studies.study import collect, run_replicates
+    from multiview.studies.outcome import collect
+    from multiview.studies.replicate import run_replicates
 
     studies = [from_mapping(json.loads(text)) for text in texts]
     first = studies[0]
 
-    def telling(what: str, number: int) -> Callable[[int], None]:
+    def start_phase(what: str, number: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:
             if stop is not None and stop.is_set():
                 raise Abandoned
@@ -99,7 +100,7 @@ def run_blocks(
     try:
         tasks, features = _world(_world_of(first))
         measured = run_replicates(
-            studies, replicate, tasks[replicate], telling, features=features, distillation=students
+            studies, replicate, tasks[replicate], start_phase=start_phase, features=features, distillation=students
         )
         collected = [collect(s, [m], features, 0.0) for s, m in zip(studies, measured, strict=True)]
         found = [(sweep_values(result), _non_finite(result)) for result in collected]

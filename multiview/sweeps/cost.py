@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from multiview.config import Study
+from multiview.systems.table import load, students_of
 from multiview.training import memory
+from multiview.training.memory import expected_slots
 
 # Activations that steps pass per second, forward and back, with two cores. Measured: 1.1·10⁹ for `smoke`, 0.9 for
 # `reference`, 1.8 for `dense`, 0.4 for 400 samples with noise. Only the first estimate rests on it; a sweep that runs
@@ -28,15 +30,6 @@ def expected_seconds(study: Study, students: bool) -> float:
     return STUDY_SECONDS + seconds_for(study.replicates * activations(study, students))
 
 
-def _slots(study: Study, samples: float) -> float:
-    """Patches that act on a network, in so many samples."""
-    data = study.data
-    if data.representation == "dense" or data.feature_noise > 0 or data.background_noise_norm > 0:
-        return samples * data.num_patches
-    features = data.num_views * (1 + (data.num_classes - 1) * min(1.0, data.feature_sparsity / data.num_classes))
-    return samples * min(data.num_patches, features * data.patches_per_feature)
-
-
 def activations(study: Study, students: bool) -> float:
     """Predicted activations of one replicate, with dense products counted by their multiplications."""
     data = study.data
@@ -55,8 +48,8 @@ def activations(study: Study, students: bool) -> float:
         test = data.num_test_multi_view * each + data.num_test_single_view * noisy
     if study.train.changes_patches and data.representation != "dense":  # every patch, as a vector, on every neuron
         of_vector = data.num_classes * study.network.neurons_per_class * max(1.0, data.num_features / 8)
-        return steps * data.num_train * data.num_patches * of_vector + _slots(study, TEST_SHARE * tested * test)
-    return _slots(study, steps * trained + TEST_SHARE * tested * test)
+        return steps * data.num_train * data.num_patches * of_vector + expected_slots(data, TEST_SHARE * tested * test)
+    return expected_slots(data, steps * trained + TEST_SHARE * tested * test)
 
 
 def _each_patch(study: Study) -> tuple[float, float]:
@@ -70,37 +63,18 @@ def _each_patch(study: Study) -> tuple[float, float]:
 
 
 def worker_bytes(study: Study) -> float:
-    """Predicted bytes of one worker process: the blocks in flight on the CPU (`memory.block_bytes`), at the number of
-    patches that is expected; an accelerator has memory of its own."""
-    data, train = study.data, study.train
-    k, m = data.num_classes, study.network.neurons_per_class
-    item = 8 if train.dtype == "float64" else 4
-    as_vectors = data.representation == "dense" or data.feature_noise > 0 or train.changes_patches
-    dimension = data.patch_dim if data.representation == "dense" else data.num_features
-    tracked = (
-        0.0 if data.representation == "dense" or data.noise_norm + data.background_noise_norm == 0 else data.num_train
-    )
-    if data.representation == "limit_single_view_noise":
-        tracked = min(tracked, data.num_single_view_train)
-    patches, slots = data.num_train * data.num_patches, _slots(study, data.num_train)
-    parameters = (dimension + (tracked * data.num_patches if as_vectors else _slots(study, tracked))) * k * m
-    kept = memory.kept_numbers(patches, 0, k, m) if as_vectors else memory.kept_numbers(0, slots, k, m)
-    if train.changes_patches:
-        of_mixtures = k * m if train.mixup != "none" and tracked else 0
-        kept += memory.drawn_numbers(data.num_train, data.num_patches, dimension, of_mixtures)
-    # Beside the parameters a solver or optimiser keeps so many numbers for each of them, seldom more than Adam's two.
-    beside = 4 if train.solver == "gradient_flow" else 2 if train.optimizer != "sgd" else 1 if train.momentum else 0
-    samples = item * patches * (dimension if as_vectors else 4)
+    """Predict the bytes of one worker process: blocks in flight on the CPU, at the number of patches that is expected.
 
-    def block(networks: int) -> float:
-        return memory.block_bytes(item * networks * (1 + beside) * parameters, item * networks * kept, samples)
+    An accelerator has memory of its own.
+    """
+    shapes = memory.expected_shapes(study)
 
-    size, at_once = train.block_size or CPU_BLOCK, os.cpu_count() or 1
-    if study.system == "network":
-        return PROCESS_BYTES + at_once * block(size)
-    if study.system == "average":  # its students are networks
-        return PROCESS_BYTES + max(block(study.seeds), at_once * block(size))
-    tangents, noise = study.system != "random_features", data.representation != "dense"
-    numbers = memory.linear_numbers(data.num_train, data.num_patches, dimension, k, m, tangents=tangents, noise=noise)
-    numbers += size * memory.linear_state(data.num_train, dimension, k, m) + 2 * patches * dimension
-    return PROCESS_BYTES + item * numbers + (block(size) if study.system == "lazy" else 0)
+    def in_flight(name: str) -> float:
+        system = load(name)
+        size, at_once = study.train.block_size or CPU_BLOCK, os.cpu_count() or 1
+        if system.joint:
+            size = study.seeds
+        block = memory.training_bytes(shapes, study, system.footprint, size)
+        return block * (1 if system.joint or system.alone else at_once)
+
+    return PROCESS_BYTES + max(in_flight(study.system), in_flight(students_of(study.system)))

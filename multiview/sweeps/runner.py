@@ -244,11 +244,12 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
 
 def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
     from multiview.stores.sweep_variables import sweep_variables
-    from multiview.training.blocks import recorded_steps
+    from multiview.systems.blocks import record_steps
 
     design = plan.design
-    varying = {"train.num_steps", "train.num_records", "system"} & set(design.fields)
-    steps = [recorded_steps(plan.study(point)) for point in range(design.num_points if varying else 1)]
+    varying = {"train.num_steps", "train.num_records"} & set(design.fields)
+    studies = map(plan.study, range(design.num_points if varying else 1))
+    steps = [record_steps(study.train.num_steps, study.train.num_records) for study in studies]
     times = max(len(s) for s in steps)
     padded = np.stack([np.pad(s, (0, times - len(s)), mode="edge") for s in steps])
     points = dict(zip(design.dimensions, design.shape, strict=True))

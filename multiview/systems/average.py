@@ -1,64 +1,74 @@
-r"""Training the average: one model $F = \frac1K \sum_a F^{(a)}$ of K networks, trained jointly from one loss."""
+r"""Training the average: one model $F = \frac1K \sum_a F^{(a)}$ of K networks, trained jointly from one loss.
+
+Its networks are the members; the mean of their outputs, their ensemble, is the average itself. Errors and losses that
+are recorded are the average's: members alone are not trained to answer. Students of a member are networks.
+
+Step size: each member's gradient carries the factor $1/K$ of the average, so the rule is $K \eta$. While the residual
+is common to all, a member then moves exactly as a single network would at $\eta$.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Key
+from jaxtyping import Float
 
-from multiview.config import NetworkConfig, Study
+from multiview.config import NetworkConfig
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters, init
-from multiview.systems.descent import Descended, descend
+from multiview.systems import network
+from multiview.systems.descent import PATIENCE, Descent, begun, descend
+from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 
 
-def average_outputs(members: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
-    r"""Logits $\frac1K \sum_a F^{(a)}$ of the average, with the member axis leading in every array of `members`."""
-    return jax.vmap(lambda p: logits(p, patches, network))(members).mean(0)
+def average_outputs(members: Parameters, patches: Patches, networks: NetworkConfig) -> Float[Array, "n k"]:
+    r"""Logits $\frac1K \sum_a F^{(a)}$ of the average, with the member axis leading in every array."""
+    return _member_outputs(members, patches, networks).mean(0)
 
 
-@partial(jax.jit, static_argnames=("dimension", "num_classes"))
-def _train(
-    keys: Key[Array, " members"],
-    task: Task,
-    network: NetworkConfig,
-    rate: float,
-    dimension: int,
-    num_classes: int,
-    min_steps: int,
-    max_steps: int,
-) -> Descended:
-    def start(key: Array) -> Parameters:
-        return init(key, task.patches, dimension, num_classes, network, task.data.weights.dtype)
+def _member_outputs(members: Parameters, patches: Patches, networks: NetworkConfig) -> Float[Array, "k_ n k"]:
+    return jax.vmap(lambda p, n: logits(p, patches, n))(members, networks)
 
+
+@partial(jax.jit, static_argnames=("sizes",))
+def _start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> Descent:
+    def one(key: Array, of_member: NetworkConfig) -> Parameters:
+        return init(key, task.patches, sizes.dimension, sizes.classes, of_member, task.data.weights.dtype)
+
+    return begun(jax.vmap(one)(keys, settings.network), (len(keys),))
+
+
+@partial(jax.jit, static_argnames=("sizes",))
+def _advance(
+    state: Descent, first: Array, last: Array, least: Array, task: Task, teacher: None, settings: Settings, sizes: Sizes
+) -> Descent:
     def outputs(members: Parameters, patches: Patches) -> Array:
-        return average_outputs(members, patches, network)
+        return average_outputs(members, patches, settings.network)
 
-    return descend(outputs, jax.vmap(start)(keys), task, rate, min_steps, max_steps)
+    (rates,) = settings.own
+    one = Descent((), state.parameters, state.wrong[0], state.taken[0])
+    ended = descend(outputs, one, first, last, least, task, rates[0])
+    everyone = partial(jnp.broadcast_to, shape=state.taken.shape)
+    return Descent(state.start, ended.parameters, everyone(ended.wrong), everyone(ended.taken))
 
 
-def train_average(
-    study: Study, task: Task, keys: Key[Array, " members"], *, min_steps: int, max_steps: int
-) -> Descended:
-    r"""Train the average of K networks by gradient descent.
+def _look(state: Descent, task: Task, settings: Settings, sizes: Sizes) -> Seen:
+    outputs = average_outputs(state.parameters, task.patches, settings.network)
+    teaches = _member_outputs(state.parameters, task.patches, settings.network)
+    return Seen(state.parameters, outputs, task, teaches, state.taken)
 
-    Step size: each member's gradient carries the factor $1/K$ of the average, so the rule is $K \eta$. While the
-    residual is common to all, a member then moves exactly as a single network would at $\eta$.
 
-    Args:
-        study: configuration; its optimiser is not used.
-        task: training samples.
-        keys: typed keys of the members' starts [K], as for `batching.train_networks`.
-        min_steps: steps, if the training error is 0 after them.
-        max_steps: the longest run otherwise.
+def _keep(state: Descent, task: Task, settings: Settings, sizes: Sizes) -> Array:
+    return state.parameters.weights
 
-    Returns:
-        The members, weights [K, D, k, m], with the average's logits on the training samples.
-    """
-    dimension = task.dimension(study.data.num_features)
-    rate = study.train.learning_rate * len(keys)
-    return _train(keys, task, study.network, rate, dimension, study.data.num_classes, min_steps, max_steps)
+
+SYSTEM = System(
+    _start, _advance, _look, _keep, network.answer, network.footprint,
+    own=lambda study, networks: (study.train.learning_rate * networks,),
+    patience=PATIENCE, joint=True, answered_together=network.SYSTEM.answered_together,
+)  # fmt: skip

@@ -1,36 +1,35 @@
-r"""A dial between feature learning and linearised training: the scale α of $\alpha (F_\theta - F_{\theta_0})$.
+r"""A dial between feature learning and linearised training: the output scale α of $\alpha (F_\theta - F_{\theta_0})$.
 
 At α = 1 this is the network, but for its tiny start outputs. The larger α, the less the weights have to move, and for
-α → ∞ training is that of the network linearised at its start (Chizat, Oyallon and Bach 2019).
+α → ∞ training is that of the network linearised at its start (Chizat, Oyallon and Bach 2019). The step size is that of
+the rule below, but not above the linearised network's.
 """
 
 from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key
 
-from multiview.config import NetworkConfig, Study
-from multiview.network.outputs import logits
-from multiview.network.parameters import Parameters, init
+from multiview.config import Study
+from multiview.network.outputs import fresh_logits, logits
+from multiview.network.parameters import Parameters
+from multiview.network.parameters import init as init_network
 from multiview.parameters import ConfigError
-from multiview.systems.descent import Descended, descend
+from multiview.systems import linearised, network
+from multiview.systems.descent import Descent, by_descent
+from multiview.systems.linear import as_vectors, largest_curvature, linear_footprint, step_size
+from multiview.systems.protocol import Settings, Sizes
+from multiview.training.memory import Footprint, Shapes
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 
 
-def dial_outputs(
-    now: Parameters, start: Parameters, patches: Patches, network: NetworkConfig, output_scale: float
-) -> Float[Array, "n k"]:
-    r"""Logits $\alpha (F_\theta - F_{\theta_0})$; on test samples both networks see the same noise overlaps."""
-    return output_scale * (logits(now, patches, network) - logits(start, patches, network))
-
-
-def learning_rate(study: Study, output_scale: float) -> float:
+def learning_rate(study: Study) -> float:
     r"""The step size rule of the dial, $\eta_\alpha = \eta / (\alpha\,(\Lambda_\alpha/\varrho)^{q-1})^2$.
 
     The tangent features at the end of training are α times those of an overlap $\Lambda_\alpha$, which is where one
@@ -38,8 +37,7 @@ def learning_rate(study: Study, output_scale: float) -> float:
     is η; for α → ∞ it is η over $\alpha^2(\sigma_0/\varrho)^{2(q-1)}$.
 
     Args:
-        study: gives η, q, ϱ, σ₀ and k.
-        output_scale: α.
+        study: gives η, q, ϱ, σ₀, k and `output_scale` α.
 
     Returns:
         The step size.
@@ -47,72 +45,66 @@ def learning_rate(study: Study, output_scale: float) -> float:
     Raises:
         ConfigError: α is not a finite number ≥ 1.
     """
+    output_scale, sizes = study.output_scale, study.network
     if not (math.isfinite(output_scale) and output_scale >= 1):
         raise ConfigError(f"output_scale = {output_scale!r} is not allowed: it must be a finite number ≥ 1")
-    network = study.network
-    q, threshold = network.relu_power, network.relu_threshold
+    q, threshold = sizes.relu_power, sizes.relu_threshold
     overlap = (q * threshold ** (q - 1) * math.log(study.data.num_classes) / output_scale) ** (1 / q)
-    overlap = min(max(overlap, network.init_std), threshold) if output_scale > 1 else threshold
+    overlap = min(max(overlap, sizes.init_std), threshold) if output_scale > 1 else threshold
     return study.train.learning_rate / (output_scale * (overlap / threshold) ** (q - 1)) ** 2
 
 
-def go_on(
-    start: Parameters, now: Parameters, task: Task, network: NetworkConfig, output_scale: float, rate: float | Array,
-    min_steps: int | Array, max_steps: int | Array, **teacher: Any,
-) -> Descended:  # fmt: skip
-    """Gradient descent of one network at an output scale, from `now` on; a teacher as for `descend`."""
-
-    def outputs(parameters: Parameters, patches: Patches) -> Array:
-        return dial_outputs(parameters, start, patches, network, output_scale)
-
-    return descend(outputs, now, task, rate, min_steps, max_steps, **teacher)
+def _own(study: Study, networks: int) -> tuple[float, float]:
+    return learning_rate(study), study.output_scale
 
 
-@partial(jax.jit, static_argnames=("dimension", "num_classes"))
-def _train(
-    keys: Key[Array, " seeds"],
-    task: Task,
-    network: NetworkConfig,
-    dimension: int,
-    num_classes: int,
-    min_steps: int,
-    max_steps: int,
-    output_scale: float,
-    rate: float,
-) -> tuple[Parameters, Descended]:
-    def one(key: Array) -> tuple[Parameters, Descended]:
-        start = init(key, task.patches, dimension, num_classes, network, task.data.weights.dtype)
-        return start, go_on(start, start, task, network, output_scale, rate, min_steps, max_steps)
-
-    return jax.lax.map(one, keys)
+def _init(key: Key[Array, ""], task: Task, settings: Settings, sizes: Sizes) -> Parameters:
+    dtype = task.data.weights.dtype
+    return init_network(key, task.patches, sizes.dimension, sizes.classes, settings.network, dtype)
 
 
-def train_at_scale(
-    study: Study,
-    task: Task,
-    keys: Key[Array, " seeds"],
-    output_scale: float,
-    *,
-    min_steps: int,
-    max_steps: int,
-) -> tuple[Parameters, Descended]:
-    """Train networks at an output scale, by gradient descent at the rule's step size.
+def _outputs(now: Parameters, start: Parameters, patches: Patches, settings: Settings) -> Float[Array, "n k"]:
+    _, output_scale = settings.own
+    return output_scale * (logits(now, patches, settings.network) - logits(start, patches, settings.network))
 
-    Args:
-        study: configuration; its optimiser is not used.
-        task: training samples.
-        keys: typed keys of the starts [S].
-        output_scale: α ≥ 1.
-        min_steps: steps, if the training error is 0 after them.
-        max_steps: the longest run otherwise.
 
-    Returns:
-        Starts and trained networks, with a leading axis of seeds.
+def _curvature(key: Key[Array, ""], task: Task, settings: Settings, sizes: Sizes) -> Array:
+    """Largest curvature of the loss at the start of the linearised network, which draws noise overlaps of its own."""
+    part = as_vectors(task, sizes)
+    begin = init_network(key, (part,), sizes.dimension, sizes.classes, settings.network, task.data.weights.dtype)
+    return largest_curvature(linearised.tangent_model(begin, part, settings.network).gram, task.data.weights)
 
-    Raises:
-        ConfigError: α is not allowed.
-    """
-    rate = learning_rate(study, output_scale)
-    dimension = task.dimension(study.data.num_features)
-    k = study.data.num_classes
-    return _train(keys, task, study.network, dimension, k, min_steps, max_steps, output_scale, rate)
+
+def _rate(curvature: Array, settings: Settings) -> Array:
+    rate, output_scale = settings.own
+    return jnp.minimum(rate, step_size(curvature, settings.distill) / output_scale**2)
+
+
+def _keep(state: Descent) -> tuple[Array, Array]:
+    return state.parameters.weights, state.start.weights
+
+
+@partial(jax.jit, static_argnames=("sizes",))
+def _answer(
+    kept: tuple[Array, Array], keys: Array, task: Task, settings: Settings, sizes: Sizes
+) -> Float[Array, "b n k"]:
+    """Training moves no weight along fresh directions: the same key is the same noise for the network and its start."""
+
+    def one(weights: tuple[Array, Array], key: Array, of_network: Settings) -> Array:
+        now, start = (fresh_logits(key, w, task.patches, of_network.network) for w in weights)
+        _, output_scale = of_network.own
+        return output_scale * (now - start)
+
+    return jax.vmap(one)(kept, keys, settings)
+
+
+def _footprint(shapes: Shapes, study: Study) -> Footprint:
+    """That of the network, whose start is kept too, and of the Gram matrices of its start's tangents."""
+    of_network, of_tangents = network.footprint(shapes, study), linear_footprint(shapes, tangents=True)
+    return Footprint(of_network.state, of_network.kept + of_tangents.kept, of_network.once + of_tangents.once)
+
+
+SYSTEM = by_descent(
+    _init, _outputs, lambda now: now, _answer, _footprint, rate=_rate, curvature=_curvature, own=_own, keep=_keep,
+    alone=True,
+)._replace(answered_together=network.SYSTEM.answered_together)  # fmt: skip

@@ -1,12 +1,16 @@
-r"""Models that are linear in what they train, $F_i(X) = F_i^{(0)}(X) + \langle \varphi_i(X), \theta_i\rangle$.
+r"""Systems that are linear in what they train, $F_i(X) = F_i^{(0)}(X) + \langle \varphi_i(X), \theta_i\rangle$.
 
 Gradient descent moves $\theta_i$ in the span of the training samples' features, so it is taken exactly in the dual:
 $\theta_i = \sum_n \alpha_{n,i} \varphi_i(X_n)$, $\alpha \leftarrow \alpha - \eta\,\partial\text{loss}/\partial F$, with
 the Gram matrices $G_i = \varphi_i \varphi_i^\top$. A step costs k N² operations, whatever the number of features.
+
+They see patches as vectors, and in the limit of large d they draw noise overlaps of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,10 +18,18 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from multiview.config import DistillConfig
-from multiview.systems.descent import wrong_samples
+from multiview.config import DistillConfig, NetworkConfig, Study
+from multiview.network.parameters import Parameters, init
+from multiview.systems.descent import PATIENCE
+from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
-from multiview.world.patches import DenseVectors
+from multiview.training.memory import Footprint, Shapes
+from multiview.training.stopping import count_wrong, until_fitted
+from multiview.world.patches import DenseVectors, noise_shape, vectors
+from multiview.world.task import Task
+
+# A linear student's step size is 1 + weight/T times smaller than without a teacher; it takes so many times the steps.
+STUDENT_STEPS = 10
 
 
 class LinearModel(NamedTuple):
@@ -28,8 +40,8 @@ class LinearModel(NamedTuple):
         gram: Gram matrix of each class's features [k, N, N]; [1, N, N] where all classes share features.
     """
 
-    start_logits: Float[Array, "n k"]
-    gram: Float[Array, "g n n"]
+    start_logits: Float[Array, "*b n k"]
+    gram: Float[Array, "*b g n n"]
 
 
 class Fitted(NamedTuple):
@@ -38,14 +50,40 @@ class Fitted(NamedTuple):
     Attributes:
         dual: coefficients α of the training samples [N, k].
         train_logits: logits on the training samples [N, k].
-        train_wrong: wrong training samples.
         steps: steps taken.
     """
 
-    dual: Float[Array, "n k"]
-    train_logits: Float[Array, "n k"]
-    train_wrong: Array
-    steps: Array
+    dual: Float[Array, "*b n k"]
+    train_logits: Float[Array, "*b n k"]
+    steps: Int[Array, "*b"]
+
+
+class LinearState(NamedTuple):
+    """A linear system in training.
+
+    Attributes:
+        key: data of the typed key of its start, which is drawn again where it is needed.
+        model: its model on the training samples.
+        curvature: of `largest_curvature`.
+        dual: coefficients α of the training samples [N, k].
+        logits: on the training samples [N, k].
+        taken: steps since this phase of training began.
+    """
+
+    key: Array
+    model: LinearModel
+    curvature: Float[Array, "*b"]
+    dual: Float[Array, "*b n k"]
+    logits: Float[Array, "*b n k"]
+    taken: Int[Array, "*b"]
+
+
+def as_vectors(task: Task, sizes: Sizes) -> DenseVectors:
+    """All samples as one part of vectors in the dtype of training, their noise apart where any is tracked."""
+    part, dtype = vectors(task.data, sizes.features), task.data.weights.dtype
+    tracked = task.data.patches is None and any(noise_shape(p, 1, 1) is not None for p in task.patches)
+    norm = part.noise_norm
+    return DenseVectors(part.vectors.astype(dtype), norm.astype(dtype) if tracked and norm is not None else None)
 
 
 def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: DenseVectors) -> Float[Array, "n p k m"]:
@@ -56,8 +94,14 @@ def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: D
     return pre
 
 
-def step_size(gram: Float[Array, "g n n"], weights: Float[Array, " n"], distill: DistillConfig | None = None) -> Array:
-    r"""The step size rule of all linear systems: $\eta = 2 / (c\,\lambda_{\max}(W^{1/2} G_i W^{1/2}))$.
+def largest_curvature(gram: Float[Array, "g n n"], weights: Float[Array, " n"]) -> Array:
+    r"""Largest eigenvalue $\lambda_{\max}(W^{1/2} G_i W^{1/2})$ of the weighted Gram matrices, over all classes."""
+    root = jnp.sqrt(weights)
+    return jnp.linalg.eigvalsh(root[:, None] * gram * root)[:, -1].max()
+
+
+def step_size(curvature: Array, distill: DistillConfig | None = None) -> Array:
+    r"""The step size rule of all linear systems: $\eta = 2 / (c\,\lambda_{\max})$.
 
     The cross-entropy's curvature in the logits of a sample is at most $w_n/2$, that of the distillation term
     $w_n/(2T)$ times its weight, so that $c = 1 + \text{weight}/T$ with a teacher, else 1. Then η times the largest
@@ -65,16 +109,13 @@ def step_size(gram: Float[Array, "g n n"], weights: Float[Array, " n"], distill:
     tangents and $\sigma_0^q/\varrho^{q-1}$ for random features, enters squared through G.
 
     Args:
-        gram: Gram matrices.
-        weights: sample weights.
+        curvature: of `largest_curvature`.
         distill: the distillation term, where there is one.
 
     Returns:
         η.
     """
-    root = jnp.sqrt(weights)
-    largest = jnp.linalg.eigvalsh(root[:, None] * gram * root)[:, -1].max()
-    return 2 / (largest * (1.0 if distill is None else 1 + distill.weight / distill.temperature))
+    return 2 / (curvature * (1.0 if distill is None else 1 + distill.weight / distill.temperature))
 
 
 def outputs(model: LinearModel, dual: Float[Array, "n k"]) -> Float[Array, "n k"]:
@@ -84,11 +125,29 @@ def outputs(model: LinearModel, dual: Float[Array, "n k"]) -> Float[Array, "n k"
     return model.start_logits + jnp.einsum("knp,pk->nk", model.gram, dual)
 
 
+def _descend(
+    model: LinearModel, curvature: Array, now: tuple[Array, Array], task: Task, first: Array | int, last: Array | int,
+    least: Array | int, teacher_logits: Array | None, distill: DistillConfig | None,
+) -> Fitted:  # fmt: skip
+    labels, weights = task.data.labels, task.data.weights
+    rate = step_size(curvature, distill)
+
+    def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        dual, logits = state
+        push = cross_entropy_logit_gradient(logits, labels, weights)
+        if distill is not None and teacher_logits is not None:
+            push = push + distill.weight * distillation_logit_gradient(logits, teacher_logits, weights, distill)
+        dual = dual - rate * push
+        return dual, outputs(model, dual)
+
+    (dual, logits), index = until_fitted(step, lambda s: count_wrong(s[1], labels), now, first, last, least)
+    return Fitted(dual, logits, index - first)
+
+
 @jax.jit
 def fit(
     model: LinearModel,
-    labels: Int[Array, " n"],
-    weights: Float[Array, " n"],
+    task: Task,
     *,
     min_steps: int | Array,
     max_steps: int | Array,
@@ -100,8 +159,7 @@ def fit(
 
     Args:
         model: the linear model.
-        labels: of the training samples.
-        weights: of the training samples.
+        task: the training samples.
         min_steps: steps, if the training error is 0 after them.
         max_steps: the longest run otherwise.
         dual: where to start; the model's own start by default.
@@ -111,24 +169,10 @@ def fit(
     Returns:
         The trained model.
     """
-    rate = step_size(model.gram, weights, distill)
-
-    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        index, now, logits = state
-        push = cross_entropy_logit_gradient(logits, labels, weights)
-        if distill is not None and teacher_logits is not None:
-            push = push + distill.weight * distillation_logit_gradient(logits, teacher_logits, weights, distill)
-        now = now - rate * push
-        return index + 1, now, outputs(model, now)
-
-    def goes_on(state: tuple[Array, Array, Array]) -> Array:
-        index, _, logits = state
-        return (index < min_steps) | ((wrong_samples(logits, labels) > 0) & (index < max_steps))
-
-    now = jnp.zeros_like(model.start_logits) if dual is None else dual
-    start = (jnp.zeros((), jnp.int32), now, outputs(model, now))
-    steps, now, logits = jax.lax.while_loop(goes_on, step, start)
-    return Fitted(now, logits, wrong_samples(logits, labels), steps)
+    begin = jnp.zeros_like(model.start_logits) if dual is None else dual
+    curvature = largest_curvature(model.gram, task.data.weights)
+    now = (begin, outputs(model, begin))
+    return _descend(model, curvature, now, task, 0, max_steps, min_steps, teacher_logits, distill)
 
 
 def average_model(models: LinearModel) -> LinearModel:
@@ -140,3 +184,119 @@ def average_model(models: LinearModel) -> LinearModel:
         models: with the member axis leading in both arrays.
     """
     return LinearModel(models.start_logits.mean(0), models.gram.mean(0))
+
+
+def linear_footprint(shapes: Shapes, *, tangents: bool) -> Footprint:
+    """Numbers that a linear system stores, as the compiler lays them out.
+
+    For one network after another: of each patch and neuron its pre-activation, slope and products with it, and as many
+    again where noise is drawn; its features, three times; its Gram matrices as they are, weighted, and taken apart for
+    their eigenvalues. Of each network stay its weights, what changed, its Gram matrices and its logits.
+
+    Args:
+        shapes: of the samples and the network.
+        tangents: k classes with m·D features each; or k·m random features that all share.
+    """
+    n, k, m = shapes.samples, shapes.classes, shapes.neurons
+    passes = (10 if shapes.noise else 5) * n * shapes.patches * k * m
+    features = n * k * m * (shapes.dimension if tangents else 1)
+    gram = (k if tangents else 1) * n**2
+    once = passes + 3 * features + 3 * gram + 2 * n * shapes.patches * shapes.dimension
+    changed = k * m * (2 * shapes.dimension + max(shapes.dimension, k))
+    return Footprint(0, changed + gram + 3 * n * k, once)
+
+
+def linear_system(
+    model: Callable[[Parameters, DenseVectors, NetworkConfig], LinearModel],
+    moved: Callable[[Parameters, DenseVectors, NetworkConfig, Array], Parameters],
+    change: Callable[[Parameters, DenseVectors, NetworkConfig, Array], Array],
+    answers: Callable[[Parameters, Array, DenseVectors, NetworkConfig], Array],
+    *,
+    tangents: bool,
+) -> System:
+    """Make a system of a model that is linear in what it trains.
+
+    Args:
+        model: from a start, its samples and the activation.
+        moved: the network's parameters where they are what is trained, frozen ones otherwise, from start, samples,
+            activation and dual coefficients.
+        change: what training changed, likewise.
+        answers: logits of a start that was changed, on any samples.
+        tangents: see `linear_footprint`.
+
+    Returns:
+        The system.
+    """
+
+    def drawn(key: Array, part: DenseVectors, network: NetworkConfig, sizes: Sizes) -> Parameters:
+        typed, dtype = jax.random.wrap_key_data(key), part.vectors.dtype
+        return init(typed, (part,), sizes.dimension, sizes.classes, network, dtype)
+
+    @partial(jax.jit, static_argnames=("sizes",))
+    def start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> LinearState:
+        part, dtype = as_vectors(task, sizes), task.data.weights.dtype
+
+        def one(given: tuple[Array, Settings]) -> LinearState:
+            key, of_network = given
+            begin = init(key, (part,), sizes.dimension, sizes.classes, of_network.network, dtype)
+            linear = model(begin, part, of_network.network)
+            dual = jnp.zeros_like(linear.start_logits)
+            curvature = largest_curvature(linear.gram, task.data.weights)
+            return LinearState(
+                jax.random.key_data(key), linear, curvature, dual, outputs(linear, dual), jnp.zeros((), jnp.int32)
+            )
+
+        return jax.lax.map(one, (keys, settings))
+
+    @partial(jax.jit, donate_argnums=0, static_argnames=("sizes",))
+    def advance(
+        state: LinearState, first: Array, last: Array, least: Array, task: Task, teacher: Array | None,
+        settings: Settings, sizes: Sizes,
+    ) -> LinearState:  # fmt: skip
+        def one(given: tuple[LinearState, Array | None, Settings]) -> Fitted:
+            now, taught, of_network = given
+            begin = (now.dual, now.logits)
+            return _descend(now.model, now.curvature, begin, task, first, last, least, taught, of_network.distill)
+
+        ended = jax.lax.map(one, (state, teacher, settings))
+        return state._replace(dual=ended.dual, logits=ended.train_logits, taken=state.taken + ended.steps)
+
+    def look(state: LinearState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
+        part = as_vectors(task, sizes)
+
+        def one(given: tuple[Array, Array, NetworkConfig]) -> Parameters:
+            key, dual, network = given
+            return moved(drawn(key, part, network, sizes), part, network, dual)
+
+        now = jax.lax.map(one, (state.key, state.dual, settings.network))
+        return Seen(now, state.logits, Task(task.data, (part,)), None, state.taken)
+
+    def keep(state: LinearState, task: Task, settings: Settings, sizes: Sizes) -> tuple[Array, Array]:
+        part = as_vectors(task, sizes)
+
+        def one(given: tuple[Array, Array, NetworkConfig]) -> tuple[Array, Array]:
+            key, dual, network = given
+            begin = drawn(key, part, network, sizes)
+            return begin.weights, change(begin, part, network, dual)
+
+        return jax.lax.map(one, (state.key, state.dual, settings.network))
+
+    @partial(jax.jit, static_argnames=("sizes",))
+    def answer(kept: tuple[Array, Array], keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
+        part = as_vectors(task, sizes)
+
+        def one(given: tuple[Array, Array, Array, NetworkConfig]) -> Array:
+            weights, changed, key, network = given
+            fresh = init(key, (part,), len(weights), sizes.classes, network, weights.dtype)
+            return answers(Parameters(weights, fresh.noise), changed, part, network)
+
+        return jax.lax.map(one, (*kept, keys, settings.network))
+
+    def footprint(shapes: Shapes, study: Study) -> Footprint:
+        return linear_footprint(shapes, tangents=tangents)
+
+    return System(
+        start, advance, look, keep, answer, footprint,
+        resume=lambda state: state._replace(taken=jnp.zeros_like(state.taken)),
+        patience=PATIENCE, student_steps=STUDENT_STEPS, alone=True,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from multiview.config import NetworkConfig
 from multiview.network.activation import activation_of
 from multiview.network.parameters import Parameters
-from multiview.systems.linear import LinearModel, pre_activations
+from multiview.systems.linear import LinearModel, linear_system, pre_activations
 from multiview.world.patches import DenseVectors
 
 
@@ -92,3 +92,6 @@ def linearised_outputs(
 def _slope(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n p k m"]:
     pre = pre_activations(start.weights, start.noise[0], part)
     return activation_of(network).slope(pre, network.relu_threshold)
+
+
+SYSTEM = linear_system(tangent_model, moved, weight_change, linearised_outputs, tangents=True)

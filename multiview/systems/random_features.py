@@ -12,7 +12,7 @@ from jaxtyping import Float
 from multiview.config import NetworkConfig
 from multiview.network.activation import activation_of
 from multiview.network.parameters import Parameters
-from multiview.systems.linear import LinearModel, pre_activations
+from multiview.systems.linear import LinearModel, linear_system, pre_activations
 from multiview.world.patches import DenseVectors
 
 
@@ -46,3 +46,10 @@ def random_feature_outputs(
 
 def _own_sum(hidden: Float[Array, "n h"], start: Parameters) -> Float[Array, "n k"]:
     return hidden.reshape(len(hidden), *start.weights.shape[1:]).sum(-1)
+
+
+def _frozen(start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]) -> Parameters:
+    return start
+
+
+SYSTEM = linear_system(random_feature_model, _frozen, readout_change, random_feature_outputs, tangents=False)

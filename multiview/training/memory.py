@@ -1,60 +1,142 @@
-"""What training takes of memory: one formula, for the shapes that are there and for those expected before any are."""
+"""Memory model of training: one formula, for the shapes of real samples and for those that are expected.
+
+Each system says how many numbers it stores (`System.footprint`); here is what shapes are and how numbers become bytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-def kept_numbers(vectors: float, slots: float, num_classes: int, neurons: int) -> float:
-    """Numbers that the passes of one network keep.
+from multiview.config import DataConfig, Study
 
-    Args:
-        vectors: patches as vectors: three times their pre-activations, k·m each, are kept.
-        slots: slots of rows: four numbers for each class, as neurons are summed one after another.
-        num_classes: k.
-        neurons: m.
-    """
-    return 3 * vectors * num_classes * neurons + 4 * slots * num_classes
+if TYPE_CHECKING:
+    from multiview.world.task import Task
 
 
-def drawn_numbers(samples: int, patches: int, dimension: int, of_mixtures: int) -> float:
-    """Numbers that each network makes for itself where its steps see other patches than the samples' own.
+class Shapes(NamedTuple):
+    """Sizes of the training samples and of a network.
 
-    Args:
+    Attributes:
         samples: N.
         patches: P.
-        dimension: D of the vectors.
-        of_mixtures: k·m where noise that is tracked apart is mixed: its overlaps, and as many for the gradient; else 0.
+        dimension: D of the weights.
+        classes: k.
+        neurons: m.
+        vectors: patches that are kept as vectors, in all samples.
+        slots: slots of rows, in all samples.
+        tracked: patches or slots whose noise overlaps are parameters.
+        task_bytes: of the samples themselves.
     """
-    return samples * patches * (dimension + 2 * of_mixtures)
+
+    samples: int
+    patches: int
+    dimension: int
+    classes: int
+    neurons: int
+    vectors: float
+    slots: float
+    tracked: float
+    task_bytes: float
+
+    @property
+    def noise(self) -> bool:
+        """Whether noise is tracked apart from the patches."""
+        return self.tracked > 0
 
 
-def linear_numbers(
-    samples: int, patches: int, dimension: int, num_classes: int, neurons: int, *, tangents: bool, noise: bool
-) -> float:
-    """Numbers that one system that is linear in what it trains keeps while it is fitted, as the compiler lays them out.
+class Footprint(NamedTuple):
+    """Numbers that a block stores while it trains.
 
-    Of each patch and neuron its pre-activation, slope and products with it, and as many again where noise is drawn for
-    it; its features, three times; its Gram matrices, as they are, weighted, and taken apart for their eigenvalues.
+    Attributes:
+        state: of each network; the next state and the gradient take as much again.
+        kept: of each network, by its passes.
+        once: of the block, whatever the number of networks: those that follow one another share it.
+    """
+
+    state: float
+    kept: float
+    once: float = 0.0
+
+
+def block_bytes(footprint: Footprint, networks: int, item: int, task_bytes: float) -> float:
+    """Peak of a block of networks while it trains.
 
     Args:
-        samples: N.
-        patches: P.
-        dimension: D of the vectors.
-        num_classes: k.
-        neurons: m.
-        tangents: k classes with m·D features each; or k·m random features that all share.
-        noise: whether noise is tracked apart.
+        footprint: numbers stored.
+        networks: in the block.
+        item: bytes of a number.
+        task_bytes: of the training samples.
     """
-    passes = (10 if noise else 5) * samples * patches * num_classes * neurons
-    features = samples * num_classes * neurons * (dimension if tangents else 1)
-    return passes + 3 * features + 3 * (num_classes if tangents else 1) * samples**2
+    return item * (networks * (2 * footprint.state + footprint.kept) + footprint.once) + task_bytes
 
 
-def linear_state(samples: int, dimension: int, num_classes: int, neurons: int) -> float:
-    """Numbers that stay of each such system of a block: parameters, start and change, coefficients and logits."""
-    return num_classes * (neurons * (2 * dimension + max(dimension, num_classes)) + 3 * samples)
+def shapes_of(task: Task, study: Study) -> Shapes:
+    """Shapes of real training samples."""
+    from multiview.world.patches import DenseVectors
+
+    (n, p), data = task.data.coefficients.shape, study.data
+    vectors = slots = tracked = 0
+    for part in task.patches:
+        if isinstance(part, DenseVectors):
+            vectors += part.vectors.shape[0] * part.vectors.shape[1]
+        else:
+            slots += part.coefficient.size
+        noise = getattr(part, "noise_norm", None)
+        tracked += 0 if noise is None else noise.size
+    return Shapes(
+        n, p, task.dimension(data.num_features), data.num_classes, study.network.neurons_per_class,
+        vectors, slots, tracked, tree_bytes(task),
+    )  # fmt: skip
 
 
-def block_bytes(state: float, kept: float, samples: float) -> float:
-    """Peak of a block of networks while it trains: its state, as much again for the gradient and the new state, what
-    its passes keep, and the training samples; all in bytes."""
-    return 2 * state + kept + samples
+def tree_bytes(tree: object) -> int:
+    """Bytes of all arrays of a pytree, typed keys apart."""
+    import jax
+
+    arrays = [a for a in jax.tree.leaves(tree) if hasattr(a, "dtype") and a.dtype.kind != "V"]
+    return sum(a.size * a.dtype.itemsize for a in arrays)
+
+
+def expected_slots(data: DataConfig, samples: float) -> float:
+    """Patches that act on a network, in so many samples."""
+    if data.representation == "dense" or data.feature_noise > 0 or data.background_noise_norm > 0:
+        return samples * data.num_patches
+    features = data.num_views * (1 + (data.num_classes - 1) * min(1.0, data.feature_sparsity / data.num_classes))
+    return samples * min(data.num_patches, features * data.patches_per_feature)
+
+
+def expected_shapes(study: Study) -> Shapes:
+    """Shapes of training samples before they are drawn, at the number of patches that is expected."""
+    data, train = study.data, study.train
+    dense = data.representation == "dense"
+    as_vectors = dense or data.feature_noise > 0 or train.changes_patches
+    noisy = 0.0 if dense or data.noise_norm + data.background_noise_norm == 0 else float(data.num_train)
+    if data.representation == "limit_single_view_noise":
+        noisy = min(noisy, float(data.num_single_view_train))
+    dimension = data.patch_dim if dense else data.num_features
+    patches = data.num_train * data.num_patches
+    return Shapes(
+        data.num_train, data.num_patches, dimension, data.num_classes, study.network.neurons_per_class,
+        vectors=patches if as_vectors else 0,
+        slots=0 if as_vectors else expected_slots(data, data.num_train),
+        tracked=noisy * data.num_patches if as_vectors else expected_slots(data, noisy),
+        task_bytes=item_bytes(study) * patches * (dimension if as_vectors else 4),
+    )  # fmt: skip
+
+
+def item_bytes(study: Study) -> int:
+    """Bytes of a number of training."""
+    return 8 if study.train.dtype == "float64" else 4
+
+
+def training_bytes(shapes: Shapes, study: Study, footprint: Callable[[Shapes, Study], Footprint], size: int) -> float:
+    """Peak of a block while it trains, by a system's `footprint` at these shapes.
+
+    Args:
+        shapes: of real samples, or those that are expected.
+        study: the configuration.
+        footprint: of the system.
+        size: networks in the block.
+    """
+    return block_bytes(footprint(shapes, study), size, item_bytes(study), shapes.task_bytes)

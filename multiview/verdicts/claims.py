@@ -16,7 +16,7 @@ from multiview.config import Study
 from multiview.measures.errors import ErrorCounts, error_interval, exact_interval, hierarchical_bootstrap
 from multiview.measures.lottery import lottery
 from multiview.parameters import ConfigError
-from multiview.studies.study import Group, StudyResult, start_and_final_overlaps
+from multiview.studies.outcome import Group, StudyResult, start_and_final_overlaps
 from multiview.theory import idealised_single_error
 from multiview.verdicts.prediction import Prediction
 from multiview.words import self_distilled_name

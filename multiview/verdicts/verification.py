@@ -13,7 +13,8 @@ from multiview.config import Study, to_mapping
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
 from multiview.stores.provenance import device_name, versions
-from multiview.studies.study import Group, Report, StudyResult, run_study, total_network_steps
+from multiview.studies.outcome import Group, StudyResult
+from multiview.studies.study import ProgressCallback, run_study, total_network_steps
 from multiview.verdicts.claims import Claim, check_claims, check_verifiable
 from multiview.verdicts.prediction import Prediction, predict, predicted_networks
 from multiview.world.samples import MultiViewDataset
@@ -53,7 +54,7 @@ def _runs(group: Group, study: Study) -> dict[str, Any]:
     }
 
 
-def predict_first(study: Study, report: Report | None = None) -> dict[str, Prediction]:
+def predict_first(study: Study, report: ProgressCallback | None = None) -> dict[str, Prediction]:
     """The prediction, as the first part of a verification.
 
     Args:
@@ -75,7 +76,7 @@ def predict_first(study: Study, report: Report | None = None) -> dict[str, Predi
 
 def verify(
     study: Study | str = "reference",
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     predictions: dict[str, Prediction] | None = None,
     *,
     own_data: MultiViewDataset | None = None,

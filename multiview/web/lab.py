@@ -15,7 +15,9 @@ with app.setup:
     from matplotlib.figure import Figure
 
     import multiview as mv
-    from multiview.studies.study import StudyResult, collect, run_replicate, training_tasks
+    from multiview.studies.outcome import StudyResult, collect
+    from multiview.studies.replicate import run_replicate
+    from multiview.studies.study import training_tasks
 
     # So few samples that their rows fit one shape whatever the sliders say: most changes then need no new program.
     SMALL = {

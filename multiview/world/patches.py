@@ -188,12 +188,12 @@ def _place_in_run(labels: np.ndarray) -> np.ndarray:
     return place
 
 
-def vectors(data: MultiViewDataset, config: DataConfig) -> DenseVectors:
+def vectors(data: MultiViewDataset, num_features: int) -> DenseVectors:
     """Every patch as a vector: itself where the data hold it, else its coefficients over features [N, P, kL], with
     feature noise, and its noise apart."""
     if data.patches is not None:
         return DenseVectors(data.patches, None)
-    one_hot = jax.nn.one_hot(data.patch_feature, config.num_features, dtype=data.coefficients.dtype)
+    one_hot = jax.nn.one_hot(data.patch_feature, num_features, dtype=data.coefficients.dtype)
     of_feature = data.coefficients[..., None] * one_hot
     if data.feature_noise is not None:
         of_feature = of_feature + data.feature_noise
@@ -231,12 +231,12 @@ def represent(
     """
     num_features = config.num_features
     if datasets[0].patches is not None or config.feature_noise > 0:
-        return [(of_type(vectors(d, config), dtype),) for d in datasets]
+        return [(of_type(vectors(d, num_features), dtype),) for d in datasets]
     groups = [_groups(data) for data in datasets]
     if any(g != groups[0] for g in groups):
         groups = [[slice(0, data.num_samples)] for data in datasets]
     if as_vectors:
-        return [tuple(of_type(part, dtype) for part in _slices(vectors(d, config), groups[0])) for d in datasets]
+        return [tuple(of_type(part, dtype) for part in _slices(vectors(d, num_features), groups[0])) for d in datasets]
     result: list[Patches] = [()] * len(datasets)
     for group in groups[0]:
         length = ROW_LENGTH

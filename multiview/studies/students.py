@@ -17,7 +17,8 @@ from multiview import streams
 from multiview.config import DistillConfig, Study
 from multiview.measures.ensemble import average_logits
 from multiview.parameters import ConfigError
-from multiview.training.blocks import Each, Progress, Trained, start_keys, train_networks
+from multiview.systems.blocks import Progress, Recorder, StudyPerNetwork, Trained, start_keys, train_networks
+from multiview.systems.table import students_of
 from multiview.world.files import finite_numbers, load_npz
 from multiview.world.task import Task
 
@@ -27,7 +28,7 @@ def ensemble_teacher(train_logits: np.ndarray, students: int, distill: DistillCo
     return np.repeat(average_logits(train_logits, distill.teacher_scale)[None], students, axis=0)
 
 
-def own_teachers(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
+def single_teachers(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
     """Teacher of student a is network a (modulo their number), scaled: [students, N, k]."""
     return distill.teacher_scale * train_logits[np.arange(students) % len(train_logits)]
 
@@ -49,16 +50,17 @@ def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
 
 
 def own_phase(
-    study: Study | Sequence[Study],
+    study: StudyPerNetwork,
     task: Task,
     replicate: int,
     onset_step: int,
     *,
     generation: int = 0,
     features: Array | None = None,
+    recorder: Recorder | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Students before their teacher sets in: fresh starts, cross-entropy alone for `onset_step` steps.
+    """Train students before distillation starts: fresh starts, cross-entropy alone for `onset_step` steps.
 
     Those of several points of a sweep follow each other.
     """
@@ -66,18 +68,20 @@ def own_phase(
     starts = [start_keys(s, streams.STUDENT_START, replicate, range(s.students), generation) for s in points]
     each = [s for s in points for _ in range(s.students)]
     return train_networks(
-        each, task, jnp.concatenate(starts), num_steps=onset_step, features=features, progress=progress
-    )
+        each, task, jnp.concatenate(starts), num_steps=onset_step, system=students_of(points[0].system),
+        features=features, recorder=recorder, progress=progress,
+    )  # fmt: skip
 
 
 def distil(
-    study: Each,
+    study: StudyPerNetwork,
     task: Task,
     students: Trained,
     teacher_logits: np.ndarray,
     distill: DistillConfig | Sequence[DistillConfig],
     *,
     features: Array | None = None,
+    recorder: Recorder | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Go on training `students` with a teacher, from step `distill.onset_step` on.
@@ -89,21 +93,16 @@ def distil(
         teacher_logits: scaled teacher logits [students, N, k].
         distill: the distillation term of all, or one for each; its steps are common to all.
         features: feature vectors in the dense representation, for the records.
+        recorder: see `train_networks`.
         progress: see `train_networks`.
 
     Returns:
         The students.
     """
     schedule = distill if isinstance(distill, DistillConfig) else distill[0]
+    system = (study if isinstance(study, Study) else study[0]).system
     return train_networks(
-        study,
-        task,
-        None,
-        resume=jax.tree.map(jnp.asarray, students.state),
-        num_steps=schedule.num_steps,
-        first_step=schedule.onset_step,
-        teacher_logits=teacher_logits,
-        distill=distill,
-        features=features,
-        progress=progress,
-    )
+        study, task, None, resume=jax.tree.map(jnp.asarray, students.state), num_steps=schedule.num_steps,
+        system=students_of(system), first_step=schedule.onset_step, teacher_logits=teacher_logits, distill=distill,
+        features=features, recorder=recorder, progress=progress,
+    )  # fmt: skip

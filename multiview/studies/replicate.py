@@ -1,0 +1,197 @@
+"""Train and test one replicate of a study, or of several whose networks share blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.config import DistillConfig, Study
+from multiview.measures.lottery import view_moments
+from multiview.precision import in_own_precision
+from multiview.studies.evaluation import evaluate_points
+from multiview.studies.outcome import Replicate
+from multiview.studies.students import distil, ensemble_teacher, own_phase, single_teachers
+from multiview.systems.blocks import Recorder, Trained, answer_networks, start_keys, train_networks
+from multiview.systems.table import load, students_of
+from multiview.words import self_distilled_name
+from multiview.world.task import Task
+
+# Called with what begins and in which replicate; what it returns is called with the network-steps done.
+StartPhase = Callable[[str, int], Callable[[int], None]]
+
+
+def run_replicate(study: Study, replicate: int, task: Task, **options: Any) -> Replicate:
+    """Train and evaluate one replicate of one study; see `run_replicates`."""
+    return run_replicates([study], replicate, task, **options)[0]
+
+
+@in_own_precision
+def run_replicates(
+    studies: Sequence[Study],
+    replicate: int,
+    task: Task,
+    *,
+    start_phase: StartPhase | None = None,
+    features: Array | None = None,
+    distillation: bool = True,
+    own_teacher: np.ndarray | None = None,
+    recorder: Recorder | None = None,
+) -> list[Replicate]:
+    """Train and evaluate one replicate: single networks, their ensembles, and students.
+
+    Networks of several studies share blocks; each study gets the numbers that it gets alone, bit by bit.
+
+    Args:
+        studies: configurations that differ in traced numbers of their sections network, train and distill, and in how
+            many networks and students they have: points of a sweep with equal `sweeps.plan.batch_key`.
+        replicate: its number.
+        task: its training samples, of `training_tasks`.
+        start_phase: called once for all studies with what begins and the replicate; what it returns is called with
+            network-steps done.
+        features: of `study_features`.
+        distillation: whether to train students.
+        own_teacher: a user's own teacher logits [N, k], instead of the ensemble's.
+        recorder: what to record of each network; see `train_networks`.
+
+    Returns:
+        What was measured, study by study.
+    """
+    first = studies[0]
+    if len(studies) > 1 and load(first.system).joint:  # a block is all networks of one study
+        return [
+            one
+            for study in studies
+            for one in run_replicates(
+                [study], replicate, task, start_phase=start_phase, features=features, distillation=distillation,
+                own_teacher=own_teacher, recorder=recorder,
+            )
+        ]  # fmt: skip
+    begin = start_phase or _silent
+    counts = [s.seeds for s in studies]
+    keys = jnp.concatenate([start_keys(s, streams.START, replicate, range(s.seeds)) for s in studies])
+    singles = train_networks(
+        [s for s in studies for _ in range(s.seeds)], task, keys, num_steps=first.train.num_steps, features=features,
+        recorder=recorder, progress=begin(f"{sum(counts)} single networks", replicate), keep_state=False,
+    )  # fmt: skip
+    trained = [{"single": t} for t in _by_point(singles, counts)]
+    if distillation:
+        logits = [t["single"].train_logits for t in trained]
+        students = _students(studies, task, replicate, logits, own_teacher, features, recorder, begin)
+        for name, networks in students.items():
+            for of_point, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
+                of_point[name] = t
+    begin("testing", replicate)
+    return _tested(studies, replicate, task, features, trained)
+
+
+def _tested(
+    studies: Sequence[Study],
+    replicate: int,
+    task: Task,
+    features: Array | None,
+    trained: Sequence[dict[str, Trained]],
+) -> list[Replicate]:
+    """Test what was trained for each study."""
+    networks = [
+        (study, students_of(study.system) if name != "single" else study.system, t)
+        for study, groups in zip(studies, trained, strict=True)
+        for name, t in groups.items()
+    ]
+
+    def answer(keys: Array, test: Task) -> np.ndarray:
+        """Logits of all networks, group after group, each system's together."""
+        places = np.split(np.arange(len(keys)), np.cumsum([len(t.finite) for _, _, t in networks])[:-1])
+        found: list[Any] = [None] * len(networks)
+        for system in dict.fromkeys(name for _, name, _ in networks):
+            mine = [i for i, (_, name, _) in enumerate(networks) if name == system]
+            each = [networks[i][0] for i in mine for _ in places[i]]
+            kept = jax.tree.map(lambda *a: np.concatenate(a), *(networks[i][2].kept for i in mine))
+            answers = answer_networks(each, kept, keys[np.concatenate([places[i] for i in mine])], test, system)
+            for i, of_group in zip(
+                mine, np.split(answers, np.cumsum([len(places[i]) for i in mine])[:-1]), strict=True
+            ):
+                found[i] = of_group
+        return np.concatenate(found)
+
+    weights = [{n: t.weights for n, t in groups.items()} for groups in trained]
+    tested = evaluate_points(studies, replicate, weights, features, answer)
+    data, q = studies[0].data, studies[0].network.relu_power
+    return [
+        Replicate(
+            {n: t._replace(state=None) for n, t in groups.items()},
+            wrong,
+            dark,
+            view_moments(task.data, data.num_classes, data.num_views, q),
+            int(task.data.dropped_features.sum()),
+        )
+        for groups, (wrong, dark) in zip(trained, tested, strict=True)
+    ]
+
+
+def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:
+    """Networks that were trained together, one batch for each point."""
+    ends = np.cumsum(counts)
+    shared = networks.times  # has no axis of networks
+    return [
+        jax.tree.map(lambda a, part=slice(end - n, end): a[part], networks)._replace(times=shared)
+        for n, end in zip(counts, ends, strict=True)
+    ]
+
+
+def _silent(what: str, replicate: int) -> Callable[[int], None]:
+    return lambda steps: None
+
+
+def _students(
+    studies: Sequence[Study],
+    task: Task,
+    replicate: int,
+    train_logits: Sequence[np.ndarray],
+    own_teacher: np.ndarray | None,
+    features: Array | None,
+    recorder: Recorder | None,
+    begin: StartPhase,
+) -> dict[str, Trained]:
+    """Students of each kind, study after study; steps are common to all studies."""
+    counts = [s.students for s in studies]
+    each = [s for s in studies for _ in range(s.students)]
+    total, distill, self_distill = len(each), studies[0].distill, studies[0].self_distill
+
+    def first_phase(onset: int, generation: int = 0) -> Trained:
+        return own_phase(
+            studies, task, replicate, onset, generation=generation, features=features, recorder=recorder,
+            progress=begin(f"{total} students, own views first", replicate),
+        )  # fmt: skip
+
+    def taught(what: str, begun: Trained, teachers: list[np.ndarray], terms: list[DistillConfig]) -> Trained:
+        return distil(
+            each, task, begun, np.concatenate(teachers), terms, features=features, recorder=recorder,
+            progress=begin(f"{total} {what}", replicate),
+        )  # fmt: skip
+
+    own = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
+    if own_teacher is None:
+        teachers = [
+            ensemble_teacher(outputs, s.students, s.distill) for outputs, s in zip(train_logits, studies, strict=True)
+        ]
+    else:
+        teachers = [s.distill.teacher_scale * np.repeat(own_teacher[None], s.students, axis=0) for s in studies]
+    terms = [s.distill for s in each]
+    students = {"distilled": taught("students of the ensemble", own[distill.onset_step], teachers, terms)}
+    for generation in range(self_distill.generations):
+        onset = self_distill.onset_step
+        begun = first_phase(onset, generation) if generation else own[onset]
+        teachers = [
+            single_teachers(outputs, s.students, s.self_distill)
+            for outputs, s in zip(train_logits, studies, strict=True)
+        ]
+        trained = taught("self-distilled students", begun, teachers, [s.self_distill for s in each])
+        students[self_distilled_name(generation)] = trained
+        train_logits = np.split(trained.train_logits, np.cumsum(counts)[:-1])
+    return students

@@ -1,0 +1,363 @@
+"""Many networks of any system: one compiled program trains a block of them; blocks, records and progress are here.
+
+A block always has `train.block_size` networks (short ones are padded), so a network's numbers never depend on
+how many others were asked for: seed 7 is the same network, bit by bit, in any batch on one platform. Every network
+brings its own traced settings (rate, threshold, start, …) along the block axis, so points of a sweep share blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.config import DistillConfig, Study, TrainConfig
+from multiview.measures.recorded import record_measures
+from multiview.network.parameters import Parameters
+from multiview.precision import in_own_precision
+from multiview.systems import table
+from multiview.systems.protocol import Settings, Sizes, System
+from multiview.training import devices, memory
+from multiview.world.patches import DenseVectors
+from multiview.world.task import Task
+
+Recorder = Callable[[Any, Array, Task, Array | None, int], dict[str, Array]]
+Progress = Callable[[int], None]  # called with the network-steps that were just finished
+
+
+class Trained(NamedTuple):
+    """A batch of trained networks, leading axis seed; NumPy arrays.
+
+    Attributes:
+        state: what training can go on from; None unless it is kept.
+        kept: what answering needs.
+        weights: weights or feature overlaps of all networks [S, D, k, m].
+        train_logits: final logits on the training samples [S, N, k], as a student is taught them.
+        times: steps at which measures were recorded [T].
+        records: recorded measures, each [S, T, …].
+        finite: whether every number of the network is finite [S].
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)
+        >>> int(trained.times[-1]), trained.finite
+        (10, array([ True,  True]))
+    """
+
+    state: Any
+    kept: Any
+    weights: np.ndarray
+    train_logits: np.ndarray
+    times: np.ndarray
+    records: dict[str, np.ndarray]
+    finite: np.ndarray
+
+
+def record_steps(num_steps: int, num_records: int) -> np.ndarray:
+    """Log-spaced steps from 0 to the last, without repeats."""
+    if num_steps == 0:
+        return np.array([0])
+    spaced = np.geomspace(1, num_steps, max(2, num_records - 1))
+    return np.unique(np.concatenate([[0], np.round(spaced), [num_steps]])).astype(int)
+
+
+# The configuration of all networks, or of each. Those of one call may differ in traced numbers of the sections network,
+# train and distill alone.
+StudyPerNetwork = Study | Sequence[Study]
+
+
+def _stacked(sections: Sequence[Any], dtype: str) -> Any:
+    """One section of the configuration of every network: its traced numbers as arrays [S].
+
+    They are arrays for networks with equal settings too, so that there is one program, and with it the same bits,
+    whoever shares a block.
+    """
+
+    def stacked(*values: float) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, dtype if isinstance(values[0], float) else np.int32)
+
+    return jax.tree.map(stacked, *sections)
+
+
+def settings_of(
+    studies: Sequence[Study], system: System, distill: Sequence[DistillConfig | None] | None = None
+) -> Settings:
+    """The settings of networks, one study each, with arrays [S].
+
+    Args:
+        studies: one for each network.
+        system: of all.
+        distill: the distillation term of each, with a teacher.
+    """
+    dtype = studies[0].train.dtype
+    return Settings(
+        _stacked([s.network for s in studies], dtype),
+        _stacked([s.train for s in studies], dtype),
+        _stacked(distill or [None] * len(studies), dtype),
+        _stacked([tuple(map(float, system.own(s, len(studies)))) for s in studies], dtype),
+    )
+
+
+def sizes_of(study: Study, task: Task) -> Sizes:
+    """The whole numbers that compiled programs are made for."""
+    return Sizes(study.data.num_classes, study.data.num_views, task.dimension(study.data.num_features))
+
+
+def _of_networks(study: StudyPerNetwork, count: int) -> Sequence[Study]:
+    studies = [study] * count if isinstance(study, Study) else study
+    if len(studies) != count:
+        raise ValueError(f"{len(studies)} configurations for {count} networks")
+    return studies
+
+
+@partial(jax.jit, static_argnames=("system", "recorder", "sizes"))
+def _record(
+    state: Any,
+    task: Task,
+    features: Array | None,
+    settings: Settings,
+    *,
+    system: System,
+    recorder: Recorder,
+    sizes: Sizes,
+) -> tuple[dict[str, Array], Array, Array, Array]:
+    """What is recorded of each network of a block, what it teaches, whether its numbers are finite, its weights."""
+    seen = system.look(state, task, settings, sizes)
+
+    def one(parameters: Parameters, outputs: Array) -> tuple[dict[str, Array], Array]:
+        finite = jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves((parameters, outputs))]).all()
+        return recorder(parameters, outputs, seen.task, features, sizes.views), finite
+
+    if system.alone:
+        measures, finite = jax.lax.map(lambda network: one(*network), (seen.parameters, seen.outputs))
+    else:
+        measures, finite = jax.vmap(one, in_axes=(0, None if system.joint else 0))(seen.parameters, seen.outputs)
+    if seen.evaluations is not None:
+        measures = measures | {"gradient_evaluations": seen.evaluations}
+    return measures, seen.outputs if seen.teaches is None else seen.teaches, finite, seen.parameters.weights
+
+
+@partial(jax.jit, static_argnames=("system", "sizes"))
+def _keep(state: Any, task: Task, settings: Settings, *, system: System, sizes: Sizes) -> Any:
+    return system.keep(state, task, settings, sizes)
+
+
+# Held while a block takes no step at all, so that one thread compiles and the others find the program made.
+_compiling = threading.Lock()
+
+
+def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], generation: int = 0) -> Array:
+    """Typed keys of the starts of the named seeds."""
+    base = streams.stream(study.seed, stream, replicate, generation)
+    return jax.vmap(lambda s: jax.random.fold_in(base, s))(jnp.asarray(seeds))
+
+
+@in_own_precision
+def train_networks(
+    study: StudyPerNetwork,
+    task: Task,
+    keys: Array | None,
+    *,
+    num_steps: int,
+    system: str | None = None,
+    batch_keys: Array | None = None,
+    features: Array | None = None,
+    first_step: int = 0,
+    resume: Any = None,
+    teacher_logits: np.ndarray | Array | None = None,
+    distill: DistillConfig | Sequence[DistillConfig] | None = None,
+    recorder: Recorder | None = None,
+    record_at: Sequence[int] | np.ndarray | None = None,
+    progress: Progress | None = None,
+    keep_state: bool = True,
+) -> Trained:
+    """Train one network for each key, in blocks of `train.block_size`, on all devices (`devices.using`).
+
+    A system that is patient (`System.patience`) trains on from the labels while a training sample is wrong; its last
+    record is made after that.
+
+    Args:
+        study: configuration of all networks, or one for each, which differ in traced numbers alone.
+        task: training samples.
+        keys: typed keys of the starts [S]; None with `resume`.
+        num_steps: steps to take.
+        system: what is trained; by default the study's.
+        batch_keys: typed keys of all that steps draw [S], such as mini-batches; by default each start's own,
+            `streams.BATCHES` folded in.
+        features: feature vectors in the dense representation, for the records.
+        first_step: number of the first step (a student's own phase comes before).
+        resume: states to go on from, instead of new starts.
+        teacher_logits: scaled teacher logits on the training samples, [S, N, k].
+        distill: distillation term, with a teacher; one for all networks, or one for each.
+        recorder: what to record; a pure function of one network, run on the device; `record_measures` by default.
+        record_at: when, as steps counted from this call's start; log-spaced by default.
+        progress: called with the number of network-steps that were just finished, from any of the worker threads.
+        keep_state: whether to keep what further training needs; noise overlaps are most of a network's memory.
+
+    Returns:
+        The trained networks.
+
+    Raises:
+        ConfigError: a block does not fit the memory.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> patches = mv.represent([data], study.data)[0]
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)
+        >>> trained.train_logits.shape == (2, study.data.num_train, study.data.num_classes)
+        True
+    """
+    if (keys is None) == (resume is None):
+        raise ValueError("give either keys or resume")
+    count = len(keys) if keys is not None else len(jax.tree.leaves(resume)[0])
+    studies = _of_networks(study, count)
+    first, train = studies[0], studies[0].train
+    if train.changes_patches and not all(isinstance(part, DenseVectors) for part in task.patches):
+        raise ValueError("the task has rows of patches: mixup and dropped patches need vectors (`World.tasks`)")
+    if train.draws and keys is not None and batch_keys is None:
+        batch_keys = jax.vmap(lambda key: jax.random.fold_in(key, streams.BATCHES))(keys)
+    of = table.load(system or first.system)
+    terms = [distill] * count if distill is None or isinstance(distill, DistillConfig) else distill
+    settings, sizes = settings_of(studies, of, terms), sizes_of(first, task)
+    times = np.asarray(record_steps(num_steps, train.num_records) if record_at is None else record_at, int)
+    scale = 1 if teacher_logits is None else of.student_steps
+    patient = of.patience > 1 and teacher_logits is None
+    measured = recorder or record_measures
+
+    def train_block(indices: np.ndarray, real: int, device: jax.Device) -> tuple[Any, ...]:
+        here = partial(jax.device_put, device=device)
+        samples, vectors = here(task), here(features)
+        own = here(jax.tree.map(lambda a: a[indices], settings))
+        if resume is not None:
+            state = of.resume(here(jax.tree.map(lambda a: a[indices], resume)))
+        else:
+            batches = here(batch_keys[indices]) if train.draws and batch_keys is not None else None
+            state = of.start(here(keys[indices]), batches, samples, own, sizes)  # type: ignore[index]
+        teacher = None if teacher_logits is None else here(jnp.asarray(np.asarray(teacher_logits)[indices]))
+
+        def stretch(state: Any, begin: int, end: int, least: int) -> Any:
+            first, last, enough = (jnp.int32(first_step + scale * n) for n in (begin, end, least))
+            return of.advance(state, first, last, enough, samples, teacher, own, sizes)
+
+        with _compiling:
+            state = stretch(state, 0, 0, 0)
+        now, recorded = 0, []
+        teaches = finite = weights = jnp.zeros(())
+        for target in times:
+            if target > now:
+                state = stretch(state, now, target, target)
+            if patient and target == times[-1]:
+                state = stretch(state, target, of.patience * target, target)
+            measures, teaches, finite, weights = _record(
+                state, samples, vectors, own, system=of, recorder=measured, sizes=sizes
+            )
+            teaches.block_until_ready()
+            recorded.append(measures)
+            if progress is not None:
+                progress(int(target - now) * real)
+            now = int(target)
+        stacked = jax.tree.map(lambda *a: np.stack([np.asarray(x) for x in a], axis=1), *recorded)
+        kept = _keep(state, samples, own, system=of, sizes=sizes)
+        return state if keep_state else None, kept, weights, teaches, stacked, finite
+
+    def in_context(*block: Any) -> tuple[Any, ...]:
+        with jax.default_matmul_precision(train.matrix_precision):
+            return train_block(*block)
+
+    size, in_flight = block_plan(first, task, count, system)
+    state, kept, weights, train_logits, records, finite = devices.over_blocks(count, size, in_flight, in_context)
+    return Trained(state, kept, weights, train_logits, times, records, finite)
+
+
+def block_size(train: TrainConfig) -> int:
+    """Networks in a block: `train.block_size`, or where that is 0 two on the CPU and 64 on an accelerator."""
+    return train.block_size or (2 if jax.default_backend() == "cpu" else 64)
+
+
+def block_bytes(study: Study, task: Task, size: int | None = None, system: str | None = None) -> int:
+    """Predicted peak memory of one block while it trains, from shapes alone (`training.memory`).
+
+    Args:
+        study: the configuration.
+        task: training samples.
+        size: networks in the block, by default `block_size`, or all where they are trained as one.
+        system: what is trained; by default the study's.
+    """
+    of = table.load(system or study.system)
+    size = size or (study.seeds if of.joint else block_size(study.train))
+    return round(memory.training_bytes(memory.shapes_of(task, study), study, of.footprint, size))
+
+
+def block_plan(study: Study, task: Task, count: int, system: str | None = None) -> tuple[int, int]:
+    """How networks are trained together: those of a block, and blocks at a time.
+
+    Raises:
+        ConfigError: one block does not fit the budget.
+    """
+    of = table.load(system or study.system)
+    size = count if of.joint else block_size(study.train)
+    advice = "lower seeds or data.num_train" if of.joint else "lower train.block_size, data.num_train or data.patch_dim"
+    in_flight = devices.blocks_in_flight(block_bytes(study, task, size, system), advice)
+    return size, 1 if of.joint or (of.alone and jax.default_backend() == "cpu") else in_flight
+
+
+def memory_plan(study: Study, task: Task) -> str:
+    """One line that says how networks are trained together, and what memory that takes.
+
+    Raises:
+        ConfigError: one block does not fit the budget.
+    """
+    size, in_flight = block_plan(study, task, study.seeds)
+    return (
+        f"memory: about {devices.in_words(block_bytes(study, task, size))} for each block of {size} networks, "
+        f"{in_flight} at a time on {len(devices.training_devices())} device(s); "
+        f"budget {devices.in_words(devices.memory_budget())}"
+    )
+
+
+@in_own_precision
+def answer_networks(
+    study: StudyPerNetwork, kept: Any, keys: Array, task: Task, system: str | None = None
+) -> np.ndarray:
+    """Logits of all networks on one chunk of test samples [S, n, k], in blocks of fixed size like training.
+
+    Args:
+        study: configuration of all networks, or one for each.
+        kept: what answering needs of them, of `Trained.kept`, with a leading axis of networks.
+        keys: typed keys of their noise [S].
+        task: the samples.
+        system: what answers; by default the study's.
+    """
+    count = len(jax.tree.leaves(kept)[0])
+    studies = _of_networks(study, count)
+    first, of = studies[0], table.load(system or studies[0].system)
+    settings, sizes = settings_of(studies, of), sizes_of(first, task)
+    # A block is answered in milliseconds; rows store nothing for each neuron, so that more networks fit.
+    rows = not isinstance(task.patches[0], DenseVectors)
+    size = block_size(first.train) * (of.answered_together if rows else 1)
+
+    def one_block(indices: np.ndarray, real: int, device: jax.Device) -> Array:
+        here = partial(jax.device_put, device=device)
+        own, of_block = (here(jax.tree.map(lambda a: a[indices], tree)) for tree in (settings, kept))
+        with jax.default_matmul_precision(first.train.matrix_precision):
+            return of.answer(of_block, here(keys[indices]), here(task), own, sizes)
+
+    in_flight = 1 if of.alone and jax.default_backend() == "cpu" else devices.blocks_in_flight(0, "")
+    return np.asarray(devices.over_blocks(count, size, in_flight, one_block))

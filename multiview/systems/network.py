@@ -1,0 +1,98 @@
+"""The theory's network as a system: hand-written passes, gradient descent with its options, or the gradient flow."""
+
+from __future__ import annotations
+
+import functools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from multiview import streams
+from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
+from multiview.network.outputs import fresh_logits, logits
+from multiview.network.parameters import Parameters, init
+from multiview.systems.protocol import Seen, Settings, Sizes, System
+from multiview.training.flow import flow, start_flow
+from multiview.training.memory import Footprint, Shapes
+from multiview.training.step import TrainingState, advance, make_optimizer
+from multiview.world.task import Task
+
+
+@partial(streams.jit_for_draws, static_argnames=("sizes",))
+def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings, sizes: Sizes) -> TrainingState:
+    def one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
+        dtype = jnp.dtype(train.dtype)
+        parameters = init(key, task.patches, sizes.dimension, sizes.classes, network, dtype)
+        if train.solver == "gradient_flow":
+            return TrainingState(parameters, start_flow(parameters))
+        batches = () if batch_key is None else jax.random.key_data(batch_key)
+        return TrainingState(parameters, make_optimizer(train).init(parameters), batches)
+
+    return jax.vmap(one)(keys, settings.network, settings.train, batch_keys)
+
+
+@partial(jax.jit, donate_argnums=0, static_argnames=("sizes",))
+def _advance(
+    state: TrainingState,
+    first: Array,
+    last: Array,
+    least: Array,
+    task: Task,
+    teacher: Array | None,
+    settings: Settings,
+    sizes: Sizes,
+) -> TrainingState:
+    """All steps are taken: `least` is for systems that may need more of them."""
+
+    def one(
+        s: TrainingState, t: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
+    ) -> TrainingState:
+        follow = flow if train.solver == "gradient_flow" else advance
+        return follow(s, first, last, task, t, network, train, distill)
+
+    return jax.vmap(one)(state, teacher, settings.network, settings.train, settings.distill)
+
+
+def _look(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
+    outputs = jax.vmap(lambda p, n: logits(p, task.patches, n))(state.parameters, settings.network)
+    flows = settings.train.solver == "gradient_flow"
+    return Seen(state.parameters, outputs, task, None, state.optimizer_state.evaluations if flows else None)
+
+
+def _keep(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) -> Array:
+    return state.parameters.weights
+
+
+@partial(jax.jit, static_argnames=("sizes",))
+def answer(weights: Array, keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
+    """Logits of networks on samples that were never trained on, with fresh noise [B, n, k]."""
+    return jax.vmap(lambda w, key, n: fresh_logits(key, w, task.patches, n))(weights, keys, settings.network)
+
+
+def footprint(shapes: Shapes, study: Study) -> Footprint:
+    """Parameters and what solver or optimiser keep beside them; pre-activations of vectors, sums of rows."""
+    each = shapes.classes * shapes.neurons
+    parameters = (shapes.dimension + shapes.tracked) * each
+    # Patches as vectors keep three times their pre-activations; rows four numbers a class, as neurons are summed one
+    # after another.
+    kept = 3 * shapes.vectors * each + 4 * shapes.slots * shapes.classes
+    if study.train.changes_patches:  # each network makes patches of its own, and mixed noise with its gradient
+        mixes_noise = study.train.mixup != "none" and shapes.noise
+        kept += shapes.samples * shapes.patches * (shapes.dimension + (2 * each if mixes_noise else 0))
+    beside = _beside(study.train.solver, study.train.optimizer, study.train.momentum)
+    return Footprint(parameters * (1 + beside), kept)
+
+
+@functools.cache
+def _beside(solver: str, optimizer: str, momentum: float) -> int:
+    """Numbers that a solver or optimiser keeps for each parameter."""
+    weights = jax.ShapeDtypeStruct((1, 1, 64), jnp.float32)  # large beside an optimiser's own counters
+    train = TrainConfig(solver=solver, optimizer=optimizer, momentum=momentum)  # type: ignore[arg-type]
+    begin = start_flow if solver == "gradient_flow" else make_optimizer(train).init
+    state = jax.eval_shape(begin, Parameters(weights, ()))  # type: ignore[arg-type]
+    return sum(a.size for a in jax.tree.leaves(state)) // weights.size
+
+
+SYSTEM = System(_start, _advance, _look, _keep, answer, footprint, answered_together=4)
