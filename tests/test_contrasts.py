@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +18,9 @@ from multiview.network.parameters import init
 from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
-from multiview.systems import average, linear, linearised, random_features
-from multiview.systems import contrasts as systems
-from multiview.systems import lazy as lazy_dial
-from multiview.systems.blocks import start_keys, train_networks
-from multiview.systems.descent import descend
+from multiview.systems import lazy, linear, linearised, random_features, table
+from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_keys, train_networks
+from multiview.systems.descent import begun, descend
 from multiview.training import devices
 from multiview.world.patches import vectors
 
@@ -36,7 +33,7 @@ def task(tiny):
 @pytest.fixture(scope="module")
 def start(tiny, task):
     """Patches as vectors with noise apart, and a start on them."""
-    part = vectors(task.data, tiny.data)
+    part = vectors(task.data, tiny.data.num_features)
     return part, init(
         jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
     )
@@ -45,19 +42,21 @@ def start(tiny, task):
 def test_average_of_one_network_is_that_network(tiny, task):
     """K = 1: same step size, same logits after training."""
     keys = start_keys(tiny, streams.START, 0, range(1))
-    one = average.train_average(tiny, task, keys, min_steps=30, max_steps=30)
-    network = train_networks(tiny, task, keys, num_steps=30, record_at=[30])
-    np.testing.assert_allclose(one.train_logits, network.train_logits[0], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(one.parameters.weights, network.weights, rtol=1e-3, atol=1e-5)
+    one = train_networks(tiny, task, keys, num_steps=60, system="average")
+    steps = int(one.records["gradient_evaluations"][0, -1])
+    network = train_networks(tiny, task, keys, num_steps=steps, record_at=[steps])
+    np.testing.assert_allclose(one.train_logits, network.train_logits, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(one.weights, network.weights, rtol=1e-3, atol=1e-5)
 
 
 def test_members_of_an_average_start_like_single_networks_at_their_step_size(tiny, task):
     """While logits are far below 1 the residual is common, so at K·η each member moves as a single network at η."""
     keys = start_keys(tiny, streams.START, 0, range(3))
-    together = average.train_average(tiny, task, keys, min_steps=3, max_steps=3)
-    alone = train_networks(tiny, task, keys, num_steps=3, record_at=[3])
-    np.testing.assert_allclose(together.parameters.weights, alone.weights, atol=2e-5)
-    np.testing.assert_allclose(together.train_logits, alone.train_logits.mean(0), atol=2e-5)
+    together, alone = (
+        train_networks(tiny, task, keys, num_steps=3, record_at=[0, 3, 4], system=s) for s in ("average", "network")
+    )
+    for name in ("largest_overlap", "total_overlap"):
+        np.testing.assert_allclose(together.records[name][:, 1], alone.records[name][:, 1], atol=2e-5)
 
 
 def test_plain_outputs_are_the_network(tiny, task, start):
@@ -93,8 +92,8 @@ def test_a_dual_step_is_a_gradient_step(tiny, task, start):
     part, parameters = start
     model = linearised.tangent_model(parameters, part, tiny.network)
     labels, weights = task.data.labels, task.data.weights
-    fitted = linear.fit(model, labels, weights, min_steps=1, max_steps=1)
-    rate = linear.step_size(model.gram, weights)
+    fitted = linear.fit(model, task, min_steps=1, max_steps=1)
+    rate = linear.step_size(linear.largest_curvature(model.gram, weights))
 
     def loss(change):
         outputs = linearised.linearised_outputs(parameters, change, part, tiny.network)
@@ -111,7 +110,7 @@ def test_random_features_fit_and_predict_alike(tiny, task, start):
     part, parameters = start
     model = random_features.random_feature_model(parameters, part, tiny.network)
     np.testing.assert_allclose(model.start_logits, linearised.plain_outputs(parameters, part, tiny.network), rtol=1e-5)
-    fitted = linear.fit(model, task.data.labels, task.data.weights, min_steps=50, max_steps=50)
+    fitted = linear.fit(model, task, min_steps=50, max_steps=50)
     change = random_features.readout_change(parameters, part, tiny.network, fitted.dual)
     outputs = random_features.random_feature_outputs(parameters, change, part, tiny.network)
     np.testing.assert_allclose(outputs, fitted.train_logits, rtol=1e-2, atol=1e-2)
@@ -123,14 +122,14 @@ def test_step_size_undoes_the_scale_of_the_features(tiny, start):
     small = jax.tree.map(lambda a: 0.1 * a, parameters)
     weights = jnp.full(len(part.vectors), 1 / len(part.vectors))
     rates = [
-        float(linear.step_size(linearised.tangent_model(p, part, tiny.network).gram, weights))
+        float(linear.step_size(linear.largest_curvature(linearised.tangent_model(p, part, tiny.network).gram, weights)))
         for p in (small, parameters)
     ]
     assert rates[0] / rates[1] == pytest.approx(0.1 ** (-2 * (tiny.network.relu_power - 1)), rel=1e-3)
     distill = DistillConfig(weight=3.0, temperature=0.5)
-    gram = jnp.eye(4)[None]
-    assert float(linear.step_size(gram, jnp.ones(4))) == pytest.approx(2.0)
-    assert float(linear.step_size(gram, jnp.ones(4), distill)) == pytest.approx(2.0 / 7)
+    curvature = linear.largest_curvature(jnp.eye(4)[None], jnp.ones(4))
+    assert float(linear.step_size(curvature)) == pytest.approx(2.0)
+    assert float(linear.step_size(curvature, distill)) == pytest.approx(2.0 / 7)
 
 
 def test_loss_of_a_linear_model_falls_and_a_longer_run_is_taken_while_samples_are_wrong(tiny, task, start):
@@ -139,12 +138,12 @@ def test_loss_of_a_linear_model_falls_and_a_longer_run_is_taken_while_samples_ar
     labels, weights = task.data.labels, task.data.weights
     losses = []
     for steps in (1, 2, 4, 8, 16):
-        outputs = linear.fit(model, labels, weights, min_steps=steps, max_steps=steps).train_logits
+        outputs = linear.fit(model, task, min_steps=steps, max_steps=steps).train_logits
         losses.append(-float((weights * jax.nn.log_softmax(outputs)[jnp.arange(len(labels)), labels]).sum()))
     assert np.all(np.diff(losses) < 0)
-    fitted = linear.fit(model, labels, weights, min_steps=1, max_steps=4000)
+    fitted = linear.fit(model, task, min_steps=1, max_steps=4000)
     assert 1 < int(fitted.steps) < 4000
-    assert int(fitted.train_wrong) == 0
+    assert (fitted.train_logits.argmax(-1) == labels).all()
 
 
 def test_average_of_equal_linear_models_is_the_model(tiny, start):
@@ -159,10 +158,25 @@ def test_descent_stops_where_it_is_told(task):
     """A system that cannot learn takes the longer run; one whose samples are all right stops at the shorter."""
     k = int(task.data.labels.max()) + 1
     right = jax.nn.one_hot(task.data.labels, k)
-    stuck = descend(lambda p, _: p * jnp.ones((len(right), k)), jnp.ones(()), task, 1.0, 3, 9)
-    done = descend(lambda p, _: p * right, jnp.ones(()), task, 1.0, 3, 9)
-    assert (int(stuck.steps), int(done.steps)) == (9, 3)
-    assert int(stuck.train_wrong) > 0 == int(done.train_wrong)
+    stuck = descend(lambda p, _: p * jnp.ones((len(right), k)), begun(jnp.ones(())), 0, 9, 3, task, 1.0)
+    done = descend(lambda p, _: p * right, begun(jnp.ones(())), 0, 9, 3, task, 1.0)
+    assert (int(stuck.taken), int(done.taken)) == (9, 3)
+    assert int(stuck.wrong) > 0 == int(done.wrong)
+
+
+def test_stretches_of_descent_are_one_descent(task):
+    """Records cut training into stretches; they change no number, and patience begins after the last."""
+    k = int(task.data.labels.max()) + 1
+    right = jax.nn.one_hot(task.data.labels, k)
+
+    def outputs(p, _):
+        return p * right
+
+    whole = descend(outputs, begun(jnp.zeros(())), 0, 9, 9, task, 1.0)
+    half = descend(outputs, begun(jnp.zeros(())), 0, 4, 4, task, 1.0)
+    both = descend(outputs, half, 4, 9, 9, task, 1.0)
+    assert float(both.parameters) == float(whole.parameters) > float(half.parameters)
+    assert int(both.taken) == int(whole.taken) == 9
 
 
 def test_boosting_gives_wrong_samples_the_error_of_guessing():
@@ -212,21 +226,21 @@ def test_gaussian_inputs_have_no_structure_and_every_label(tiny):
         gaussian.gaussian_task(jax.random.key(1), teacher, study, 0)
 
 
-def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task, start):
+def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task):
     """α = 1: logits of the network less its start's. α → ∞: overlaps hardly move. Step sizes follow the rule."""
     keys = start_keys(tiny, streams.START, 0, range(1))
-    begun, ended = lazy_dial.train_at_scale(tiny, task, keys, 1.0, min_steps=20, max_steps=20)
-    network = train_networks(tiny, task, keys, num_steps=20, record_at=[20])
-    np.testing.assert_allclose(ended.parameters.weights, network.weights, rtol=2e-3, atol=2e-5)
-    begun, ended = lazy_dial.train_at_scale(tiny, task, keys, 1e9, min_steps=20, max_steps=20)
-    moved = jnp.abs(ended.parameters.weights - begun.weights).max()
-    assert 0 < float(moved) < 0.1 * tiny.network.init_std
+    study = replace(tiny, {"system": "lazy", "output_scale": 1.0})
+    one = train_networks(study, task, keys, num_steps=20, record_at=[0, 20, 21])
+    network = train_networks(tiny, task, keys, num_steps=20, record_at=[0, 20, 21])
+    for name in ("largest_overlap", "total_overlap"):
+        np.testing.assert_allclose(one.records[name][:, 1], network.records[name][:, 1], rtol=2e-3, atol=2e-5)
+    far = replace(study, {"output_scale": 1e9})
+    overlap = train_networks(far, task, keys, num_steps=20, record_at=[0, 20, 21]).records["largest_overlap"][0]
+    moved = np.abs(overlap[1] - overlap[0]).max()
+    assert 0 < moved < 0.1 * tiny.network.init_std
     s = (tiny.network.init_std / tiny.network.relu_threshold) ** (tiny.network.relu_power - 1)
-    rate = lazy_dial.learning_rate(tiny, 1e9)
-    assert rate == pytest.approx(tiny.train.learning_rate / (1e9 * s) ** 2)
-    assert lazy_dial.learning_rate(tiny, 1.0) == tiny.train.learning_rate
-    with pytest.raises(ConfigError, match=r"output_scale = 0\.5"):
-        lazy_dial.learning_rate(tiny, 0.5)
+    assert lazy.learning_rate(far) == pytest.approx(tiny.train.learning_rate / (1e9 * s) ** 2)
+    assert lazy.learning_rate(study) == tiny.train.learning_rate
 
 
 def test_law_of_ensemble_size(tiny):
@@ -253,7 +267,7 @@ def test_law_of_ensemble_size(tiny):
     assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
 
 
-SYSTEMS = ("average", "lazy", "linearised", "random_features")
+SYSTEMS = tuple(name for name in table.SYSTEMS if name != "network")
 
 
 @pytest.mark.parametrize(
@@ -292,37 +306,49 @@ def test_the_dial_at_1_is_the_network_of_the_same_seeds(tiny):
 def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
     """Training errors recorded are those of the average, and its members' mean logits are its logits."""
     study = replace(tiny, {"system": "average", "train.num_steps": 30})
-    keys = start_keys(study, streams.START, 0, range(3))
-    members = systems.train_average(study, task, keys)
-    joint = average.train_average(study, task, keys, min_steps=30, max_steps=30 * systems.LONGER)
-    np.testing.assert_allclose(members.train_logits.mean(0), joint.train_logits, rtol=1e-4, atol=1e-5)
-    assert (members.records["train_wrong"][:, -1] == int(joint.train_wrong)).all()
+    members = train_networks(study, task, start_keys(study, streams.START, 0, range(3)), num_steps=30)
+    wrong = (members.train_logits.mean(0).argmax(-1) != np.asarray(task.data.labels)).sum()
+    assert (members.records["train_wrong"][:, -1] == wrong).all()
+    assert (members.train_logits.argmax(-1) != np.asarray(task.data.labels)).sum(-1).max() >= wrong
 
 
 def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(tiny, task):
     """The weights after training are those of the dual: linear in them, the outputs are the fitted logits again."""
     study = replace(tiny, {"system": "linearised", "train.num_steps": 30})
     keys = start_keys(study, streams.START, 0, range(2))
-    members = systems.train_members(study, task, keys, 30)
-    part = vectors(task.data, study.data)
-    begun = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
-    ended = linearised.moved(begun, part, study.network, jnp.asarray(members.state.optimizer_state.dual[1]))
+    members = train_networks(study, task, keys, num_steps=30)
+    part = vectors(task.data, study.data.num_features)
+    begin = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
+    ended = linearised.moved(begin, part, study.network, jnp.asarray(members.state.dual[1]))
     np.testing.assert_allclose(ended.weights, members.weights[1], rtol=1e-5, atol=1e-7)
 
     def outputs(parameters):
         return linearised.plain_outputs(parameters, part, study.network)
 
-    step = jax.tree.map(jnp.subtract, ended, begun)
-    value, change = jax.jvp(outputs, (begun,), (step,))
+    step = jax.tree.map(jnp.subtract, ended, begin)
+    value, change = jax.jvp(outputs, (begin,), (step,))
     np.testing.assert_allclose(value + change, members.train_logits[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
-    few, many = (systems.train_members(study, task, start_keys(study, streams.START, 0, range(n)), 10) for n in (2, 5))
+    few, many = (
+        train_networks(study, task, start_keys(study, streams.START, 0, range(n)), num_steps=10) for n in (2, 5)
+    )
     np.testing.assert_array_equal(few.weights[1], many.weights[1])
     np.testing.assert_array_equal(few.train_logits[1], many.train_logits[1])
+
+
+@pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
+def test_records_change_no_number_of_a_system(tiny, task, system):
+    study = replace(tiny, {"system": system})
+    keys = start_keys(study, streams.START, 0, range(2))
+    few, many = (train_networks(study, task, keys, num_steps=12, record_at=at) for at in ([0, 12], [0, 3, 7, 12]))
+    np.testing.assert_array_equal(few.weights, many.weights)
+    np.testing.assert_array_equal(few.train_logits, many.train_logits)
+    for name, values in few.records.items():
+        np.testing.assert_array_equal(values[:, -1], many.records[name][:, -1])
 
 
 @pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
@@ -330,8 +356,7 @@ def test_a_system_trains_in_double_precision_on_samples_of_single(tiny, task, sy
     """A user's own dataset is read in float32."""
     study = replace(tiny, {"system": system, "train.dtype": "float64", "train.num_steps": 5, "replicates": 1})
     keys = start_keys(study, streams.START, 0, range(1))
-    train = systems.train_average if system == "average" else partial(systems.train_members, steps=5)
-    members = train(study, training_tasks(study, task.data)[0], keys)
+    members = train_networks(study, training_tasks(study, task.data)[0], keys, num_steps=5)
     assert {a.dtype for a in (members.weights, members.train_logits)} == {np.dtype("float64")}
 
 
@@ -350,7 +375,7 @@ def test_a_sweep_expects_the_memory_that_a_system_takes(tiny, system, changes):
     study = replace(tiny, {"system": system, "data.num_train": 400, "data.num_single_view_train": 60} | changes)
     study = replace(study, {"seeds": 200, "replicates": 1})
     expected = worker_bytes(study) - PROCESS_BYTES
-    assert expected == pytest.approx(systems.block_bytes(study, training_tasks(study)[0]), rel=0.4)
+    assert expected == pytest.approx(block_bytes(study, training_tasks(study)[0]), rel=0.4)
 
 
 @pytest.mark.slow
@@ -367,15 +392,19 @@ def test_memory_of_a_system_is_predicted_from_above_and_within_three_times(tiny,
     """Against what the compiler allots, of a block of 2."""
     study = replace(tiny, {"system": system, "replicates": 1} | changes)
     (task,) = training_tasks(study)
-    block = (start_keys(study, streams.START, 0, range(2)), None, None)
-    lower = systems._lazy_block.lower if system == "lazy" else partial(systems._linear_block.lower, system)
-    numbers = (5, 50, 1.0, 0.1) if system == "lazy" else (5, 50)
-    dimension = task.dimension(study.data.num_features)
-    part = vectors(task.data, study.data)
-    lowered = lower(block, task, part, None, study.network, None, *numbers, 4, dimension, 2)
-    m = lowered.compile().memory_analysis()
-    used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes
-    assert used <= systems.block_bytes(study, task) <= 3 * used
+    of, sizes = table.load(system), sizes_of(study, task)
+    settings = settings_of([study] * 2, of)
+    keys = start_keys(study, streams.START, 0, range(2))
+    state = jax.eval_shape(lambda k: of.start(k, None, task, settings, sizes), keys)
+    programs = [
+        of.start.lower(keys, None, task, settings, sizes),
+        of.advance.lower(state, *map(jnp.int32, (0, 5, 5)), task, None, settings, sizes),
+    ]
+    used = 0
+    for program in programs:
+        m = program.compile().memory_analysis()
+        used = max(used, m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes)
+    assert used <= block_bytes(study, task) <= 3 * used
 
 
 @pytest.mark.parametrize(

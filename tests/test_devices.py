@@ -22,7 +22,8 @@ from multiview.presets import load_preset
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
-from multiview.systems.blocks import _advance, _settings, _start, block_bytes, start_keys
+from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_keys
+from multiview.systems.table import load
 from multiview.training import devices
 from multiview.world.samples import sample_dataset
 
@@ -114,12 +115,12 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
     sizes = {"data.num_train": 400, "data.num_single_view_train": 60, "network.neurons_per_class": 16}
     study = replace(tiny, sizes | changes | {"replicates": 1, "train.optimizer": optimizer})
     task = training_tasks(study)[0]
-    dimension = study.data.patch_dim if task.data.patches is not None else study.data.num_features
     keys = start_keys(study, streams.START, 0, range(2))
-    network, train = (_settings([section] * 2, study.train.dtype) for section in (study.network, study.train))
-    state = _start(keys, task, network, 4, dimension, train, keys if study.train.draws else None)
+    system, sizes = load(study.system), sizes_of(study, task)
+    settings = settings_of([study] * 2, system)
+    state = system.start(keys, keys if study.train.draws else None, task, settings, sizes)
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam needs it
-        lowered = _advance.lower(state, jnp.int32(0), jnp.int32(3), task, None, network, train, None)
+        lowered = system.advance.lower(state, *map(jnp.int32, (0, 3, 3)), task, None, settings, sizes)
     m = lowered.compile().memory_analysis()
     used = m.temp_size_in_bytes + m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
     assert used <= block_bytes(study, task) <= 3 * used
