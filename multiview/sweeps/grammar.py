@@ -148,6 +148,7 @@ def parse_values(name: str, text: str) -> list[Any]:
 
 
 def distinct(name: str, values: Sequence[Any]) -> list[Any]:
+    """Check that an axis has values, and none of them twice."""
     if not values:
         raise ConfigError(f"--over {name}: it has no values")
     seen: set[Any] = set()

@@ -68,7 +68,7 @@ def _keep(state: Descent, task: Task, settings: Settings, sizes: Sizes) -> Array
 
 
 SYSTEM = System(
-    _start, _advance, _look, _keep, network.answer, network.footprint,
+    _start, _advance, _look, _keep, network.answer, network.footprint, network.work,
     own=lambda study, networks: (study.train.learning_rate * networks,),
     patience=PATIENCE, joint=True, answered_together=network.SYSTEM.answered_together,
 )  # fmt: skip

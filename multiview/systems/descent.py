@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Key
 from multiview.config import DistillConfig, Study
 from multiview.network.parameters import Parameters
 from multiview.systems.protocol import Kept, Seen, Settings, Sizes, System
-from multiview.training.memory import Footprint, Shapes
+from multiview.training.memory import Footprint, Shapes, Work
 from multiview.training.step import logit_gradient
 from multiview.training.stopping import count_wrong, until_fitted
 from multiview.world.patches import Patches
@@ -95,6 +95,7 @@ def by_descent(
     as_network: Callable[[Any], Parameters],
     answer: Callable[[Kept, Key[Array, " b"], Task, Settings, Sizes], Float[Array, "b n k"]],
     footprint: Callable[[Shapes, Study], Footprint],
+    work: Callable[[Shapes, Study], Work],
     *,
     rate: Callable[[Array, Settings], Array | float],
     curvature: Callable[[Array, Task, Settings, Sizes], Array] = lambda key, task, settings, sizes: jnp.zeros(()),
@@ -110,6 +111,7 @@ def by_descent(
         as_network: parameters of a block as measures see them: weights [B, D, k, m].
         answer: see `System`.
         footprint: see `System`.
+        work: see `System`.
         rate: step size of one network from its curvature and settings.
         curvature: what `rate` needs of a network's start, computed once from its typed key.
         own: see `System`.
@@ -152,7 +154,7 @@ def by_descent(
         return Seen(as_network(now.parameters), jax.lax.map(one, (now, settings)), task, None, now.taken)
 
     return System(
-        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer, footprint,
+        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer, footprint, work,
         resume=lambda state: (state[0]._replace(taken=jnp.zeros_like(state[0].taken)), state[1]),
         own=own, patience=PATIENCE, alone=alone,
     )  # fmt: skip

@@ -22,9 +22,9 @@ from multiview.network.parameters import init as init_network
 from multiview.parameters import ConfigError
 from multiview.systems import linearised, network
 from multiview.systems.descent import Descent, by_descent
-from multiview.systems.linear import as_vectors, largest_curvature, linear_footprint, step_size
+from multiview.systems.linear import as_vectors, largest_curvature, linear_footprint, linear_work, step_size
 from multiview.systems.protocol import Settings, Sizes
-from multiview.training.memory import Footprint, Shapes
+from multiview.training.memory import Footprint, Shapes, Work
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 
@@ -104,7 +104,13 @@ def _footprint(shapes: Shapes, study: Study) -> Footprint:
     return Footprint(of_network.state, of_network.kept + of_tangents.kept, of_network.once + of_tangents.once)
 
 
+def _work(shapes: Shapes, study: Study) -> Work:
+    """The network's passes twice, for itself and for its start."""
+    of_network, of_tangents = network.work(shapes, study), linear_work(shapes, study, tangents=True)
+    return Work(2 * of_network.step, 2 * of_network.answer, of_tangents.once)
+
+
 SYSTEM = by_descent(
-    _init, _outputs, lambda now: now, _answer, _footprint, rate=_rate, curvature=_curvature, own=_own, keep=_keep,
+    _init, _outputs, lambda now: now, _answer, _footprint, _work, rate=_rate, curvature=_curvature, own=_own, keep=_keep,
     alone=True,
 )._replace(answered_together=network.SYSTEM.answered_together)  # fmt: skip

@@ -23,7 +23,7 @@ from multiview.network.parameters import Parameters, init
 from multiview.systems.descent import PATIENCE
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
-from multiview.training.memory import Footprint, Shapes
+from multiview.training.memory import Footprint, Shapes, Work
 from multiview.training.stopping import count_wrong, until_fitted
 from multiview.world.patches import DenseVectors, noise_shape, vectors
 from multiview.world.task import Task
@@ -206,6 +206,21 @@ def linear_footprint(shapes: Shapes, *, tangents: bool) -> Footprint:
     return Footprint(0, changed + gram + 3 * n * k, once)
 
 
+def linear_work(shapes: Shapes, study: Study, *, tangents: bool) -> Work:
+    """Gram matrices and their eigenvalues once, a product with them in each step, all features of a test sample.
+
+    Args:
+        shapes: of the samples and the network.
+        study: gives the numbers of test samples.
+        tangents: see `linear_footprint`.
+    """
+    n, k, m, data = shapes.samples, shapes.classes, shapes.neurons, study.data
+    matrices, features = (k, m * shapes.dimension) if tangents else (1, k * m)
+    once = matrices * n**2 * (features + 10 * n) / 8
+    passes = shapes.patches * k * m * max(1.0, shapes.dimension / 8)
+    return Work(k * n**2 / 8, 2 * passes * (data.num_test_multi_view + data.num_test_single_view), once)
+
+
 def linear_system(
     model: Callable[[Parameters, DenseVectors, NetworkConfig], LinearModel],
     moved: Callable[[Parameters, DenseVectors, NetworkConfig, Array], Parameters],
@@ -295,8 +310,11 @@ def linear_system(
     def footprint(shapes: Shapes, study: Study) -> Footprint:
         return linear_footprint(shapes, tangents=tangents)
 
+    def work(shapes: Shapes, study: Study) -> Work:
+        return linear_work(shapes, study, tangents=tangents)
+
     return System(
-        start, advance, look, keep, answer, footprint,
+        start, advance, look, keep, answer, footprint, work,
         resume=lambda state: state._replace(taken=jnp.zeros_like(state.taken)),
         patience=PATIENCE, student_steps=STUDENT_STEPS, alone=True,
     )  # fmt: skip

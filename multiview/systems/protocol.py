@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Key
 
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.network.parameters import Parameters
-from multiview.training.memory import Footprint, Shapes
+from multiview.training.memory import Footprint, Shapes, Work
 from multiview.world.task import Task
 
 State = Any  # a system's own: whatever its next step needs, any pytree with a leading axis of networks
@@ -87,6 +87,7 @@ class System(NamedTuple):
         keep: state, samples, settings and sizes, to what answering needs.
         answer: what was kept, typed keys of fresh noise [B], test samples, settings and sizes, to logits [B, n, k].
         footprint: shapes and study, to the numbers that training stores: the one memory formula.
+        work: shapes and study, to the activations that a network passes: the one time formula.
         resume: state, to the state with which a further phase of training begins.
         own: study and networks in the block, to numbers of the system's own for each network.
         patience: how many times `train.num_steps` it may train from labels while a sample is wrong.
@@ -102,6 +103,7 @@ class System(NamedTuple):
     keep: Callable[[State, Task, Settings, Sizes], Kept]
     answer: Callable[[Kept, Key[Array, " b"], Task, Settings, Sizes], Float[Array, "b n k"]]
     footprint: Callable[[Shapes, Study], Footprint]
+    work: Callable[[Shapes, Study], Work]
     resume: Callable[[State], State] = lambda state: state
     own: Callable[[Study, int], tuple[float, ...]] = lambda study, networks: ()
     patience: int = 1

@@ -1,6 +1,7 @@
-"""Memory model of training: one formula, for the shapes of real samples and for those that are expected.
+"""What training takes of memory and work: one formula each, for shapes of real samples and for those that are expected.
 
-Each system says how many numbers it stores (`System.footprint`); here is what shapes are and how numbers become bytes.
+Each system says how many numbers it stores and how many activations it passes (`System.footprint`, `System.work`); here
+is what shapes are, and how numbers become bytes.
 """
 
 from __future__ import annotations
@@ -56,6 +57,20 @@ class Footprint(NamedTuple):
 
     state: float
     kept: float
+    once: float = 0.0
+
+
+class Work(NamedTuple):
+    """Activations that one network passes, with dense products counted by their multiplications.
+
+    Attributes:
+        step: in a step of training.
+        answer: in answering all test samples of a replicate.
+        once: when it starts.
+    """
+
+    step: float
+    answer: float
     once: float = 0.0
 
 
