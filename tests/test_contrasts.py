@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
+import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +15,13 @@ import pytest
 
 from experiments import boosting, gaussian
 from multiview import streams, theory
+from multiview.commands.main import main
 from multiview.config import DistillConfig, Study, replace
 from multiview.network.activation import smoothed_relu
 from multiview.network.outputs import logits
 from multiview.network.parameters import init
 from multiview.parameters import ConfigError
+from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
 from multiview.systems import lazy, linear, linearised, random_features, table
@@ -426,3 +432,32 @@ def test_bad_systems_are_one_line(changes, words):
         replace(Study(), changes)
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def linear_classifier(monkeypatch):
+    """The system of docs/howto/add-a-system.md, from the page itself: its file and its line of the table."""
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "add-a-system.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = types.ModuleType("multiview.systems.linear_classifier")
+    exec(compile(blocks[0], "linear_classifier.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = eval("{" + blocks[1] + "}", {"Entry": table.Entry})
+    for name, line in entry.items():
+        monkeypatch.setitem(table.SYSTEMS, name, line)
+
+
+def test_a_system_is_one_file_and_one_line_train_sweep_report_and_forecast_know_it(
+    linear_classifier, flags, empty, capsys
+):
+    """Of the linear classifier both views of each class are learned alike: there is no race."""
+    words = [*flags, "--system=linear_classifier", "--replicates=1", "--train.num-steps=400"]
+    assert main(["train", *words, "--out", "one.zarr"]) == 0
+    overlap = open_results("one.zarr")["single"]["largest_overlap"].values[0, :, -1]
+    assert (overlap.min(-1) > 0.5 * overlap.max(-1)).all()
+    assert main(["report", "one.zarr", "--out", "one.html"]) == 0
+    over = [*flags, "--replicates=1", "--over", "system=network,linear_classifier", "--out", "two.zarr"]
+    assert main(["sweep", *over, "--dry-run"]) == 0
+    assert "of memory a process" in capsys.readouterr().out
+    assert main(["sweep", *over, "--quiet"]) == 0
+    assert set(open_results("two.zarr")["system"].values) == {"network", "linear_classifier"}

@@ -17,11 +17,13 @@ from jaxtyping import Float, Int, Key
 
 from multiview.config import DistillConfig, Study
 from multiview.network.parameters import Parameters
+from multiview.systems import network
 from multiview.systems.protocol import Kept, Seen, Settings, Sizes, System
 from multiview.training.memory import Footprint, Shapes, Work
 from multiview.training.step import logit_gradient
 from multiview.training.stopping import count_wrong, until_fitted
-from multiview.world.patches import Patches
+from multiview.world.patches import DenseVectors, Patches, noise_shape
+from multiview.world.patches import vectors as as_patches
 from multiview.world.task import Task
 
 PATIENCE = 16  # a contrast whose training error is not 0 after its steps gets up to so many times as many
@@ -83,6 +85,14 @@ def descend(
     return ended._replace(taken=state.taken + index - first)
 
 
+def as_vectors(task: Task, sizes: Sizes) -> DenseVectors:
+    """All samples as one part of vectors in the dtype of training, their noise apart where any is tracked."""
+    part, dtype = as_patches(task.data, sizes.features), task.data.weights.dtype
+    tracked = task.data.patches is None and any(noise_shape(p, 1, 1) is not None for p in task.patches)
+    norm = part.noise_norm
+    return DenseVectors(part.vectors.astype(dtype), norm.astype(dtype) if tracked and norm is not None else None)
+
+
 def begun(parameters: Any, networks: tuple[int, ...] = ()) -> Descent:
     """The state before any step; counts have the shape `networks`."""
     zero = jnp.zeros(networks, jnp.int32)
@@ -93,14 +103,15 @@ def by_descent(
     init: Callable[[Key[Array, ""], Task, Settings, Sizes], Any],
     outputs: Outputs,
     as_network: Callable[[Any], Parameters],
-    answer: Callable[[Kept, Key[Array, " b"], Task, Settings, Sizes], Float[Array, "b n k"]],
-    footprint: Callable[[Shapes, Study], Footprint],
-    work: Callable[[Shapes, Study], Work],
     *,
     rate: Callable[[Array, Settings], Array | float],
+    vectors: bool = False,
     curvature: Callable[[Array, Task, Settings, Sizes], Array] = lambda key, task, settings, sizes: jnp.zeros(()),
     own: Callable[[Study, int], tuple[float, ...]] = lambda study, networks: (),
-    keep: Callable[[Descent], Kept] = lambda state: state.parameters,
+    keep: Callable[[Descent], Kept] = lambda state: (state.parameters, state.start),
+    answer: Callable[[Kept, Key[Array, " b"], Task, Settings, Sizes], Float[Array, "b n k"]] | None = None,
+    footprint: Callable[[Shapes, Study], Footprint] = network.footprint,
+    work: Callable[[Shapes, Study], Work] = network.work,
     alone: bool = False,
 ) -> System:
     """Make a system that is trained by gradient descent, one network after another.
@@ -109,24 +120,30 @@ def by_descent(
         init: start parameters of one network from its typed key, the samples, settings and sizes; any pytree.
         outputs: logits of one network from its parameters, its start, patches and settings.
         as_network: parameters of a block as measures see them: weights [B, D, k, m].
-        answer: see `System`.
-        footprint: see `System`.
-        work: see `System`.
         rate: step size of one network from its curvature and settings.
-        curvature: what `rate` needs of a network's start, computed once from its typed key.
+        vectors: whether `outputs` sees all patches as one part of vectors, in the limit of large d too.
+        curvature: computed once from a network's typed key; what `rate` needs of its start.
         own: see `System`.
         keep: what answering needs, from the state of a block.
+        answer: see `System`; by default `outputs` of what `keep` keeps by default, which reads no noise.
+        footprint: see `System`; by default the network's.
+        work: likewise.
         alone: see `System`.
 
     Returns:
         The system.
     """
 
+    def seen_by(task: Task, sizes: Sizes) -> Task:
+        return Task(task.data, (as_vectors(task, sizes),)) if vectors else task
+
     @partial(jax.jit, static_argnames=("sizes",))
     def start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> tuple[Descent, Array]:
+        seen = seen_by(task, sizes)
+
         def one(given: tuple[Array, Settings]) -> tuple[Descent, Array]:
             key, of_network = given
-            return begun(init(key, task, of_network, sizes)), curvature(key, task, of_network, sizes)
+            return begun(init(key, seen, of_network, sizes)), curvature(key, task, of_network, sizes)
 
         return jax.lax.map(one, (keys, settings))
 
@@ -135,6 +152,8 @@ def by_descent(
         state: tuple[Descent, Array], first: Array, last: Array, least: Array, task: Task, teacher: Array | None,
         settings: Settings, sizes: Sizes,
     ) -> tuple[Descent, Array]:  # fmt: skip
+        seen = seen_by(task, sizes)
+
         def one(given: tuple[tuple[Descent, Array], Array | None, Settings]) -> tuple[Descent, Array]:
             (now, curved), taught, of_network = given
 
@@ -142,19 +161,31 @@ def by_descent(
                 return outputs(parameters, now.start, patches, of_network)
 
             step_size = rate(curved, of_network)
-            return descend(logits, now, first, last, least, task, step_size, taught, of_network.distill), curved
+            return descend(logits, now, first, last, least, seen, step_size, taught, of_network.distill), curved
 
         return jax.lax.map(one, (state, teacher, settings))
 
-    def look(state: tuple[Descent, Array], task: Task, settings: Settings, sizes: Sizes) -> Seen:
-        def one(given: tuple[Descent, Settings]) -> Array:
-            return outputs(given[0].parameters, given[0].start, task.patches, given[1])
+    def answers(parameters: Any, starts: Any, task: Task, settings: Settings) -> Float[Array, "b n k"]:
+        def one(given: tuple[Any, Any, Settings]) -> Array:
+            now, begin, of_network = given
+            return outputs(now, begin, task.patches, of_network)
 
-        now = state[0]
-        return Seen(as_network(now.parameters), jax.lax.map(one, (now, settings)), task, None, now.taken)
+        return jax.lax.map(one, (parameters, starts, settings))
+
+    def look(state: tuple[Descent, Array], task: Task, settings: Settings, sizes: Sizes) -> Seen:
+        now, seen = state[0], seen_by(task, sizes)
+        return Seen(
+            as_network(now.parameters), answers(now.parameters, now.start, seen, settings), seen, None, now.taken
+        )
+
+    @partial(jax.jit, static_argnames=("sizes",))
+    def answer_alike(
+        kept: tuple[Any, Any], keys: Array, task: Task, settings: Settings, sizes: Sizes
+    ) -> Float[Array, "b n k"]:
+        return answers(*kept, seen_by(task, sizes), settings)
 
     return System(
-        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer, footprint, work,
-        resume=lambda state: (state[0]._replace(taken=jnp.zeros_like(state[0].taken)), state[1]),
+        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer or answer_alike, footprint,
+        work, resume=lambda state: (state[0]._replace(taken=jnp.zeros_like(state[0].taken)), state[1]),
         own=own, patience=PATIENCE, alone=alone,
     )  # fmt: skip

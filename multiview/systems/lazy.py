@@ -21,8 +21,8 @@ from multiview.network.parameters import Parameters
 from multiview.network.parameters import init as init_network
 from multiview.parameters import ConfigError
 from multiview.systems import linearised, network
-from multiview.systems.descent import Descent, by_descent
-from multiview.systems.linear import as_vectors, largest_curvature, linear_footprint, linear_work, step_size
+from multiview.systems.descent import Descent, as_vectors, by_descent
+from multiview.systems.linear import largest_curvature, linear_footprint, linear_work, step_size
 from multiview.systems.protocol import Settings, Sizes
 from multiview.training.memory import Footprint, Shapes, Work
 from multiview.world.patches import Patches
@@ -111,6 +111,6 @@ def _work(shapes: Shapes, study: Study) -> Work:
 
 
 SYSTEM = by_descent(
-    _init, _outputs, lambda now: now, _answer, _footprint, _work, rate=_rate, curvature=_curvature, own=_own, keep=_keep,
-    alone=True,
+    _init, _outputs, lambda now: now, rate=_rate, curvature=_curvature, own=_own, keep=_keep, answer=_answer,
+    footprint=_footprint, work=_work, alone=True,
 )._replace(answered_together=network.SYSTEM.answered_together)  # fmt: skip

@@ -20,12 +20,12 @@ from jaxtyping import Float, Int
 
 from multiview.config import DistillConfig, NetworkConfig, Study
 from multiview.network.parameters import Parameters, init
-from multiview.systems.descent import PATIENCE
+from multiview.systems.descent import PATIENCE, as_vectors
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
 from multiview.training.memory import Footprint, Shapes, Work
 from multiview.training.stopping import count_wrong, until_fitted
-from multiview.world.patches import DenseVectors, noise_shape, vectors
+from multiview.world.patches import DenseVectors
 from multiview.world.task import Task
 
 # A linear student's step size is 1 + weight/T times smaller than without a teacher; it takes so many times the steps.
@@ -76,14 +76,6 @@ class LinearState(NamedTuple):
     dual: Float[Array, "*b n k"]
     logits: Float[Array, "*b n k"]
     taken: Int[Array, "*b"]
-
-
-def as_vectors(task: Task, sizes: Sizes) -> DenseVectors:
-    """All samples as one part of vectors in the dtype of training, their noise apart where any is tracked."""
-    part, dtype = vectors(task.data, sizes.features), task.data.weights.dtype
-    tracked = task.data.patches is None and any(noise_shape(p, 1, 1) is not None for p in task.patches)
-    norm = part.noise_norm
-    return DenseVectors(part.vectors.astype(dtype), norm.astype(dtype) if tracked and norm is not None else None)
 
 
 def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: DenseVectors) -> Float[Array, "n p k m"]:
