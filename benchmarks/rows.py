@@ -23,6 +23,7 @@ import multiview
 from multiview import streams
 from multiview.config import Study
 from multiview.systems.blocks import Trained, start_keys, train_networks
+from multiview.world.law import orthonormal_features
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
 
@@ -117,7 +118,7 @@ def make_world(problem: Problem) -> World:
     own = index // NUM_VIEWS == labels[:, None]
     z = np.where(own, random.uniform(1.0, 1.5, (n, p)), random.uniform(0.3, 0.4, (n, p)))
     key = streams.stream(0, streams.FEATURES)
-    features = np.asarray(multiview.orthonormal_features(key, problem.study("dense").data))
+    features = np.asarray(orthonormal_features(key, problem.study("dense").data))
     noise = random.standard_normal((n, p, d), np.float32) * np.float32(NOISE_NORM / np.sqrt(d))
     patches = z[..., None].astype(np.float32) * features[index] + noise
     data = MultiViewDataset(

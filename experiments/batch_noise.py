@@ -30,10 +30,11 @@ from multiview import replace, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import winners
 from multiview.measures.lottery import view_moments
-from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.evaluation import count_wrong
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.world.task import Task
+from multiview.world.world import Chunk, World
 
 NAME = "batch_noise"
 CLAIM = (
@@ -59,26 +60,25 @@ SETTING = common.SMALL | {
 }
 FACTORS = np.geomspace(0.25, 4.0, 161)  # on the closed form's noise, for the fit
 SMOKE = networks.TINY | {"data.label_strength": [1.0, 1.5], "replicates": 2}
-KINDS = {"multi": "multi_view", "single": "single_view"}
 
 
 def tested(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Errors of networks [S, V], of the ensembles of one start [S], and of as many neighbouring starts [S]."""
     seeds, variants = weights.shape[:2]
     everyone = weights.reshape(-1, *weights.shape[2:])
-    wrong: dict[str, Any] = {}
-    numbers = {"multi": study.data.num_test_multi_view, "single": study.data.num_test_single_view}
     neighbours = (np.arange(seeds)[:, None] + np.arange(VARIANTS)) % seeds
-    for index, (short, kind) in enumerate(KINDS.items()):
-        for chunk, test in enumerate(held_out_chunks(study, replicate, kind, numbers[short])):  # type: ignore[arg-type]
-            key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs = answer_networks(study, everyone, jax.random.split(key, len(everyone)), test)
-            outputs = outputs.reshape(seeds, variants, *outputs.shape[1:])
-            of = {"single": outputs, "same": outputs.mean(1), "other": outputs[neighbours, 0].mean(1)}
-            for name, values in of.items():
-                count = (values.argmax(-1) != np.asarray(test.data.labels)).sum(-1) / numbers[short]
-                wrong[f"{name}_{short}"] = wrong.get(f"{name}_{short}", 0) + count
-    return wrong
+
+    def answer(chunk: Chunk) -> dict[str, np.ndarray]:
+        outputs = answer_networks(study, everyone, chunk.noise_keys(len(everyone)), chunk.task)
+        outputs = outputs.reshape(seeds, variants, *outputs.shape[1:])
+        return {"single": outputs, "same": outputs.mean(1), "other": outputs[neighbours, 0].mean(1)}
+
+    world = World.of(study)
+    errors = {}
+    for name, wrong in count_wrong(world, replicate, answer).items():
+        for index, (kind, size) in enumerate(zip(("multi", "single"), world.test_sizes.values(), strict=True)):
+            errors[f"{name}_{kind}"] = wrong[..., index] / size
+    return errors
 
 
 def train_arm(study: Study, step_sizes: tuple[float, ...]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from multiview import load_preset, regime, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.network.parameters import Parameters, init
-from multiview.studies.evaluation import error_counts, evaluate, held_out_chunks
+from multiview.studies.evaluation import count_wrong, error_counts, evaluate
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems import average, linear
@@ -35,6 +35,7 @@ from multiview.systems import contrasts as systems
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.world.patches import vectors
 from multiview.world.task import Task
+from multiview.world.world import Chunk, World
 
 NAME = "contrasts"
 CLAIM = (
@@ -157,7 +158,8 @@ def network_row(study: Study, averages: int) -> dict[str, Any]:
     mu = study.data.single_view_fraction
     single, distilled = result.groups["single"], result.groups["distilled"]
     wrong, train_wrong, steps = [], [], []
-    for replicate, task in enumerate(training_tasks(study)):
+    world = World.of(study)
+    for replicate, task in enumerate(training_tasks(study, world)):
         of_replicate = []
         for keys in groups_of_members(study, replicate, averages):
             trained = average.train_average(
@@ -166,9 +168,9 @@ def network_row(study: Study, averages: int) -> dict[str, Any]:
             train_wrong.append(int(trained.train_wrong))
             steps.append(int(trained.steps))
             # The error of the mean of the members' logits is what `evaluate` calls their ensemble.
-            counted, _ = evaluate(study, replicate, {"single": trained.parameters.weights})
+            counted, _ = evaluate(study, world, replicate, {"single": trained.parameters.weights})
             of_replicate.append(counted["ensemble"])
-        wrong.append(tuple(np.concatenate([w[i] for w in of_replicate]) for i in (0, 1)))
+        wrong.append(np.concatenate(of_replicate))
     return {
         "single": cell(single.errors, mu, single.train_wrong),
         "ensemble": cell(result.ensembles["ensemble"], mu, single.train_wrong),
@@ -182,13 +184,15 @@ def start_row(study: Study) -> dict[str, Any]:
     """Training the average of K networks beside these networks alone, from one size of the start."""
     counted: dict[str, list[Any]] = {"single": [], "average": []}
     train_wrong: dict[str, list[Any]] = {"single": [], "average": []}
-    steps = study.train.num_steps
-    for replicate, task in enumerate(training_tasks(study)):
+    steps, world = study.train.num_steps, World.of(study)
+    for replicate, task in enumerate(training_tasks(study, world)):
         (keys,) = groups_of_members(study, replicate, 1)
         single = train_networks(study, task, keys, num_steps=steps, record_at=[steps], keep_state=False)
         joint = average.train_average(study, task, keys, min_steps=steps, max_steps=LONGER * steps)
-        counted["single"].append(evaluate(study, replicate, {"single": single.weights})[0]["single"])
-        counted["average"].append(evaluate(study, replicate, {"single": joint.parameters.weights})[0]["ensemble"])
+        counted["single"].append(evaluate(study, world, replicate, {"single": single.weights})[0]["single"])
+        counted["average"].append(
+            evaluate(study, world, replicate, {"single": joint.parameters.weights})[0]["ensemble"]
+        )
         train_wrong["single"].append(single.records["train_wrong"][:, -1])
         train_wrong["average"].append(np.array([int(joint.train_wrong)]))
     mu = study.data.single_view_fraction
@@ -250,7 +254,8 @@ def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) 
     counted: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     train_wrong: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     taken: list[int] = []
-    for replicate, task in enumerate(training_tasks(study)):
+    world = World.of(study)
+    for replicate, task in enumerate(training_tasks(study, world)):
         labels, weights = task.data.labels, task.data.weights
         keys = start_keys(study, streams.START, replicate, range(averages * size))
         starts, models, fits = train_linear(system, study, keys, task, steps)
@@ -269,31 +274,23 @@ def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) 
         train_wrong["average"].append(jnp.stack([f.train_wrong for f in joint]))
         train_wrong["distilled"].append(students.train_wrong)
         taken += [int(s) for s in fits.steps[:size]]
-        kinds: dict[str, list[Any]] = {name: [0, 0] for name in COLUMNS}
-        sizes = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
-        for index, (kind, number) in enumerate(sizes.items()):
-            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
-                noise = jax.random.split(
-                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(keys)
-                )
-                outputs = linear_logits(system, study, starts, joint_duals, task, test, noise)
-                single = linear_logits(
-                    system, study, jax.tree.map(lambda x: x[:size], starts), fits.dual[:size], task, test, noise[:size]
-                )
-                student = linear_logits(
-                    system, study, student_starts, students.dual, task, test, noise[: study.students]
-                )
-                of_column = {
-                    "single": single,
-                    "ensemble": single.mean(0)[None],
-                    "average": outputs.reshape(averages, size, *outputs.shape[1:]).mean(1),
-                    "distilled": student,
-                }
-                for name, values in of_column.items():
-                    wrong = np.asarray((values.argmax(-1) != test.data.labels).sum(-1))
-                    kinds[name][index] = kinds[name][index] + wrong
-        for name in COLUMNS:
-            counted[name].append(tuple(kinds[name]))
+
+        asked = (
+            (starts, joint_duals),
+            (jax.tree.map(lambda x: x[:size], starts), fits.dual[:size]),
+            (student_starts, students.dual),
+        )
+
+        def answer(chunk: Chunk, task: Task = task, asked: Any = asked) -> dict[str, Array]:
+            outputs, single, student = (
+                linear_logits(system, study, begun, duals, task, chunk.task, chunk.noise_keys(len(duals)))
+                for begun, duals in asked
+            )
+            joint = outputs.reshape(averages, size, *outputs.shape[1:]).mean(1)
+            return {"single": single, "ensemble": single.mean(0)[None], "average": joint, "distilled": student}
+
+        for name, wrong in count_wrong(world, replicate, answer).items():
+            counted[name].append(wrong)
     row = {n: cell(error_counts(counted[n], study), mu, np.stack(train_wrong[n])) for n in COLUMNS}
     row["single"]["steps"] = [min(taken), max(taken)]
     return row
@@ -302,26 +299,22 @@ def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) 
 def boosting_row(study: Study) -> dict[str, Any]:
     """Boosting: its first network as single, its committee as ensemble; there is no joint training and no student."""
     mu, counted, first_wrong, reasons, rounds = study.data.single_view_fraction, [], [], [], []
-    firsts = []
-    for replicate, task in enumerate(training_tasks(study)):
+    firsts, world = [], World.of(study)
+    for replicate, task in enumerate(training_tasks(study, world)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         committee = boosting.boost(study, task, keys)
         reasons.append(committee.reason)
         rounds.append(len(committee.votes))
         first_wrong.append(committee.errors[0])
-        wrong, alone = [0, 0], [0, 0]
-        sizes = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
-        for index, (kind, number) in enumerate(sizes.items()):
-            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
-                noise = jax.random.split(
-                    streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk), len(committee.weights)
-                )
-                outputs = answer_networks(study, committee.weights, noise, test)
-                labels = np.asarray(test.data.labels)
-                wrong[index] += (boosting.vote(outputs, committee.votes).argmax(-1) != labels).sum(keepdims=True)
-                alone[index] += (outputs[0].argmax(-1) != labels).sum(keepdims=True)
-        counted.append(tuple(wrong))
-        firsts.append(tuple(alone))
+
+        def answer(chunk: Chunk, committee: boosting.Boosted = committee) -> dict[str, np.ndarray]:
+            keys = chunk.noise_keys(len(committee.weights))
+            outputs = answer_networks(study, committee.weights, keys, chunk.task)
+            return {"first": outputs[:1], "committee": boosting.vote(outputs, committee.votes)[None]}
+
+        wrong = count_wrong(world, replicate, answer)
+        counted.append(wrong["committee"])
+        firsts.append(wrong["first"])
     return {
         "single": cell(error_counts(firsts, study), mu, first_wrong),
         "ensemble": cell(error_counts(counted, study), mu, first_wrong),

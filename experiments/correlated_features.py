@@ -21,13 +21,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments import common, networks
-from multiview import replace, represent, sample_dataset, streams
+from multiview import World, replace, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import learned_views
 from multiview.studies.evaluation import evaluate
 from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import ensemble_error, single_view_rate, typical_network, uniform_moment, winner_overlap
-from multiview.world.task import Task
+
 
 NAME = "correlated_features"
 CLAIM = "Correlated views leave the lottery as it is until c z = Γ, where the missing view stops being fatal."
@@ -64,19 +64,14 @@ def features(correlation: float, study: Study) -> jnp.ndarray:
 def train(study: Study, correlation: float) -> dict[str, Any]:
     """Networks of every replicate in the world of that correlation."""
     vectors, found = features(correlation, study), []
-    numbers = study.data.num_test_multi_view, study.data.num_test_single_view
-    for replicate in range(study.replicates):
-        key = streams.stream(study.seed, streams.TRAINING_DATA, replicate)
-        data = sample_dataset(key, study.data, study.data.num_train, "mixture", vectors)
-        task = Task(data, represent([data], study.data)[0])
+    world = World.of(study, own_features=vectors)
+    for replicate, task in enumerate(world.tasks(study.replicates)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         steps = study.train.num_steps
         trained = train_networks(study, task, keys, num_steps=steps, features=vectors, record_at=[0, steps])
-        wrong, _ = evaluate(study, replicate, {"single": trained.weights}, features=vectors)
-        errors = {
-            f"e_{kind}": np.asarray(counts) / number
-            for kind, counts, number in zip(("multi", "single"), wrong["single"], numbers, strict=True)
-        }
+        wrong, _ = evaluate(study, world, replicate, {"single": trained.weights})
+        e_multi, e_single = (wrong["single"] / np.array(list(world.test_sizes.values()))).T
+        errors = {"e_multi": e_multi, "e_single": e_single}
         found.append({"overlap": trained.records["largest_overlap"][:, -1]} | errors)
     stacked = {n: np.stack([f[n] for f in found]) for n in found[0]}
     return {n: xr.DataArray(a, dims=(*networks.NETWORK, "class", "view")[: a.ndim]) for n, a in stacked.items()}

@@ -23,7 +23,7 @@ from jax import Array, vmap
 from matplotlib.figure import Figure
 
 from experiments import common
-from multiview import orthonormal_features, replace, represent, sample_dataset, streams
+from multiview import World, replace, represent, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import own_overlaps, winners
 from multiview.network.parameters import Parameters, feature_overlaps
@@ -134,8 +134,8 @@ def train_pair(study: Study, replicate: int, dense_data: MultiViewDataset, patch
         first.append(train_networks(s, task, None, resume=state, num_steps=0, features=f).train_logits)
         end = train_networks(s, task, None, resume=state, num_steps=steps, features=f, record_at=[0, steps])
         trained.append(vmap(lambda w, f=f: own_overlaps(feature_overlaps(w, f), config.num_views))(end.weights))
-        wrong, _ = evaluate(s, replicate, {"networks": end.weights}, features=f)
-        errors.append(wrong["networks"][1] / config.num_test_single_view)
+        wrong, _ = evaluate(s, World.of(s), replicate, {"networks": end.weights})
+        errors.append(wrong["networks"][:, 1] / config.num_test_single_view)
     return Pair(
         float(np.abs(first[0] - first[1]).max() / np.abs(first[1]).max()),
         (np.asarray(trained[0]), np.asarray(trained[1])),
@@ -145,18 +145,17 @@ def train_pair(study: Study, replicate: int, dense_data: MultiViewDataset, patch
 
 def train_pairs(study: Study) -> list[Pair]:
     """All replicates at one d: their ground truth is the same for every d, their noise vectors are not."""
-    config, limit_config = study.data, replace(study, IN_THE_LIMIT).data
-    features = orthonormal_features(streams.stream(study.seed, streams.FEATURES), config)
+    world, in_the_limit = World.of(study), World.of(replace(study, IN_THE_LIMIT))
     dense, limit = [], []
     for replicate in range(study.replicates):
-        key = streams.stream(study.seed, streams.TRAINING_DATA, replicate)
-        dense.append(sample_dataset(key, config, config.num_train, "mixture", features))
-        limit.append(sample_dataset(key, limit_config, config.num_train))
+        dense.append(world.train(replicate))
+        limit.append(in_the_limit.train(replicate))
         for field in dataclasses.fields(limit[-1]):
             if (value := getattr(limit[-1], field.name)) is not None:
                 assert jnp.array_equal(value, getattr(dense[-1], field.name)), f"{field.name} differs"
-    patches = represent(limit, limit_config)
-    return [train_pair(study, r, data, patches[r], features) for r, data in enumerate(dense)]
+    assert world.features is not None
+    patches = represent(limit, in_the_limit.config)
+    return [train_pair(study, r, data, patches[r], world.features) for r, data in enumerate(dense)]
 
 
 def stacked_pairs(study: Study) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -25,12 +24,14 @@ from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
 from multiview.config import Study, to_mapping
+from multiview.measures.ensemble import disjoint_ensembles
 from multiview.measures.errors import exact_upper_bound, hierarchical_bootstrap
 from multiview.measures.features import winners
-from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.evaluation import count_wrong
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import ensemble_error, ideal_overlaps
+from multiview.world.world import Chunk, World
 
 NAME = "ensemble_size"
 CLAIM = (
@@ -57,10 +58,10 @@ def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np
         e_s that the mean field gives the same networks [R, groups].
     """
     sizes = [2**p for p in range(study.seeds.bit_length()) if 2**p <= study.seeds]
-    numbers = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
+    world = World.of(study)
     errors: dict[int, list[Any]] = {size: [] for size in sizes}
     both, train_wrong, ideal = [], [], []
-    for replicate, task in enumerate(training_tasks(study)):
+    for replicate, task in enumerate(training_tasks(study, world)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         trained = train_networks(study, task, keys, num_steps=study.train.num_steps)
         train_wrong.append(trained.records["train_wrong"][:, -1])
@@ -68,17 +69,13 @@ def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np
         start = trained.records["largest_overlap"][:, 0]
         ideal.append(ideal_overlaps(start, of_set["moments"], study, of_set["single_views"]))
         both.append(float(1 - winners(trained.records["largest_overlap"][:, -1])[1].mean()))
-        wrong: dict[int, list[Any]] = {size: [0, 0] for size in sizes}
-        for index, (kind, number) in enumerate(numbers.items()):
-            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
-                noise = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-                outputs = answer_networks(study, trained.weights, jax.random.split(noise, study.seeds), test)
-                labels = np.asarray(test.data.labels)
-                for size in sizes:
-                    groups = outputs[: study.seeds // size * size].reshape(-1, size, *outputs.shape[1:]).mean(1)
-                    wrong[size][index] = wrong[size][index] + (groups.argmax(-1) != labels).sum(-1)
+
+        def answer(chunk: Chunk, weights: np.ndarray = trained.weights) -> dict[str, np.ndarray]:
+            return disjoint_ensembles(answer_networks(study, weights, chunk.noise_keys(study.seeds), chunk.task))
+
+        wrong = count_wrong(world, replicate, answer)
         for size in sizes:
-            errors[size].append(np.stack(wrong[size], -1) / np.array(list(numbers.values())))
+            errors[size].append(wrong[f"ensemble_of_{size}"] / np.array(list(world.test_sizes.values())))
         common.say(f"training set {replicate + 1} of {study.replicates}")
     field = networks.ideal_errors(study, np.stack(ideal), sizes)
     return {size: np.stack(values) for size, values in errors.items()}, both, np.stack(train_wrong), field

@@ -27,6 +27,7 @@ from multiview.studies.study import training_tasks
 from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import idealised_single_error
 from multiview.world.task import Task
+from multiview.world.world import World
 
 NAME = "generations"
 CLAIM = "After g generations of self-distillation (1 − 1/L)^(g+1) of the views are missed."
@@ -69,8 +70,8 @@ SMOKE = networks.TINY | {
 def run(study: Study) -> dict[str, Any]:
     """By generation: start and final overlaps [R, S, k, L], errors, training errors, and how often a class is at the
     cap in multi-view samples without a trace of it [R, S]; of training sets moments and single-view counts."""
-    rows = []
-    for replicate, task in enumerate(training_tasks(study)):
+    world, rows = World.of(study), []
+    for replicate, task in enumerate(training_tasks(study, world)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         trained = train_networks(study, task, keys, num_steps=study.train.num_steps, keep_state=False)
         row = networks.training_set_of(task, study)
@@ -80,12 +81,12 @@ def run(study: Study) -> dict[str, Any]:
             starts[str(g + 1)] = networks.student_starts(study, task, replicate, g)
             own = own_phase(study, task, replicate, study.self_distill.onset_step, generation=g)
             trained = groups[str(g + 1)] = distil(study, task, own, teacher, study.self_distill)
-        wrong = evaluate(study, replicate, {g: t.weights for g, t in groups.items()})[0]
+        wrong = evaluate(study, world, replicate, {g: t.weights for g, t in groups.items()})[0]
         absent = without_trace(study, task)
-        numbers = (study.data.num_test_multi_view, study.data.num_test_single_view)
         for g, networks_of in groups.items():
             row |= {
-                f"{n}_{g}": e / v for n, e, v in zip(("e_multi_view", "e_single_view"), wrong[g], numbers, strict=True)
+                f"e_{kind}_{g}": counts / size
+                for (kind, size), counts in zip(world.test_sizes.items(), wrong[g].T, strict=True)
             }
             row[f"start_{g}"], row[f"overlap_{g}"] = starts[g], networks_of.records["largest_overlap"][:, -1]
             row[f"train_wrong_{g}"] = networks_of.records["train_wrong"][:, -1]

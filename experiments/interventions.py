@@ -17,7 +17,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,14 +27,15 @@ from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
 from multiview.config import Study, to_mapping
-from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.measures.features import largest_overlap, learned_views
 from multiview.studies.diversity import agreement_of_winners
-from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.evaluation import count_wrong, error_counts
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import view_slowdown
 from multiview.world.task import Task
+from multiview.world.world import Chunk, World
 
 NAME = "interventions"
 CLAIM = (
@@ -63,23 +63,17 @@ ARMS: dict[str, dict[str, Any]] = {
     "mixup": {"train.mixup": "uniform"},
     "midpoint mixup": {"train.mixup": "midpoint"},
 }
-KINDS = ("multi_view", "single_view")
 
 
 def errors_of(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Wrong test samples of the networks, of their outputs' average and of their weights' average, [.., 2] by kind."""
-    numbers = (study.data.num_test_multi_view, study.data.num_test_single_view)
     averaged = np.concatenate([weights, weights.mean(0)[None]])
-    found = {name: [0, 0] for name in ("single", "ensemble", "averaged_weights")}
-    for index, (kind, number) in enumerate(zip(KINDS, numbers, strict=True)):
-        for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
-            key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs = answer_networks(study, averaged, jax.random.split(key, len(averaged)), test)
-            labels = np.asarray(test.data.labels)
-            of = {"single": outputs[:-1], "ensemble": outputs[:-1].mean(0)[None], "averaged_weights": outputs[-1:]}
-            for name, values in of.items():
-                found[name][index] = found[name][index] + (values.argmax(-1) != labels).sum(-1)
-    return {name: np.stack(values, -1) for name, values in found.items()}
+
+    def answer(chunk: Chunk) -> dict[str, np.ndarray]:
+        outputs = answer_networks(study, averaged, chunk.noise_keys(len(averaged)), chunk.task)
+        return {"single": outputs[:-1], "ensemble": outputs[:-1].mean(0)[None], "averaged_weights": outputs[-1:]}
+
+    return count_wrong(World.of(study), replicate, answer)
 
 
 def arm_study(study: Study, changes: dict[str, Any]) -> Study:
@@ -119,14 +113,11 @@ def arm_row(study: Study) -> dict[str, Any]:
             wrong.setdefault(name, []).append(values)
     row: dict[str, Any] = {"steps": steps}
     for name, values in wrong.items():
-        both = np.stack(values)  # [R, S, 2]
-        counts = ErrorCounts(
-            both[..., 0], both[..., 1], study.data.num_test_multi_view, study.data.num_test_single_view
-        )
+        counts = error_counts(values, study)
         row[name] = common.rounded(counts.in_units_of_mu(mu).mean())
         row[f"{name}_interval"] = common.rounded(error_interval(counts, mu))
-        row[f"{name}_e_multi_view"] = common.rounded(both[..., 0].mean() / counts.num_multi_view)
-        row[f"{name}_e_single_view"] = common.rounded(both[..., 1].mean() / counts.num_single_view)
+        row[f"{name}_e_multi_view"] = common.rounded(counts.multi_view.mean() / counts.num_multi_view)
+        row[f"{name}_e_single_view"] = common.rounded(counts.single_view.mean() / counts.num_single_view)
     shares, of_training = np.stack(learned), np.stack(train_wrong)
     return row | {
         "views_learned": common.rounded(shares.mean()),

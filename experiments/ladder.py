@@ -35,13 +35,13 @@ from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_
 from multiview.measures.features import learned_views
 from multiview.network.parameters import Parameters, init
 from multiview.studies.diversity import agreement, error_correlation
-from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.study import training_tasks
 from multiview.systems import linear
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.systems.descent import descend
 from multiview.world.patches import DenseVectors, vectors
 from multiview.world.task import Task
+from multiview.world.world import World
 
 NAME = "ladder"
 CLAIM = (
@@ -283,14 +283,14 @@ def measure_rung(world: Study, rung: Rung) -> dict[str, Any]:
         agreed.append(agreement(response.argmax(-1).T[..., None]))
         for index, (name, (of, kind)) in enumerate(tests.items()):
             wrong, together = [], 0
-            for chunk, test in enumerate(held_out_chunks(of, replicate, kind, number)):  # type: ignore[arg-type]
-                key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
+            for chunk in World.of(of).held_out(replicate, {kind: number}):  # type: ignore[dict-item]
+                # Noise of its own for each of the three test sets, two of which share their kind.
+                key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk.number)
                 sample_key, test_key = jax.random.split(key)
-                seen = as_seen(test, rung, study, sample_key)
+                seen = as_seen(chunk.task, rung, study, sample_key)
                 outputs = logits_of(rung, study, trained.weights, test_key, seen)
-                labels = np.asarray(seen.data.labels)
-                wrong.append(outputs.argmax(-1) != labels)
-                together += (outputs.mean(0).argmax(-1) != labels).sum()
+                wrong.append(outputs.argmax(-1) != chunk.labels)
+                together += (outputs.mean(0).argmax(-1) != chunk.labels).sum()
             each = np.concatenate(wrong, 1)
             counts[name].append(each.sum(-1))
             counts[f"ensemble_{name}"].append(np.array([together]))

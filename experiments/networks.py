@@ -14,12 +14,13 @@ from experiments import common
 from multiview import streams, theory
 from multiview.config import Study
 from multiview.measures.lottery import single_view_counts, view_moments
-from multiview.studies.evaluation import evaluate, held_out_chunks
+from multiview.studies.evaluation import count_wrong, evaluate
 from multiview.studies.students import own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import start_keys, train_networks
 from multiview.verdicts.prediction import ideal_logits
 from multiview.world.task import Task
+from multiview.world.world import Chunk, World
 
 NETWORK = ("replicate", "seed")
 
@@ -57,12 +58,12 @@ def single_networks(
         [replicate, seed] and the ensemble's `ensemble_e_multi`, `ensemble_e_single` [replicate].
     """
     settings = [common.to_mapping(study), None if record_at is None else np.asarray(record_at).tolist(), test]
-    return common.cell(label, settings, lambda: _train_all(study, training_tasks(study), record_at, test))
+    return common.cell(label, settings, lambda: _train_all(study, record_at, test))
 
 
-def _train_all(study: Study, tasks: list[Task], record_at: Any, test: bool) -> dict[str, Any]:
-    data, found = study.data, []
-    for replicate, task in enumerate(tasks):
+def _train_all(study: Study, record_at: Any, test: bool) -> dict[str, Any]:
+    world, found = World.of(study), []
+    for replicate, task in enumerate(training_tasks(study, world)):
         keys = start_keys(study, streams.START, replicate, range(study.seeds))
         trained = train_networks(
             study, task, keys, num_steps=study.train.num_steps, record_at=record_at, keep_state=False
@@ -70,11 +71,12 @@ def _train_all(study: Study, tasks: list[Task], record_at: Any, test: bool) -> d
         row = {n: np.asarray(trained.records[n]) for n in ("largest_overlap", "train_wrong")}
         row |= training_set_of(task, study)
         if test:
-            wrong, _ = evaluate(study, replicate, {"single": trained.weights})
-            numbers = (data.num_test_multi_view, data.num_test_single_view)
+            wrong, _ = evaluate(study, world, replicate, {"single": trained.weights})
             for prefix, name in (("", "single"), ("ensemble_", "ensemble")):
-                for kind, counts, number in zip(("multi", "single"), wrong[name], numbers, strict=True):
-                    row[f"{prefix}e_{kind}"] = np.asarray(counts) / number
+                for kind, counts, number in zip(
+                    ("multi", "single"), wrong[name].T, world.test_sizes.values(), strict=True
+                ):
+                    row[f"{prefix}e_{kind}"] = counts / number
         found.append(row)
     arrays = {name: np.stack([row[name] for row in found]) for name in found[0]}
     arrays["overlap"] = arrays.pop("largest_overlap")
@@ -151,17 +153,18 @@ def ideal_errors(study: Study, overlaps: np.ndarray, sizes: Sequence[int] = (1,)
     Returns:
         By K, errors [replicate, ensemble].
     """
-    number, count = study.data.num_test_single_view, overlaps.shape[1]
+    world, number, count = World.of(study), study.data.num_test_single_view, overlaps.shape[1]
     found: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
     for replicate, networks in enumerate(overlaps):
-        wrong = {size: np.zeros(count // size) for size in sizes}
-        for test in held_out_chunks(study, replicate, "single_view", number):
-            outputs = np.asarray(ideal_logits(jnp.asarray(networks, jnp.float32), test.data, study.network))
-            for size in sizes:
-                groups = outputs[: count // size * size].reshape(-1, size, *outputs.shape[1:]).mean(1)
-                wrong[size] += (groups.argmax(-1) != np.asarray(test.data.labels)).sum(-1)
+
+        def answer(chunk: Chunk, networks: np.ndarray = networks) -> dict[str, np.ndarray]:
+            outputs = np.asarray(ideal_logits(jnp.asarray(networks, jnp.float32), chunk.task.data, study.network))
+            groups = {size: outputs[: count // size * size].reshape(-1, size, *outputs.shape[1:]) for size in sizes}
+            return {str(size): networks.mean(1) for size, networks in groups.items()}
+
+        wrong = count_wrong(world, replicate, answer, {"single_view": number})
         for size in sizes:
-            found[size].append(wrong[size] / number)
+            found[size].append(wrong[str(size)][:, 0] / number)
     return {size: np.stack(values) for size, values in found.items()}
 
 

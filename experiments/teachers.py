@@ -23,10 +23,10 @@ from experiments import common, networks
 from multiview import load_preset, replace, streams, theory
 from multiview.config import Study
 from multiview.measures.features import learned_views
-from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
+from multiview.world.world import World
 
 NAME = "teachers"
 CLAIM = "A student's error on single-view data is its teacher's, for teachers of any size."
@@ -65,11 +65,9 @@ SMOKE = networks.TINY | {"train.num_steps": 300, "distill.onset_step": 200, "dis
 def single_view_logits(study: Study, replicate: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits on all single-view test samples [S, n, k] and their labels [n]."""
     outputs, labels = [], []
-    chunks = held_out_chunks(study, replicate, "single_view", study.data.num_test_single_view)
-    for chunk, test in enumerate(chunks):
-        key = streams.stream(study.seed, streams.TEST_NOISE, replicate, 1, chunk)
-        outputs.append(answer_networks(study, weights, jax.random.split(key, len(weights)), test))
-        labels.append(np.asarray(test.data.labels))
+    for chunk in World.of(study).held_out(replicate, {"single_view": study.data.num_test_single_view}):
+        outputs.append(answer_networks(study, weights, chunk.noise_keys(len(weights)), chunk.task))
+        labels.append(chunk.labels)
     return np.concatenate(outputs, 1), np.concatenate(labels)
 
 

@@ -23,13 +23,14 @@ from experiments.contrasts import SMOKE as SMALLER
 from experiments.contrasts import WORLD
 from multiview import load_preset, replace, streams
 from multiview.config import Study, to_mapping
-from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
+from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.measures.features import learned_views
 from multiview.parameters import ConfigError
-from multiview.studies.evaluation import held_out_chunks
+from multiview.studies.evaluation import count_wrong, error_counts
 from multiview.studies.study import training_tasks
 from multiview.world.patches import vectors
 from multiview.world.samples import MultiViewDataset
+from multiview.world.world import Chunk, World
 
 NAME = "tree_boosting"
 CLAIM = "Gradient boosting of trees has training error 0 after its first model, and an error like a single network's."
@@ -81,36 +82,30 @@ def responses(models: list[Any], study: Study) -> np.ndarray:
 
 def boosted(study: Study) -> dict[str, Any]:
     """Errors, training errors and views of all models."""
-    numbers = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}
+    world = World.of(study)
     wrong: dict[str, list[Any]] = {"single": [], "ensemble": []}
     learned, train_wrong = [], []
-    for replicate, task in enumerate(training_tasks(study)):
+    for replicate, task in enumerate(training_tasks(study, world)):
         key = streams.stream(study.seed, streams.TRAINING_DATA, replicate, 2)
         seen, labels = columns(task.data, study, study.data.patch_dim, key), np.asarray(task.data.labels)
         models = train_models(seen, labels, np.asarray(task.data.weights, float), study.seeds)
         train_wrong.append([int((m.predict(seen) != labels).sum()) for m in models])
         learned.append(learned_views(responses(models, study)).mean((-1, -2)))
-        found = {"single": [0, 0], "ensemble": [0, 0]}
-        for index, (kind, number) in enumerate(numbers.items()):
-            for chunk, test in enumerate(held_out_chunks(study, replicate, kind, number)):  # type: ignore[arg-type]
-                noise = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-                outputs = np.stack(
-                    [m.decision_function(columns(test.data, study, study.data.patch_dim, noise)) for m in models]
-                )
-                of_test = np.asarray(test.data.labels)
-                found["single"][index] = found["single"][index] + (outputs.argmax(-1) != of_test).sum(-1)
-                together = (outputs.mean(0).argmax(-1) != of_test).sum()
-                found["ensemble"][index] = found["ensemble"][index] + together[None]
-        for name, values in found.items():
-            wrong[name].append(np.stack(values, -1))
+
+        def answer(chunk: Chunk, models: list[Any] = models) -> dict[str, np.ndarray]:
+            seen = columns(chunk.task.data, study, study.data.patch_dim, chunk.noise_key)
+            outputs = np.stack([m.decision_function(seen) for m in models])
+            return {"single": outputs, "ensemble": outputs.mean(0)[None]}
+
+        for name, counted in count_wrong(world, replicate, answer).items():
+            wrong[name].append(counted)
     mu, row = study.data.single_view_fraction, {}
     for name, values in wrong.items():
-        both = np.stack(values)
-        counts = ErrorCounts(both[..., 0], both[..., 1], numbers["multi_view"], numbers["single_view"])
+        counts = error_counts(values, study)
         row[name] = common.rounded(counts.in_units_of_mu(mu).mean())
         row[f"{name}_interval"] = common.rounded(error_interval(counts, mu))
-        row[f"{name}_e_multi_view"] = common.rounded(both[..., 0].mean() / numbers["multi_view"])
-        row[f"{name}_e_single_view"] = common.rounded(both[..., 1].mean() / numbers["single_view"])
+        row[f"{name}_e_multi_view"] = common.rounded(counts.multi_view.mean() / counts.num_multi_view)
+        row[f"{name}_e_single_view"] = common.rounded(counts.single_view.mean() / counts.num_single_view)
     share = np.stack(learned)
     return row | {
         "views_learned": common.rounded(share.mean()),

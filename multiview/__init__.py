@@ -50,10 +50,9 @@ if TYPE_CHECKING:
     from multiview.world.make import make_multiview as make_multiview
     from multiview.world.patches import represent as represent
     from multiview.world.samples import MultiViewDataset as MultiViewDataset
-    from multiview.world.samples import orthonormal_features as orthonormal_features
-    from multiview.world.samples import sample_dataset as sample_dataset
-    from multiview.world.samples import training_set as training_set
     from multiview.world.task import Task as Task
+    from multiview.world.world import OwnWorld as OwnWorld
+    from multiview.world.world import World as World
 
 if not TYPE_CHECKING:  # a type checker that saw these would take every misspelt name for a public one
     _PUBLIC = {

@@ -20,6 +20,7 @@ STUDENT_START = 5
 TEST_NOISE = 6
 PREDICTION = 7  # of NumPy, in prediction.py
 BATCHES = 8  # folded into the key of a start
+TRAINING_DATA_OF_ONE_KIND = 9
 # Folded into the key of the batches, beyond the number of any step.
 MIXED = 2**31
 DROPPED = 2**31 + 1

@@ -25,7 +25,7 @@ from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
 from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_keys
 from multiview.systems.table import load
 from multiview.training import devices
-from multiview.world.samples import sample_dataset
+from multiview.world.law import sample_dataset
 
 
 @pytest.fixture(scope="module")

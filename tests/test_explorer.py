@@ -32,8 +32,8 @@ from multiview.training.losses import distillation_logit_gradient
 from multiview.training.step import TrainingState, make_optimizer, step
 from multiview.web import explorer as web
 from multiview.world.patches import DenseVectors
-from multiview.world.samples import training_set
 from multiview.world.task import Task
+from multiview.world.world import World
 
 ROOT = Path(__file__).parents[1]
 ENGINE = (web.SOURCES / "engine.js").read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def golden(changes: dict[str, object]) -> tuple[dict[str, object], list[dict[str
     # A large start, so that 200 steps lead from the start through the race to memorisation.
     common = {"train.dtype": "float64", "network.init_std": 0.02, "data.num_train": 40, "network.neurons_per_class": 5}
     study = replace(load_preset("explorer"), {**common, **changes})
-    data = training_set(3, 0, study.data, jnp.float64)
+    data = World(study.data, 3, "float64").train()
     one_hot = jax.nn.one_hot(data.patch_feature, study.data.num_features, dtype=jnp.float64)
     patches = (DenseVectors(data.coefficients[..., None] * one_hot, data.noise_norms),)
     k = study.data.num_classes

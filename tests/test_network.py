@@ -16,8 +16,9 @@ from multiview.measures.training_error import cross_entropy
 from multiview.network.outputs import fresh_logits
 from multiview.network.outputs import logits as plain_logits
 from multiview.network.parameters import Parameters, feature_overlaps, init
+from multiview.world.law import sample_dataset
 from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
-from multiview.world.samples import MultiViewDataset, sample_dataset
+from multiview.world.samples import MultiViewDataset
 
 logits = jax.jit(plain_logits, static_argnames="network")
 

@@ -18,10 +18,10 @@ from multiview.parameters import ConfigError
 from multiview.stores.export import export_network
 from multiview.stores.labelled import to_datatree
 from multiview.stores.store import damaged_variables, open_results, write_store
-from multiview.studies.evaluation import held_out_chunks
 from multiview.systems.blocks import answer_networks, start_keys
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
+from multiview.world.world import World
 
 PREDICTIONS = {
     name: Prediction(0.5, 0.0, 1.0)
@@ -70,7 +70,7 @@ def test_exported_network_gives_the_logits_of_the_trained_one(store, tiny, tiny_
     with np.load(tmp_path / "network.npz", allow_pickle=False) as file:
         weights, config = file["weights"], json.loads(str(file["config"]))
     assert from_mapping(config) == tiny
-    task = next(iter(held_out_chunks(tiny, 0, "multi_view", 200)))
+    task = next(World.of(tiny).held_out()).task
     keys = start_keys(tiny, streams.TEST_NOISE, 0, [0, 1, 2, 3, 4])
     together = answer_networks(tiny, np.asarray(tiny_result.groups["single"].weights[1]), keys, task)
     alone = answer_networks(tiny, weights[None], keys[3:4], task)

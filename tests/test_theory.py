@@ -17,7 +17,8 @@ from multiview import theory
 from multiview.config import DataConfig, NetworkConfig, Study, replace
 from multiview.measures.lottery import single_view_counts, view_moments
 from multiview.presets import load_preset, preset_names
-from multiview.world.samples import sample_dataset, training_set
+from multiview.world.law import sample_dataset
+from multiview.world.world import World
 
 SIGMAS = 4.5
 POWERS = [1.5, 2.0, 2.001, 2.5, 3.0, 4.0]
@@ -422,7 +423,7 @@ def test_a_drawn_training_set_is_that_of_the_generator():
     data, q = study.data, study.network.relu_power
     rng = np.random.default_rng(0)
     drawn = [theory.drawn_training_set(rng, study) for _ in range(60)]
-    sets = [training_set(0, i, data) for i in range(60)]
+    sets = [World(data).train(i) for i in range(60)]
     counts = np.stack([single_view_counts(d, data.num_classes, data.num_views) for d in sets])
     moments = np.stack([view_moments(d, data.num_classes, data.num_views, q) for d in sets])
     law_moments, law_counts = (np.stack(v) for v in zip(*drawn, strict=True))

@@ -16,14 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import multiview as mv
-from multiview import streams
 from multiview.measures.errors import combine
 from multiview.network.parameters import Parameters, init
-from multiview.studies.evaluation import held_out_chunks
 from multiview.systems import linear, linearised, random_features
 from multiview.systems.blocks import answer_networks
 from multiview.world.patches import vectors
 from multiview.world.task import Task
+from multiview.world.world import Chunk, World
 
 KINDS = ("multi_view", "single_view")
 SLIDES = Path("slides")
@@ -48,27 +47,21 @@ def slide(figure: Figure, name: str) -> None:
         figure.savefig(SLIDES / f"{name}.{kind}", dpi=200)
 
 
-def test_samples(study: mv.Study, kind: str) -> Task:
-    """Fresh samples of one kind, the same in every cell of a lesson."""
-    size = {"multi_view": study.data.num_test_multi_view, "single_view": study.data.num_test_single_view}[kind]
-    return next(held_out_chunks(study, 0, kind, min(size, 1000)))
-
-
-def _noise_keys(study: mv.Study, kind: str, count: int) -> Any:
-    return jax.random.split(streams.stream(study.seed, streams.TEST_NOISE, 0, KINDS.index(kind), 0), count)
+def test_samples(study: mv.Study, kind: str) -> Chunk:
+    """At most 1000 fresh samples of one kind, the same in every cell of a lesson."""
+    world = World.of(study)
+    return next(world.held_out(0, {kind: world.test_sizes[kind]}))
 
 
 def answers(study: mv.Study, weights: Any) -> Outputs:
     """Logits of trained networks on fresh samples of both kinds."""
-    return {
-        kind: answer_networks(study, weights, _noise_keys(study, kind, len(weights)), test_samples(study, kind))
-        for kind in KINDS
-    }
+    tests = {kind: test_samples(study, kind) for kind in KINDS}
+    return {kind: answer_networks(study, weights, t.noise_keys(len(weights)), t.task) for kind, t in tests.items()}
 
 
 def wrong(study: mv.Study, outputs: Outputs, kind: str) -> np.ndarray:
     """Which fresh samples are answered wrongly [networks, samples]."""
-    return outputs[kind].argmax(-1) != np.asarray(test_samples(study, kind).data.labels)
+    return outputs[kind].argmax(-1) != test_samples(study, kind).labels
 
 
 def errors(study: mv.Study, outputs: Outputs) -> np.ndarray:
@@ -111,7 +104,8 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
     fits, joint = jax.lax.map(fit, models), fit(linear.average_model(models))
     found: dict[str, Any] = {"single": {}, "joint": {}}
     for kind in KINDS:
-        seen = vectors(test_samples(study, kind).data, study.data)
+        test = test_samples(study, kind)
+        seen = vectors(test.task.data, study.data)
 
         @jax.jit
         def outputs(starts: Parameters, duals: Any, noise: Any, seen: Any = seen) -> Any:
@@ -122,7 +116,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
 
             return jax.lax.map(one, (starts, duals, noise))
 
-        noise = _noise_keys(study, kind, len(keys))
+        noise = test.noise_keys(len(keys))
         found["single"][kind] = np.asarray(outputs(starts, fits.dual, noise))
         found["joint"][kind] = np.asarray(outputs(starts, jnp.repeat(joint.dual[None], len(keys), 0), noise))
     return found | {"train_wrong": np.asarray(fits.train_wrong), "joint_train_wrong": int(joint.train_wrong)}

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import xarray as xr
 from scipy.special import comb, softmax
 
-from multiview import streams
 from multiview.config import Study, from_mapping, replace
 from multiview.measures.features import learned_views, winners
 from multiview.parameters import ConfigError
-from multiview.studies.evaluation import held_out_chunks
 from multiview.studies.outcome import StudyResult
 from multiview.systems.blocks import answer_networks
-from multiview.world.samples import Kind
+from multiview.world.world import World
 
 
 def agreement(choices: np.ndarray) -> np.ndarray:
@@ -192,17 +189,14 @@ def _on_test_samples(
     study: Study, replicate: int, weights: np.ndarray, learned: np.ndarray, features: Any, num_test: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Logits [S, n, k], labels [n], learned views that a sample carries strongly [S, n], and which are single-view."""
-    kinds: tuple[Kind, ...] = ("multi_view", "single_view")
     study = replace(study, {"train.dtype": "float32"})
+    world = World.of(study, own_features=features)
     outputs, labels, counts, is_single = [], [], [], []
-    for index, kind in enumerate(kinds):
-        for chunk, task in enumerate(held_out_chunks(study, replicate, kind, num_test, features)):
-            key = streams.stream(study.seed, streams.TEST_NOISE, replicate, index, chunk)
-            outputs.append(answer_networks(study, weights, jax.random.split(key, len(weights)), task))
-            label = np.asarray(task.data.labels)
-            chosen = np.asarray(task.data.chosen_view)
-            strong = (chosen[:, None] < 0) | (np.arange(learned.shape[-1]) == chosen[:, None])
-            counts.append((learned[:, label] & strong).sum(-1))
-            labels.append(label)
-            is_single.append(np.asarray(task.data.is_single_view))
+    for chunk in world.held_out(replicate, {"multi_view": num_test, "single_view": num_test}):
+        outputs.append(answer_networks(study, weights, chunk.noise_keys(len(weights)), chunk.task))
+        chosen = np.asarray(chunk.task.data.chosen_view)
+        strong = (chosen[:, None] < 0) | (np.arange(learned.shape[-1]) == chosen[:, None])
+        counts.append((learned[:, chunk.labels] & strong).sum(-1))
+        labels.append(chunk.labels)
+        is_single.append(np.asarray(chunk.task.data.is_single_view))
     return np.concatenate(outputs, 1), np.concatenate(labels), np.concatenate(counts, 1), np.concatenate(is_single)

@@ -21,6 +21,7 @@ from multiview.systems.blocks import Recorder, Trained, answer_networks, start_k
 from multiview.systems.table import load, students_of
 from multiview.words import self_distilled_name
 from multiview.world.task import Task
+from multiview.world.world import World
 
 # Called with what begins and in which replicate; what it returns is called with the network-steps done.
 StartPhase = Callable[[str, int], Callable[[int], None]]
@@ -54,7 +55,7 @@ def run_replicates(
         task: its training samples, of `training_tasks`.
         start_phase: called once for all studies with what begins and the replicate; what it returns is called with
             network-steps done.
-        features: of `study_features`.
+        features: of its world.
         distillation: whether to train students.
         own_teacher: a user's own teacher logits [N, k], instead of the ensemble's.
         recorder: what to record of each network; see `train_networks`.
@@ -120,7 +121,8 @@ def _tested(
         return np.concatenate(found)
 
     weights = [{n: t.weights for n, t in groups.items()} for groups in trained]
-    tested = evaluate_points(studies, replicate, weights, features, answer)
+    world = World.of(studies[0], own_features=features)
+    tested = evaluate_points(studies, world, replicate, weights, answer)
     data, q = studies[0].data, studies[0].network.relu_power
     return [
         Replicate(

@@ -6,20 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from multiview.config import Study
-from multiview.parameters import ConfigError
 from multiview.precision import in_own_precision
 from multiview.studies.outcome import StudyResult, collect
 from multiview.studies.replicate import run_replicate
 from multiview.systems.blocks import Recorder, memory_plan
-from multiview.world.patches import represent
-from multiview.world.samples import MultiViewDataset, training_set, world_features
+from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
+from multiview.world.world import OwnWorld, World
 
 ProgressCallback = Callable[[str, int, int], None]  # what is being done, network-steps done, network-steps in all
 
@@ -35,29 +32,10 @@ def total_network_steps(study: Study, distillation: bool = True) -> int:
     return study.replicates * one
 
 
-@in_own_precision
-def training_tasks(study: Study, own_data: MultiViewDataset | None = None, row_multiple: int = 1) -> list[Task]:
-    """The training samples of every replicate, in shapes that share one compiled program.
-
-    Args:
-        study: the configuration.
-        own_data: a user's own training set for every replicate.
-        row_multiple: see `represent`; a sweep pads, so that its points share shapes too. It changes no number.
-    """
-    dtype, as_vectors = jnp.dtype(study.train.dtype), study.train.changes_patches
-    if own_data is not None:
-        own_data = jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, own_data)
-        patches = represent([own_data], study.data, dtype, as_vectors=as_vectors)[0]
-        return [Task(own_data, patches)] * study.replicates
-    datasets = [training_set(study.seed, r, study.data, dtype) for r in range(study.replicates)]
-    of_each = represent(datasets, study.data, dtype, row_multiple, as_vectors)
-    return [Task(d, p) for d, p in zip(datasets, of_each, strict=True)]
-
-
-@in_own_precision
-def study_features(study: Study) -> Array | None:
-    """The feature vectors of the study's world, or None in a limit representation."""
-    return world_features(study.seed, study.data, jnp.dtype(study.train.dtype))
+def training_tasks(study: Study, world: World | None = None, row_multiple: int = 1) -> list[Task]:
+    """The training samples of every replicate, in shapes that share one compiled program; see `World.tasks`."""
+    world = World.of(study) if world is None else world
+    return world.tasks(study.replicates, row_multiple, study.train.changes_patches)
 
 
 @in_own_precision
@@ -87,7 +65,7 @@ def run_study(
         The result; a network that turned non-finite is marked in `Group.finite`.
 
     Raises:
-        ConfigError: own dense data without its features.
+        ConfigError: own data that the world refuses.
 
     Example:
         >>> import multiview as mv
@@ -95,8 +73,7 @@ def run_study(
         >>> sorted(result.groups)
         ['distilled', 'self_distilled', 'single']
     """
-    if own_data is not None and own_data.patches is not None and own_features is None:
-        raise ConfigError("data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it")
+    world = World.of(study) if own_data is None else OwnWorld.of(study, samples=own_data, own_features=own_features)
     begin = time.perf_counter()
     total, done = total_network_steps(study, distillation), 0
 
@@ -113,8 +90,8 @@ def run_study(
         progress(0)
         return progress
 
-    features = own_features if own_data is not None else study_features(study)
-    tasks = training_tasks(study, own_data)
+    features = world.features
+    tasks = training_tasks(study, world)
     if report is not None:
         report(memory_plan(study, tasks[0]), 0, total)
     replicates = [

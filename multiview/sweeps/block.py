@@ -25,9 +25,11 @@ class Abandoned(Exception):
 @functools.lru_cache(maxsize=1)
 def _world(study: Study) -> tuple[list[Any], Any]:
     """Training samples of every replicate and the features of a study; those who share them are computed in a row."""
-    from multiview.studies.study import study_features, training_tasks
+    from multiview.studies.study import training_tasks
+    from multiview.world.world import World
 
-    return training_tasks(study, row_multiple=ROW_MULTIPLE), study_features(study)
+    world = World.of(study)
+    return training_tasks(study, world, ROW_MULTIPLE), world.features
 
 
 def _world_of(study: Study) -> Study:

@@ -7,6 +7,7 @@ and 97.5 % quantiles over those studies are the predicted interval.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -25,7 +26,8 @@ from multiview.measures.features import learned_views
 from multiview.network.activation import activation_of
 from multiview.precision import in_own_precision
 from multiview.words import self_distilled_name
-from multiview.world.samples import Kind, MultiViewDataset, held_out_set
+from multiview.world.samples import Kind, MultiViewDataset
+from multiview.world.world import World
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
 NUM_STUDIES = 60
@@ -100,10 +102,10 @@ def predict(
     """
     data, network = study.data, study.network
     rng = np.random.default_rng([study.seed, streams.PREDICTION])
-    test_sets = [
-        [held_out_set(study.seed, FIRST_TEST_SET + i, data, kind, TEST_SAMPLES, 0) for kind in KINDS]
-        for i in range(NUM_TEST_SETS)
-    ]
+    # What ideal networks answer are strengths of features, so the dense representation is not needed.
+    law = dataclasses.replace(data, representation="limit") if data.representation == "dense" else data
+    world = World(law, study.seed)
+    test_sets = [[world.test(kind, TEST_SAMPLES, FIRST_TEST_SET + i) for kind in KINDS] for i in range(NUM_TEST_SETS)]
     from_ensemble = theory.taught_overlap(study, study.distill)
     from_network = theory.taught_overlap(study, study.self_distill)
 

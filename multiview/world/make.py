@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any, Literal, overload
+
 import numpy as np
 
 from multiview import streams
 from multiview.config import DataConfig
-from multiview.parameters import ConfigError
-from multiview.world.samples import Kind, orthonormal_features, sample_dataset
+from multiview.world.law import sample_dataset
+from multiview.world.samples import Kind
+from multiview.world.world import OwnWorld, Split, World, check_count, check_kind, check_seed
+
+RandomState = int | np.integer[Any] | np.random.RandomState | np.random.Generator | None
+
+
+@overload
+def make_multiview(
+    n_samples: int = ...,
+    *,
+    config: DataConfig | None = ...,
+    kind: Kind = ...,
+    split: Split = ...,
+    flatten: bool = ...,
+    random_state: RandomState = ...,
+    return_world: Literal[False] = ...,
+) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@overload
+def make_multiview(
+    n_samples: int = ...,
+    *,
+    config: DataConfig | None = ...,
+    kind: Kind = ...,
+    split: Split = ...,
+    flatten: bool = ...,
+    random_state: RandomState = ...,
+    return_world: Literal[True],
+) -> tuple[np.ndarray, np.ndarray, World]: ...
 
 
 def make_multiview(
@@ -15,37 +47,64 @@ def make_multiview(
     *,
     config: DataConfig | None = None,
     kind: Kind = "mixture",
+    split: Split = "train",
     flatten: bool = True,
-    random_state: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Multi-view data as NumPy arrays, by the conventions of scikit-learn's `make_*` functions.
+    random_state: RandomState = None,
+    return_world: bool = False,
+) -> tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, World]:
+    """Draw multi-view data as NumPy arrays, by the conventions of scikit-learn's `make_*` functions.
 
     Args:
         n_samples: number of samples.
         config: the distribution; default `DataConfig()`.
         kind: "mixture", "multi_view" or "single_view".
+        split: "train", or "test" for fresh samples of the same world: with one `random_state` all splits and kinds have
+            the same features and no sample in common.
         flatten: X of shape (n_samples, P·d) if true, (n_samples, P, d) otherwise.
-        random_state: seed; None draws one from the operating system.
+        random_state: seed, 0 … 2³²−1; or a NumPy RandomState or Generator, from which one is drawn; None takes one from
+            the operating system.
+        return_world: also return the world. Its `train()` is this training set with its ground truth (of split "test"
+            it draws another one), `test(kind, n)` draws fresh test sets, `features` are the feature vectors.
 
     Returns:
-        X (float32) and y (int64).
+        X (float32), y (int64), and the world if asked for.
 
     Raises:
-        ConfigError: n_samples is no whole number ≥ 1, or d is smaller than the number of features.
+        ConfigError: a value that is not allowed, in the words of the command line.
 
     Example:
         >>> import multiview as mv
-        >>> X, y = mv.make_multiview(50, config=mv.DataConfig(num_classes=4, patch_dim=32), random_state=0)
-        >>> X.shape, y.shape
-        ((50, 416), (50,))
+        >>> X, y = mv.make_multiview(60, random_state=0)
+        >>> X_test, y_test = mv.make_multiview(40, random_state=0, split="test", kind="single_view")
+        >>> X.shape, X_test.shape, y.shape
+        ((60, 3328), (40, 3328), (60,))
     """
-    config = config or DataConfig()
-    if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or n_samples < 1:
-        raise ConfigError(f"n_samples = {n_samples!r} is not allowed: it must be a whole number ≥ 1")
-    if config.patch_dim < config.num_features:
-        raise ConfigError(f"patch_dim = {config.patch_dim} is not allowed: it must be ≥ {config.num_features} features")
-    seed = int(np.random.SeedSequence().entropy % 2**31) if random_state is None else random_state  # type: ignore[operator]
-    features = orthonormal_features(streams.stream(seed, streams.FEATURES), config)
-    data = sample_dataset(streams.stream(seed, streams.TRAINING_DATA), config, int(n_samples), kind, features)
+    n_samples, kind = check_count("n_samples", n_samples), check_kind(kind)
+    config = DataConfig() if config is None else config
+    if isinstance(config, DataConfig):  # the world refuses anything else
+        config = dataclasses.replace(config, representation="dense")
+    world = World(config, _seed(random_state))
+    if (split, kind) == ("train", "mixture"):
+        # A key beside those of the replicates' training sets.
+        key = streams.stream(world.seed, streams.TRAINING_DATA)
+        data = sample_dataset(key, world.config, n_samples, kind, world.features)
+    else:
+        data = world.sample(n_samples, kind, split)
     patches = np.asarray(data.patches)
-    return patches.reshape(len(patches), -1) if flatten else patches, np.asarray(data.labels, np.int64)
+    x, y = patches.reshape(n_samples, -1) if flatten else patches, np.asarray(data.labels, np.int64)
+    if not return_world:
+        return x, y
+    if split == "train":
+        world = OwnWorld(world.config, world.seed, own_features=world.features, samples=data)
+    return x, y, world
+
+
+def _seed(random_state: Any) -> int:
+    """A seed from what scikit-learn calls a random state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**32, dtype=np.uint64))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    return check_seed("random_state", random_state, "None, 0 … 2³²−1, a NumPy RandomState or Generator")

@@ -1,0 +1,147 @@
+"""The arrays of a dataset: name, dimensions, type, range and meaning of each, and the check of a user's arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from multiview.config import DataConfig
+from multiview.parameters import ConfigError
+from multiview.world.samples import MultiViewDataset
+
+_NO_BOUND = float("inf")
+
+
+class Rule(NamedTuple):
+    """What an array may be.
+
+    Attributes:
+        dims: its dimensions: N samples, P patches, d of a dense patch, F = kL features.
+        dtype: truth values, whole numbers, or numbers, which become those of training.
+        meaning: in words.
+        low: smallest value, −∞ for any.
+        high: largest value: a number, or the size of the configuration that lies one above.
+    """
+
+    dims: str
+    dtype: type
+    meaning: str
+    low: float = -_NO_BOUND
+    high: float | str = _NO_BOUND
+
+
+RULES = {
+    "labels": Rule("N", np.int32, "class y", 0, "num_classes"),
+    "patches": Rule("N P d", np.float32, "dense patches x_p"),
+    "coefficients": Rule("N P", np.float32, "strength z_p of the feature in each patch", 0),
+    "patch_feature": Rule("N P", np.int32, "row of features of each patch, -1 for background", -1, "num_features"),
+    "noise_norms": Rule("N P", np.float32, "norm of each patch's Gaussian noise", 0),
+    "is_single_view": Rule("N", np.bool_, "whether one view of the label is strong and the others are weak"),
+    "chosen_view": Rule("N", np.int32, "strong view of single-view samples, -1 in others", -1, "num_views"),
+    "weights": Rule("N", np.float32, "sample weights; they sum to 1", 0),
+    "dropped_features": Rule("N", np.int32, "foreign features that found no patch", 0, 2**31 - 1),
+    "feature_noise": Rule("N P F", np.float32, "feature noise, where there is any"),
+    "features": Rule("F d", np.float32, "orthonormal feature vectors; row j*L + l is v_{j,l}"),
+}
+OPTIONAL = ("patches", "feature_noise", "features")
+
+
+def checked(
+    where: str, arrays: Mapping[str, np.ndarray], config: DataConfig, dtype: Any = np.float32
+) -> dict[str, np.ndarray]:
+    """Cast a dataset's arrays to the types of training and check what they become.
+
+    Args:
+        where: what the message begins with, the file for example.
+        arrays: by name; others than those of `RULES` are left out.
+        config: the configuration that they have to fit.
+        dtype: of numbers in training.
+
+    Returns:
+        The arrays of `RULES` that are there.
+
+    Raises:
+        ConfigError: an array is missing, or its shape, type or values are not allowed.
+    """
+    sizes = {"F": config.num_features}
+    out = {}
+    for name, rule in RULES.items():
+        if name in arrays:
+            out[name] = _checked(where, name, np.asarray(arrays[name]), rule, config, sizes, dtype)
+        elif name not in OPTIONAL:
+            raise ConfigError(f"{where}: array {name!r} {_shape(rule, sizes)} is missing")
+    total = float(out["weights"].sum(dtype=np.float64))
+    if abs(total - 1) > (len(out["weights"]) + 8) * np.finfo(np.float32).eps:  # rounding of each weight and their sum
+        raise ConfigError(f"{where}: weights sum to {total:.6g}; they must sum to 1")
+    if (out["coefficients"][out["patch_feature"] < 0] != 0).any():
+        raise ConfigError(f"{where}: coefficients are not 0 where patch_feature is −1; background has no strength")
+    if ((out["chosen_view"] >= 0) != out["is_single_view"]).any():
+        raise ConfigError(f"{where}: chosen_view must be ≥ 0 in samples of is_single_view, and −1 in all others")
+    return out
+
+
+def _checked(
+    where: str, name: str, array: np.ndarray, rule: Rule, config: DataConfig, sizes: dict[str, int], dtype: Any
+) -> np.ndarray:
+    names = rule.dims.split()
+    fits = array.ndim == len(names) and array.size > 0
+    for dim, size in zip(names, array.shape if fits else (), strict=False):
+        fits = fits and sizes.setdefault(dim, size) == size
+    words, kind = {
+        np.bool_: ("truth values", (np.bool_, np.integer)),
+        np.int32: ("whole numbers", (np.integer,)),
+        np.float32: ("finite numbers", (np.floating, np.integer, np.bool_)),
+    }[rule.dtype]
+    if not fits or not any(np.issubdtype(array.dtype, k) for k in kind):
+        raise ConfigError(
+            f"{where}: {name} has shape {array.shape} and type {array.dtype}; {words} {_shape(rule, sizes)} are allowed"
+        )
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype if rule.dtype is np.float32 else rule.dtype)
+    if not np.isfinite(cast).all():
+        raise ConfigError(
+            f"{where}: {name} holds values that are not finite in {cast.dtype}; finite numbers are allowed"
+        )
+    low, high = rule.low, getattr(config, rule.high) - 1 if isinstance(rule.high, str) else rule.high
+    if rule.dtype is np.bool_:
+        low, high = 0, 1
+    if array.min() < low or array.max() > high:
+        allowed = f"{low:g}…{high:g}" if high < _NO_BOUND else f"≥ {low:g}"
+        raise ConfigError(f"{where}: {name} runs {array.min()}…{array.max()}; {allowed} is allowed".replace("-", "−"))
+    return cast
+
+
+def _shape(rule: Rule, sizes: Mapping[str, int]) -> str:
+    return f"[{', '.join(str(sizes.get(dim, dim)) for dim in rule.dims.split())}]"
+
+
+def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, features: Any, dtype: Any) -> None:
+    """Check a user's dataset as the arrays that it becomes in training.
+
+    Args:
+        where: what the message begins with.
+        data: the dataset.
+        config: the configuration that it has to fit.
+        features: its feature vectors, or None.
+        dtype: of training.
+
+    Raises:
+        ConfigError: see `checked`; or dense patches in a limit representation.
+    """
+    arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)} | {"features": features}
+    checked(where, {n: np.asarray(a) for n, a in arrays.items() if a is not None}, config, dtype)
+    check_representation(data.patches is not None, config)
+
+
+def check_representation(has_patches: bool, config: DataConfig) -> None:
+    """Refuse dense patches where the configuration asks for the limit of large d, and the reverse.
+
+    Raises:
+        ConfigError: they do not fit each other.
+    """
+    if has_patches != (config.representation == "dense"):
+        which = "with dense patches: it must be dense" if has_patches else "without dense patches: it must be limit"
+        raise ConfigError(f"data.representation = {config.representation!r} is not allowed {which}")

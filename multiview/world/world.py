@@ -1,0 +1,356 @@
+"""A world: where the samples of every split come from, and the values that they may have."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self, TypeVar, cast, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from multiview import streams
+from multiview.config import DataConfig, Study, TrainConfig
+from multiview.parameters import ConfigError, refusal
+from multiview.precision import precision
+from multiview.world.arrays import check_dataset
+from multiview.world.law import orthonormal_features, sample_dataset
+from multiview.world.patches import represent
+from multiview.world.samples import Kind, MultiViewDataset
+from multiview.world.task import Task
+
+Split = Literal["train", "test"]
+
+# Samples a chunk: large enough that a call's overhead vanishes, small enough for dense patches of large d.
+CHUNK = 1000
+# Test samples are padded to so many rows and slots, so that chunks and kinds share compiled programs.
+_ROW_MULTIPLE = 64
+# Numbers of the kinds in the streams of test samples and of their noise.
+_SAMPLES = {"mixture": 0, "multi_view": 1, "single_view": 2}
+_NOISE = {"multi_view": 0, "single_view": 1, "mixture": 2}
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _in_own_precision(method: _Method) -> _Method:
+    """Make a method run in the precision of its world."""
+
+    @functools.wraps(method)
+    def call(self: World, *arguments: Any, **named: Any) -> Any:
+        with precision(self.dtype):
+            return method(self, *arguments, **named)
+
+    return cast(_Method, call)
+
+
+class Chunk(NamedTuple):
+    """A part of a test set.
+
+    Attributes:
+        kind: kind of its samples.
+        number: its place among the chunks of its kind, from 0.
+        task: its samples and their patches.
+        noise_key: from which networks draw their overlaps with the private noise of its patches.
+    """
+
+    kind: Kind
+    number: int
+    task: Task
+    noise_key: Array
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of each sample [n]."""
+        return np.asarray(self.task.data.labels)
+
+    def noise_keys(self, networks: int | np.ndarray) -> Array:
+        """Keys of networks from their number, or from their indices in their groups.
+
+        A key depends on a network's index alone, so that more networks change nothing.
+        """
+        indices = np.arange(networks) if isinstance(networks, int) else networks
+        return jax.vmap(lambda i: jax.random.fold_in(self.noise_key, i))(jnp.asarray(indices))
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The synthetic world of section 3 of docs/theory.md: one law, one set of features, named splits of samples.
+
+    Every draw has a stream of its own, named by seed, split, replicate, kind and chunk. So no two splits share a
+    sample, and asking for more samples, replicates or chunks never changes those that were there before. Another world
+    is a subclass: override `train` (another training set), `test` (another law of test samples) or `features`.
+
+    Args:
+        config: the law, and the sizes of the training and test sets.
+        seed: of every stream, 0 … 2³²−1.
+        dtype: of strengths and vectors, "float32" or "float64"; it changes no draw.
+        own_features: feature vectors [kL, d] in place of those of the seed.
+
+    Raises:
+        ConfigError: a value that the command line refuses too.
+
+    Example:
+        >>> import multiview as mv
+        >>> world = mv.World(mv.DataConfig(num_classes=4, representation="dense"), seed=1)
+        >>> train, test = world.train(), world.test("single_view", 100)
+        >>> train.patches.shape, test.patches.shape, world.features.shape
+        ((400, 13, 256), (100, 13, 256), (8, 256))
+    """
+
+    config: DataConfig = dataclasses.field(default_factory=DataConfig)
+    seed: int = 0
+    dtype: str = "float32"
+    own_features: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the command line refuses, in the same words."""
+        if not isinstance(self.config, DataConfig):
+            raise refusal("config", self.config, "a DataConfig")
+        Study(data=self.config, train=TrainConfig(dtype=self.dtype))  # type: ignore[arg-type]
+        check_seed("seed", self.seed)
+
+    @classmethod
+    def of(cls, study: Study, **own: Any) -> Self:
+        """The world of a study: its data, seed and precision.
+
+        Args:
+            study: the configuration.
+            own: further fields of the class.
+        """
+        return cls(config=study.data, seed=study.seed, dtype=study.train.dtype, **own)
+
+    @functools.cached_property
+    @_in_own_precision
+    def features(self) -> Array | None:
+        """Feature vectors v_{j,ℓ}, row j·L + ℓ of [kL, d]; None in a limit representation, which needs none."""
+        if self.own_features is not None:
+            return jnp.asarray(self.own_features, self.dtype)
+        if self.config.representation != "dense":
+            return None
+        return orthonormal_features(self._key(streams.FEATURES), self.config, jnp.dtype(self.dtype))
+
+    @property
+    def test_sizes(self) -> dict[Kind, int]:
+        """Samples of each kind of test set, as the configuration says."""
+        return {"multi_view": self.config.num_test_multi_view, "single_view": self.config.num_test_single_view}
+
+    @_in_own_precision
+    def train(self, replicate: int = 0) -> MultiViewDataset:
+        """Draw the training set of one replicate.
+
+        In `limit_single_view_noise` the set is exactly N − N_s multi-view samples without noise, of total weight
+        1 − μ, and N_s single-view samples with noise, of total weight μ; otherwise it is N draws of the mixture.
+        The multi-view samples there stand for a much larger set, in which all classes are equally frequent, so the
+        batch has equal classes: with 14 random samples a class, a class of 4 would learn 3.5 times too late.
+
+        Args:
+            replicate: its number, from 0.
+
+        Returns:
+            The samples with their ground truth; their weights sum to 1.
+        """
+        config, dtype = self.config, jnp.dtype(self.dtype)
+        if config.representation != "limit_single_view_noise":
+            return self.sample(config.num_train, replicate=replicate)
+        num_single = config.num_single_view_train
+        multi_key, single_key = jax.random.split(self._key(streams.TRAINING_DATA, replicate))
+        multi = sample_dataset(
+            multi_key, config, config.num_train - num_single, "multi_view", None, dtype, equal_classes=True
+        )
+        mu = config.single_view_fraction if num_single else 0.0
+        multi = dataclasses.replace(multi, weights=multi.weights * (1 - mu), noise_norms=0 * multi.noise_norms)
+        if not num_single:
+            return multi
+        single = sample_dataset(single_key, config, num_single, "single_view", None, dtype)
+        single = dataclasses.replace(single, weights=single.weights * mu)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), multi, single)
+
+    @_in_own_precision
+    def test(self, kind: Kind, num_samples: int, replicate: int = 0) -> MultiViewDataset:
+        """Draw fresh test samples of one kind: those that `held_out` goes through.
+
+        Args:
+            kind: "multi_view", "single_view" or "mixture".
+            num_samples: n; more samples begin with the same ones.
+            replicate: whose test set.
+
+        Returns:
+            The samples with their ground truth, of equal weights.
+        """
+        kind, num_samples = check_kind(kind), check_count("num_samples", num_samples)
+        begins = range(0, num_samples, CHUNK)
+        chunks = [self._test(kind, i, min(CHUNK, num_samples - b), replicate) for i, b in enumerate(begins)]
+        data = jax.tree.map(lambda *a: jnp.concatenate(a), *chunks)
+        return dataclasses.replace(data, weights=jnp.asarray(np.full(num_samples, 1 / num_samples, self.dtype)))
+
+    @_in_own_precision
+    def sample(
+        self, num_samples: int, kind: Kind = "mixture", split: Split = "train", replicate: int = 0
+    ) -> MultiViewDataset:
+        """Draw samples of one kind for one split; no two of the six combinations share a sample.
+
+        Args:
+            num_samples: n; more samples begin with the same ones.
+            kind: "mixture", "multi_view" or "single_view".
+            split: "train" or "test".
+            replicate: another number gives other samples.
+
+        Returns:
+            The samples with their ground truth, of equal weights.
+        """
+        if split not in get_args(Split):
+            raise refusal("split", split, "one of " + ", ".join(get_args(Split)))
+        if split == "test":
+            return self.test(kind, num_samples, replicate)
+        kind, num_samples = check_kind(kind), check_count("num_samples", num_samples)
+        if kind == "mixture":
+            key = self._key(streams.TRAINING_DATA, replicate)
+        else:
+            key = self._key(streams.TRAINING_DATA_OF_ONE_KIND, replicate, _SAMPLES[kind])
+        return self._draw(key, num_samples, kind)
+
+    def held_out(self, replicate: int = 0, sizes: Mapping[Kind, int] | None = None) -> Iterator[Chunk]:
+        """Go through fresh test samples, kind by kind and chunk by chunk, so that memory stays flat.
+
+        Args:
+            replicate: whose test set.
+            sizes: samples of each kind; by default `test_sizes`.
+
+        Yields:
+            Chunks of at most `CHUNK` samples.
+        """
+        for kind, size in (self.test_sizes if sizes is None else sizes).items():
+            for number, begin in enumerate(range(0, size, CHUNK)):
+                yield self._chunk(kind, number, min(CHUNK, size - begin), replicate)
+
+    @_in_own_precision
+    def _chunk(self, kind: Kind, number: int, size: int, replicate: int) -> Chunk:
+        """One chunk; a generator itself must not switch the precision, in which its caller would run too."""
+        data = self._test(kind, number, size, replicate)
+        patches = represent([data], self.config, jnp.dtype(self.dtype), row_multiple=_ROW_MULTIPLE)[0]
+        return Chunk(kind, number, Task(data, patches), self._key(streams.TEST_NOISE, replicate, _NOISE[kind], number))
+
+    @_in_own_precision
+    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
+        """Training samples of every replicate and their patches, in shapes that share one compiled program.
+
+        Args:
+            replicates: how many.
+            row_multiple: see `represent`; a sweep pads, so that its points share shapes too. It changes no number.
+            as_vectors: see `represent`; mixed and dropped patches need vectors.
+        """
+        datasets = [self.train(replicate) for replicate in range(replicates)]
+        patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
+        return [Task(d, p) for d, p in zip(datasets, patches, strict=True)]
+
+    @_in_own_precision
+    def probes(self) -> Task:
+        """Samples that ask for one view each: sample j·L + ℓ holds view ℓ of class j in its first patch, with strength
+        1 and without noise; the last sample is empty. kL + 1 samples."""
+        config, dtype = self.config, jnp.dtype(self.dtype)
+        number, count = config.num_features + 1, config.num_patches
+        view = np.arange(number)
+        index = np.full((number, count), -1, np.int32)
+        index[:-1, 0] = view[:-1]
+        strengths = jnp.asarray(index >= 0, dtype)
+        patches = None
+        if self.features is not None:
+            patches = jnp.zeros((number, count, self.features.shape[1]), dtype).at[:-1, 0].set(self.features)
+        data = MultiViewDataset(
+            labels=jnp.asarray(np.append(view[:-1] // config.num_views, 0), jnp.int32),
+            is_single_view=jnp.asarray(view < number - 1),
+            chosen_view=jnp.asarray(np.append(view[:-1] % config.num_views, -1), jnp.int32),
+            patch_feature=jnp.asarray(index),
+            coefficients=strengths,
+            noise_norms=jnp.zeros_like(strengths),
+            weights=jnp.asarray(np.full(number, 1 / number), dtype),
+            dropped_features=jnp.zeros(number, jnp.int32),
+            patches=patches,
+        )
+        return Task(data, represent([data], config, dtype)[0])
+
+    def _key(self, name: int, *indices: int) -> Array:
+        return streams.stream(self.seed, name, *indices)
+
+    def _draw(self, key: Array, num_samples: int, kind: Kind) -> MultiViewDataset:
+        """Samples of the law; multi-view ones carry no noise where the training set's carry none."""
+        data = sample_dataset(key, self.config, num_samples, kind, self.features, jnp.dtype(self.dtype))
+        if self.config.representation == "limit_single_view_noise" and kind == "multi_view":
+            data = dataclasses.replace(data, noise_norms=0 * data.noise_norms)
+        return data
+
+    def _test(self, kind: Kind, number: int, size: int, replicate: int) -> MultiViewDataset:
+        """The samples of one chunk of a test set."""
+        return self._draw(self._key(streams.TEST_DATA, replicate, _SAMPLES[kind], number), size, kind)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnWorld(World):
+    """The world of a user's own training set; test samples are drawn from the law with the set's own features.
+
+    Args:
+        samples: the training set of every replicate.
+        config: see `World`, as the rest.
+        own_features: the set's feature vectors [kL, d]; needed with dense patches.
+
+    Raises:
+        ConfigError: an array with a shape, type or value that is not allowed, or dense patches without features.
+    """
+
+    samples: MultiViewDataset
+
+    def __post_init__(self) -> None:
+        """Check every array as what it becomes in training."""
+        super().__post_init__()
+        check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
+        if self.samples.patches is not None and self.own_features is None:
+            raise ConfigError(
+                "data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it"
+            )
+
+    @functools.cached_property
+    @_in_own_precision
+    def features(self) -> Array | None:
+        """The set's own feature vectors, or None where it has no dense patches."""
+        return None if self.own_features is None else jnp.asarray(self.own_features, self.dtype)
+
+    @_in_own_precision
+    def train(self, replicate: int = 0) -> MultiViewDataset:
+        """The user's training set, the same for every replicate."""
+        dtype = jnp.dtype(self.dtype)
+        return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
+
+    @_in_own_precision
+    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
+        """One task for all replicates, see `World.tasks`."""
+        return super().tasks(1, row_multiple, as_vectors) * replicates
+
+
+def check_seed(name: str, value: Any, allowed: str = "a whole number in 0 … 2³²−1") -> int:
+    """A seed whose streams are no other seed's: JAX keeps 32 bits of it.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not 0 <= value < 2**32:
+        raise refusal(name, value, allowed)
+    return int(value)
+
+
+def check_kind(kind: Any) -> Kind:
+    """A kind of samples. Raises ConfigError for any other word."""
+    if kind not in get_args(Kind):
+        raise refusal("kind", kind, "one of " + ", ".join(get_args(Kind)))
+    return kind  # type: ignore[no-any-return]
+
+
+def check_count(name: str, value: Any) -> int:
+    """A number of samples. Raises ConfigError unless it is a whole number ≥ 1."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
+        raise refusal(name, value, "a whole number ≥ 1")
+    return int(value)
