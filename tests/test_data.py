@@ -1,4 +1,4 @@
-"""The generator has the distribution of section 3 of docs/theory.md, and data sets survive files."""
+"""The sampling law has the distribution of section 3 of docs/theory.md."""
 
 from __future__ import annotations
 
@@ -11,24 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from multiview import streams
-from multiview.config import DataConfig, NetworkConfig, replace
-from multiview.network.parameters import init
-from multiview.parameters import ConfigError
-from multiview.studies.evaluation import held_out_chunks
-from multiview.studies.study import training_tasks
+from multiview.config import DataConfig
 from multiview.theory import split_factor
-from multiview.world.files import load_dataset, save_dataset
-from multiview.world.make import make_multiview
-from multiview.world.patches import represent
-from multiview.world.samples import (
-    MultiViewDataset,
-    held_out_set,
-    orthonormal_features,
-    sample_dataset,
-    training_set,
-    world_features,
-)
+from multiview.world.law import orthonormal_features, sample_dataset
+from multiview.world.samples import MultiViewDataset
 
 P_VALUE = 1e-4  # see conftest
 SIGMAS = 4.5  # two-sided p-value of 7e-6 for a normal mean
@@ -297,93 +283,6 @@ def test_feature_noise_lies_in_its_interval_and_in_the_vectors(vectors):
         assert np.abs(outside).max() < 2e-6
 
 
-def test_make_multiview_shapes_types_and_reproducibility():
-    config = world(patch_dim=12)
-    x, y = make_multiview(30, config=config, random_state=3)
-    assert (x.shape, x.dtype) == ((30, 120), np.float32)
-    assert (y.shape, y.dtype) == ((30,), np.int64)
-    again, labels = make_multiview(30, config=config, random_state=3, flatten=False)
-    assert again.shape == (30, 10, 12)
-    np.testing.assert_array_equal(again.reshape(30, -1), x)
-    np.testing.assert_array_equal(labels, y)
-    other, _ = make_multiview(30, config=config, random_state=4)
-    assert np.abs(other - x).max() > 0.1
-    one, _ = make_multiview(30, config=config)
-    two, _ = make_multiview(30, config=config)
-    assert np.abs(one - two).max() > 0.1
-
-
-@pytest.mark.parametrize("count", [0, -1, 2.5, True, "7"])
-def test_make_multiview_refuses_a_bad_number_of_samples(count):
-    with pytest.raises(ConfigError, match="n_samples"):
-        make_multiview(count)
-
-
-def test_make_multiview_refuses_too_small_a_dimension():
-    with pytest.raises(ConfigError, match=r"patch_dim = 9 .* 10"):
-        make_multiview(5, config=world(patch_dim=9))
-
-
-def test_weights_of_noise_on_single_view_samples_only():
-    """N − N_s multi-view samples of weight 1 − μ without noise, N_s single-view ones of weight μ with noise."""
-    config = world(representation="limit_single_view_noise", num_train=40, num_single_view_train=8)
-    data = training_set(0, 0, config)
-    single, weights = np.asarray(data.is_single_view), np.asarray(data.weights, float)
-    assert single.sum() == 8
-    assert len(single) == 40
-    # Rounding of a sum of N float32 numbers.
-    assert weights.sum() == pytest.approx(1, abs=40 * 6e-8)
-    assert weights[single].sum() == pytest.approx(0.2, abs=40 * 6e-8)
-    assert np.ptp(weights[single]) == 0
-    assert np.ptp(weights[~single]) == 0
-    assert (np.asarray(data.noise_norms)[~single] == 0).all()
-    assert (np.asarray(data.noise_norms)[single] > 0).all()
-
-
-def test_multi_view_samples_have_equal_classes_where_they_stand_for_a_much_larger_set():
-    config = world(representation="limit_single_view_noise", num_train=48, num_single_view_train=8)
-    data = training_set(0, 0, config)
-    multi = np.asarray(data.labels)[~np.asarray(data.is_single_view)]
-    assert np.bincount(multi).tolist() == [8] * K
-
-
-def test_noise_on_single_view_samples_only_without_single_view_samples():
-    config = world(representation="limit_single_view_noise", num_train=40, num_single_view_train=0)
-    data = training_set(0, 0, config)
-    assert data.num_samples == 40
-    assert not data.is_single_view.any()
-    assert float(data.weights.sum()) == pytest.approx(1, abs=40 * 6e-8)
-
-
-def test_mixture_weights_are_equal_and_sum_to_one():
-    data = training_set(0, 0, world(num_train=40))
-    assert np.ptp(np.asarray(data.weights)) == 0
-    assert float(data.weights.sum()) == pytest.approx(1, abs=40 * 6e-8)
-
-
-def same(a: MultiViewDataset, b: MultiViewDataset) -> bool:
-    leaves_a, leaves_b = jax.tree.leaves(a), jax.tree.leaves(b)
-    return len(leaves_a) == len(leaves_b) and all(np.array_equal(x, y) for x, y in zip(leaves_a, leaves_b, strict=True))
-
-
-def test_more_replicates_never_change_earlier_training_sets(tiny):
-    one = training_tasks(replace(tiny, {"replicates": 1}))
-    three = training_tasks(replace(tiny, {"replicates": 3}))
-    assert same(one[0].data, three[0].data)
-    assert not same(three[0].data, three[1].data)
-    assert not same(three[1].data, three[2].data)
-
-
-def test_more_test_samples_never_change_earlier_ones_or_the_training_set(tiny):
-    few = [t.data for t in held_out_chunks(tiny, 0, "single_view", 1000)]
-    many = [t.data for t in held_out_chunks(tiny, 0, "single_view", 2000)]
-    assert [d.num_samples for d in many] == [1000, 1000]
-    assert same(few[0], many[0])
-    assert not same(many[0], many[1])
-    bigger = dataclasses.replace(tiny.data, num_test_multi_view=7, num_test_single_view=9)
-    assert same(training_set(0, 0, tiny.data), training_set(0, 0, bigger))
-
-
 @pytest.mark.parametrize("changes", [{}, {"patch_split": "random", "patches_per_feature": 2, "feature_noise": 0.1}])
 def test_more_samples_never_change_those_before(changes):
     """So numbers of samples are rounded up where they are drawn; every array but the weights."""
@@ -396,166 +295,8 @@ def test_more_samples_never_change_those_before(changes):
     np.testing.assert_allclose(few.weights, 1 / 37, rtol=1e-6)
 
 
-def test_test_sets_differ_from_training_sets_and_between_replicates_seeds_and_kinds():
-    config = world()
-    train = training_set(0, 0, dataclasses.replace(config, num_train=N))
-    sets = [
-        held_out_set(seed, replicate, config, kind, N, chunk)
-        for seed, replicate, kind, chunk in [
-            (0, 0, "mixture", 0), (0, 0, "mixture", 1), (0, 1, "mixture", 0), (1, 0, "mixture", 0),
-            (0, 0, "multi_view", 0), (0, 0, "single_view", 0),
-        ]
-    ]  # fmt: skip
-    coefficients = {np.asarray(d.coefficients).tobytes() for d in [train, *sets]}
-    assert len(coefficients) == 7
-
-
-def test_streams_never_share_a_key():
-    names = [getattr(streams, n) for n in dir(streams) if n.isupper()]
-    assert len(set(names)) == len(names)
-    keys = [streams.stream(s, n, i) for s in (0, 1) for n in names for i in (0, 1)]
-    words = {np.asarray(jax.random.key_data(k)).tobytes() for k in keys}
-    assert len(words) == len(keys)
-
-
-def test_replicates_share_shapes(tiny, tiny_noisy):
-    """`represent` promises shapes that several data sets share, so that one compiled program serves all of them."""
-    for study in (tiny, tiny_noisy):
-        tasks = training_tasks(replace(study, {"replicates": 12}))
-        shapes = {tuple(a.shape for a in jax.tree.leaves(task.patches)) for task in tasks}
-        assert len(shapes) == 1
-
-
-def test_file_round_trip(tmp_path, dense):
-    config, features, data = dense
-    config = dataclasses.replace(config, representation="dense")
-    save_dataset(tmp_path / "data.npz", data, features.astype(np.float32), "a description")
-    loaded, vectors = load_dataset(tmp_path / "data.npz", config)
-    assert same(loaded, data)
-    np.testing.assert_array_equal(vectors, features)
-    with np.load(tmp_path / "data.npz") as file:
-        np.testing.assert_array_equal(file["features"], features)
-        assert str(file["description"]) == "a description"
-    assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
-
-
-def test_file_round_trip_in_the_limit_with_feature_noise(tmp_path):
-    config = world(feature_noise=0.01)
-    data = sample_dataset(jax.random.key(0), config, 7)
-    save_dataset(tmp_path / "data.npz", data)
-    loaded, features = load_dataset(tmp_path / "data.npz", config)
-    assert loaded.patches is None
-    assert features is None
-    assert same(loaded, data)
-
-
-def test_a_failing_save_leaves_nothing(tmp_path, monkeypatch, draw):
-    def fail(*_, **__):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_dataset(tmp_path / "data.npz", draw(world()))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_own_data_of_patches_and_labels_alone(tmp_path, random):
-    patches = random.standard_normal((6, 3, 8))
-    labels = np.array([0, 1, 2, 3, 4, 0])
-    np.savez(tmp_path / "own.npz", patches=patches, labels=labels)
-    data, features = load_dataset(tmp_path / "own.npz", world(representation="dense"))
-    assert features is None
-    np.testing.assert_array_equal(data.labels, labels)
-    np.testing.assert_array_equal(data.patches, patches.astype(np.float32))
-    assert float(data.weights.sum()) == pytest.approx(1, abs=1e-6)
-    (part,) = represent([data], world())[0]
-    np.testing.assert_array_equal(part.vectors, data.patches)
-
-
-GOOD = {"patches": np.zeros((2, 3, 8)), "labels": np.array([0, 1])}
-FULL = GOOD | {
-    "is_single_view": np.zeros(2, bool),
-    "chosen_view": np.full(2, -1),
-    "patch_feature": np.zeros((2, 3), int),
-    "coefficients": np.ones((2, 3)),
-    "noise_norms": np.ones((2, 3)),
-    "weights": np.full(2, 0.5),
-    "dropped_features": np.zeros(2, int),
-}
-
-
-@pytest.mark.parametrize(
-    ("arrays", "named"),
-    [
-        ({}, "labels"),
-        ({"labels": GOOD["labels"]}, "patches"),
-        (GOOD | {"labels": np.array([0, 5])}, "labels"),
-        (GOOD | {"labels": np.array([-1, 0])}, "labels"),
-        (GOOD | {"labels": np.array([0.0, 1.0])}, "labels"),
-        (GOOD | {"labels": np.array([[0, 1]])}, "labels"),
-        (GOOD | {"labels": np.array([], int)}, "labels"),
-        (GOOD | {"patches": np.zeros((3, 3, 8))}, "patches"),
-        (GOOD | {"patches": np.zeros((2, 24))}, "patches"),
-        (GOOD | {"patches": np.full((2, 3, 8), np.nan)}, "patches"),
-        (GOOD | {"patches": np.full((2, 3, 8), "x")}, "patches"),
-        ({n: v for n, v in FULL.items() if n != "noise_norms"}, "noise_norms"),
-        (FULL | {"weights": np.ones(3)}, "weights"),
-        (FULL | {"weights": np.array([np.nan, 1.0])}, "weights"),
-        (FULL | {"coefficients": np.ones(2)}, "coefficients"),
-        (FULL | {"coefficients": np.full((2, 3), np.inf)}, "coefficients"),
-        (FULL | {"patch_feature": np.full((2, 3), 99)}, "patch_feature"),
-        (FULL | {"features": np.ones((9, 8))}, "features"),
-    ],
-)
-def test_bad_files_are_refused_and_the_array_is_named(tmp_path, arrays, named):
-    np.savez(tmp_path / "bad.npz", **arrays)
-    with pytest.raises(ConfigError, match=named):
-        load_dataset(tmp_path / "bad.npz", world(representation="dense"))
-
-
-def test_complete_file_is_accepted(tmp_path):
-    """The counterpart of the test above: its arrays are refused for what is wrong with them alone."""
-    np.savez(tmp_path / "good.npz", **FULL)
-    assert load_dataset(tmp_path / "good.npz", world(representation="dense"))[0].num_samples == 2
-
-
-def test_a_file_with_pickled_objects_is_refused(tmp_path):
-    np.savez(tmp_path / "bad.npz", labels=np.array([object()]))
-    with pytest.raises(ConfigError):
-        load_dataset(tmp_path / "bad.npz", world())
-
-
 def test_types_of_arrays():
     """Strengths are float32 unless asked otherwise, indices int32."""
     data = sample_dataset(jax.random.key(0), world(), 5)
     assert data.coefficients.dtype == jnp.float32
     assert data.labels.dtype == jnp.int32
-
-
-@pytest.mark.parametrize("representation", ["dense", "limit_single_view_noise"])
-def test_double_precision_means_the_same_world(representation):
-    """Another dtype changes arithmetic alone: the same samples, features and starts, up to rounding."""
-    config = world(
-        representation=representation, num_train=40, num_single_view_train=8, patch_split="random",
-        patches_per_feature=2, num_patches=24, feature_noise=0.01, patch_dim=32,
-    )  # fmt: skip
-
-    def drawn(dtype: str) -> list[np.ndarray]:
-        features = world_features(3, config, dtype)
-        train = training_set(3, 1, config, dtype)
-        test = held_out_set(3, 1, config, "single_view", 50, 0, features, dtype)
-        (patches,) = represent([train], config, dtype)
-        dimension = config.patch_dim if representation == "dense" else config.num_features
-        start = init(jax.random.key(5), patches, dimension, K, NetworkConfig(), dtype)
-        return [np.asarray(a) for a in jax.tree.leaves((features, train, test, start))]
-
-    single = drawn("float32")
-    with jax.enable_x64(True):
-        double = drawn("float64")
-    for a, b in zip(single, double, strict=True):
-        if np.issubdtype(a.dtype, np.floating):
-            assert (a.dtype, b.dtype) == (np.float32, np.float64)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-        else:
-            assert a.dtype == b.dtype
-            assert (a == b).all()

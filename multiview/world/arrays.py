@@ -110,7 +110,8 @@ def _checked(
         low, high = 0, 1
     if array.min() < low or array.max() > high:
         allowed = f"{low:g}…{high:g}" if high < _NO_BOUND else f"≥ {low:g}"
-        raise ConfigError(f"{where}: {name} runs {array.min()}…{array.max()}; {allowed} is allowed".replace("-", "−"))
+        values = f"{name} has values in {array.min()}…{array.max()}; {allowed} is allowed".replace("-", "−")
+        raise ConfigError(f"{where}: {values}")
     return cast
 
 

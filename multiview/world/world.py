@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from multiview import streams
-from multiview.config import DataConfig, Study, TrainConfig
+from multiview.config import DataConfig, Study, TrainConfig, check_data, check_section
 from multiview.parameters import ConfigError, refusal
 from multiview.precision import precision
 from multiview.world.arrays import check_dataset
@@ -111,8 +111,9 @@ class World:
         """Refuse what the command line refuses, in the same words."""
         if not isinstance(self.config, DataConfig):
             raise refusal("config", self.config, "a DataConfig")
-        Study(data=self.config, train=TrainConfig(dtype=self.dtype))  # type: ignore[arg-type]
-        check_seed("seed", self.seed)
+        object.__setattr__(self, "config", check_data(self.config))
+        check_section(TrainConfig(dtype=self.dtype), "train.")  # type: ignore[arg-type]
+        object.__setattr__(self, "seed", check_seed("seed", self.seed))
 
     @classmethod
     def of(cls, study: Study, **own: Any) -> Self:
@@ -346,7 +347,7 @@ def check_kind(kind: Any) -> Kind:
     """A kind of samples. Raises ConfigError for any other word."""
     if kind not in get_args(Kind):
         raise refusal("kind", kind, "one of " + ", ".join(get_args(Kind)))
-    return kind  # type: ignore[no-any-return]
+    return kind
 
 
 def check_count(name: str, value: Any) -> int:
