@@ -26,7 +26,7 @@ class Parameters(NamedTuple):
         >>> import jax
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> features, classes = study.data.num_features, study.data.num_classes
         >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
@@ -60,7 +60,7 @@ def init(
         >>> import jax
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> features, classes = study.data.num_features, study.data.num_classes
         >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")

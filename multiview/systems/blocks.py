@@ -48,7 +48,7 @@ class Trained(NamedTuple):
         >>> import jax
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> keys = jax.random.split(jax.random.key(0), 2)
         >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)
@@ -217,7 +217,7 @@ def train_networks(
         >>> import jax
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> keys = jax.random.split(jax.random.key(0), 2)
         >>> trained = mv.train_networks(study, mv.Task(data, patches), keys, num_steps=10)

@@ -19,7 +19,16 @@ from multiview.world.samples import MultiViewDataset
 
 
 def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None, description: str = "") -> None:
-    """Write a dataset with its ground truth to a self-describing .npz (atomically: a whole file or none)."""
+    """Write a dataset with its ground truth to a self-describing .npz (atomically: a whole file or none).
+
+    Example:
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> mv.save_dataset("training.npz", mv.World.of(study).train())
+        >>> data, _ = mv.load_dataset("training.npz", study.data)
+        >>> data.num_samples == study.data.num_train
+        True
+    """
     arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)} | {"features": features}
     arrays = {n: np.asarray(a) for n, a in arrays.items() if a is not None}
 
@@ -42,6 +51,15 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
 
     Raises:
         ConfigError: the file is unreadable, lacks an array, or an array has a wrong shape, type or value.
+
+    Example:
+        >>> import numpy as np
+        >>> import multiview as mv
+        >>> data = mv.DataConfig(num_classes=2, num_patches=3, feature_sparsity=0, patch_dim=8, representation="dense")
+        >>> np.savez("own.npz", patches=np.ones((5, 3, 8), np.float32), labels=[0, 1, 0, 1, 0])
+        >>> own, features = mv.load_dataset("own.npz", data)
+        >>> own.num_samples, features
+        (5, None)
     """
     arrays = load_npz(path)
     own = "coefficients" not in arrays  # without the ground truth

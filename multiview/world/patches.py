@@ -225,7 +225,8 @@ def represent(
     Example:
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = [mv.training_set(study.seed, replicate, study.data) for replicate in range(2)]
+        >>> world = mv.World.of(study)
+        >>> data = [world.train(replicate) for replicate in range(2)]
         >>> len(mv.represent(data, study.data))
         2
     """

@@ -28,6 +28,12 @@ class MultiViewDataset:
         dropped_features: foreign features of the sample that found no free patch.
         feature_noise: coefficients α of every feature in every patch, or None when γ = 0.
         patches: dense vectors of the patches, or None in the limit of large d.
+
+    Example:
+        >>> import multiview as mv
+        >>> data = mv.World().test("single_view", 5)
+        >>> data.num_samples, data.patch_feature.shape, bool(data.is_single_view.all())
+        (5, (5, 13), True)
     """
 
     labels: Int[Array, " n"]

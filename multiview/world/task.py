@@ -14,7 +14,7 @@ class Task(NamedTuple):
     Example:
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> data = mv.training_set(study.seed, 0, study.data)
+        >>> data = mv.World.of(study).train()
         >>> task = mv.Task(data, mv.represent([data], study.data)[0])
         >>> task.dimension(study.data.num_features) == study.data.num_features  # in the limit
         True

@@ -301,6 +301,16 @@ class OwnWorld(World):
 
     Raises:
         ConfigError: an array with a shape, type or value that is not allowed, or dense patches without features.
+
+    Example:
+        >>> import dataclasses
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> samples = mv.World.of(study).train()
+        >>> weights = samples.weights.at[0].multiply(2.0)
+        >>> heavier = dataclasses.replace(samples, weights=weights / weights.sum())
+        >>> mv.OwnWorld.of(study, samples=heavier).train().num_samples == study.data.num_train
+        True
     """
 
     samples: MultiViewDataset
