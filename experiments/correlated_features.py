@@ -28,7 +28,6 @@ from multiview.studies.evaluation import evaluate
 from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import ensemble_error, single_view_rate, typical_network, uniform_moment, winner_overlap
 
-
 NAME = "correlated_features"
 CLAIM = "Correlated views leave the lottery as it is until c z = Γ, where the missing view stops being fatal."
 SECONDS = 30

@@ -71,14 +71,14 @@ class Replicate(NamedTuple):
 
     Attributes:
         trained: its networks by kind, without the states that only training needs.
-        wrong: wrong multi-view and single-view test samples of each kind and each ensemble.
+        wrong: wrong multi-view and single-view test samples [S, 2] of each kind and each ensemble.
         dark_knowledge: share of pairs ordered right.
         moments: S_{i,ℓ} of its training set [k, L].
         dropped_features: foreign features that found no patch.
     """
 
     trained: dict[str, Trained]
-    wrong: dict[str, tuple[np.ndarray, np.ndarray]]
+    wrong: dict[str, np.ndarray]
     dark_knowledge: float
     moments: np.ndarray
     dropped_features: int
