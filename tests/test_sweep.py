@@ -254,14 +254,14 @@ def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
 
 
 def test_a_group_compiles_once(tmp_path):
-    from multiview.training import blocks as batching
+    from multiview.systems import network
 
-    before = batching._advance._cache_size()
+    before = network.SYSTEM.advance._cache_size()
     over = ["train.learning_rate=1:50:10", "network.init_std=0.02,0.03"]
     plan = make_plan(small(), make_design(over))
     assert len(plan.groups) == 1
     assert multiview.run_sweep(small(), over, tmp_path / "a").done == 40
-    assert batching._advance._cache_size() - before <= 1
+    assert network.SYSTEM.advance._cache_size() - before <= 1
 
 
 def test_dimensions_units_and_circumstances_are_labelled(swept):
@@ -319,16 +319,16 @@ def test_students_are_measured_where_they_are_asked_for(tmp_path):
 
 
 def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, capsys, monkeypatch):
-    import multiview.studies.study
+    import multiview.studies.replicate
 
-    real = multiview.studies.study.run_replicates
+    real = multiview.studies.replicate.run_replicates
 
     def run_replicates(studies, replicate, *arguments, **options):
         if (studies[0].seed, replicate) == (1, 0):
             raise MemoryError("no more")
         return real(studies, replicate, *arguments, **options)
 
-    monkeypatch.setattr(multiview.studies.study, "run_replicates", run_replicates)
+    monkeypatch.setattr(multiview.studies.replicate, "run_replicates", run_replicates)
     store = tmp_path / "a"
     over = ["seed=0,1", "network.init_std=0.02,3e38"]
     outcome = multiview.run_sweep(small(), over, store)
@@ -341,7 +341,7 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
     # Not again without being asked, and then only what failed.
     assert multiview.run_sweep(small(), over, store).failed == 5
     assert len([e for e in events(store) if e["event"] == "block"]) == 8
-    monkeypatch.setattr(multiview.studies.study, "run_replicates", real)
+    monkeypatch.setattr(multiview.studies.replicate, "run_replicates", real)
     outcome = multiview.run_sweep(small(), over, store, retry_failed=True)
     assert (outcome.done, outcome.failed) == (4, 4)
     assert len([e for e in events(store) if e["event"] == "block"]) == 13
