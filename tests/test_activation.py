@@ -12,8 +12,8 @@ import pytest
 from multiview.config import DataConfig, NetworkConfig
 from multiview.network.activation import ACTIVATIONS, SmoothedRelu, activation_of, smoothed_relu, smoothed_relu_slope
 from multiview.network.noiseless import noiseless_logits
-from multiview.world.patches import NoiselessRows, represent
 from multiview.world.law import sample_dataset
+from multiview.world.patches import NoiselessRows, represent
 
 POWERS = [1.0, 1.5, 2.0, 3.0, 4.0]
 EPS = float(np.finfo(np.float32).eps)
