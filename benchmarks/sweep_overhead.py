@@ -24,6 +24,7 @@ from multiview.studies.outcome import collect
 from multiview.studies.replicate import run_replicate
 from multiview.studies.study import training_tasks
 from multiview.sweeps.plan import ROW_MULTIPLE
+from multiview.world.world import World
 
 POINTS, SEEDS = 64, 16
 
@@ -41,7 +42,7 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
         (task,) = training_tasks(study, row_multiple=ROW_MULTIPLE)
         for value in values:
             longer = multiview.replace(study, {"train.num_steps": value})
-            collect(longer, [run_replicate(longer, 0, task, distillation=False)], None, 0.0)
+            collect(longer, [run_replicate(longer, World.of(longer), 0, task, distillation=False)], None, 0.0)
         return time.perf_counter() - begin
 
     def swept() -> float:
@@ -53,7 +54,7 @@ def measure(steps: int, once: bool = False) -> dict[str, Any]:
         return seconds
 
     warm = multiview.replace(study, {"train.num_steps": 2})
-    run_replicate(warm, 0, *training_tasks(warm, row_multiple=ROW_MULTIPLE), distillation=False)
+    run_replicate(warm, World.of(warm), 0, *training_tasks(warm, row_multiple=ROW_MULTIPLE), distillation=False)
     with tempfile.TemporaryDirectory() as folder:
         multiview.run_sweep(warm, [], Path(folder) / "sweep.zarr")
     loops, sweeps = [plain()], [swept()]

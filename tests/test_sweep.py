@@ -155,7 +155,8 @@ def test_only_points_that_share_data_and_steps_are_trained_together():
 
 def test_the_plan_knows_the_block_of_the_cpu():
     from multiview.sweeps.cost import CPU_BLOCK
-    from multiview.systems.blocks import block_size
+    from multiview.world.world import World
+from multiview.systems.blocks import block_size
 
     assert block_size(small().train) == CPU_BLOCK
 
@@ -174,12 +175,12 @@ def test_what_a_group_shares_is_declared_for_every_field():
 @pytest.mark.parametrize("representation", ["limit_single_view_noise", "limit"])
 def test_padded_rows_change_no_bit(representation):
     study = replace(small(), {"data.representation": representation})
-    plain, padded = (run_study(study, distillation=False) if multiple == 1 else None for multiple in (1, ROW_MULTIPLE))
+    plain, world = run_study(study, distillation=False), World.of(study)
     from multiview.studies.outcome import collect
     from multiview.studies.replicate import run_replicate
 
-    tasks = training_tasks(study, row_multiple=ROW_MULTIPLE)
-    padded = collect(study, [run_replicate(study, r, t, distillation=False) for r, t in enumerate(tasks)], None, 0.0)
+    tasks = enumerate(training_tasks(study, world, ROW_MULTIPLE))
+    padded = collect(study, [run_replicate(study, world, r, t, distillation=False) for r, t in tasks], None, 0.0)
     one, other = plain.groups["single"], padded.groups["single"]
     np.testing.assert_array_equal(one.weights, other.weights)
     for name, values in one.records.items():
@@ -323,10 +324,10 @@ def test_a_failed_point_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_pat
 
     real = multiview.studies.replicate.run_replicates
 
-    def run_replicates(studies, replicate, *arguments, **options):
+    def run_replicates(studies, world, replicate, *arguments, **options):
         if (studies[0].seed, replicate) == (1, 0):
             raise MemoryError("no more")
-        return real(studies, replicate, *arguments, **options)
+        return real(studies, world, replicate, *arguments, **options)
 
     monkeypatch.setattr(multiview.studies.replicate, "run_replicates", run_replicates)
     store = tmp_path / "a"

@@ -27,16 +27,20 @@ from multiview.commands.display import Progress, print_claims, print_predictions
 
 
 def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
+    """The world and the teacher of a user's own files, as `run_study` takes them; empty without such files."""
     inputs: dict[str, Any] = {}
+    count = study.data.num_train
     if arguments.data:
         from multiview.world.files import load_dataset
+        from multiview.world.world import OwnWorld
 
-        inputs["own_data"], inputs["own_features"] = load_dataset(arguments.data, study.data)
+        samples, features = load_dataset(arguments.data, study.data)
+        inputs["world"] = OwnWorld.of(study, samples=samples, own_features=features)
+        count = samples.num_samples
     if arguments.teacher:
         from multiview.studies.students import load_teacher
 
-        count = inputs["own_data"].num_samples if "own_data" in inputs else study.data.num_train
-        inputs["own_teacher"] = load_teacher(arguments.teacher, count, study.data.num_classes)
+        inputs["teacher_logits"] = load_teacher(arguments.teacher, count, study.data.num_classes)
     return inputs
 
 

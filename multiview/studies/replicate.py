@@ -27,21 +27,21 @@ from multiview.world.world import World
 StartPhase = Callable[[str, int], Callable[[int], None]]
 
 
-def run_replicate(study: Study, replicate: int, task: Task, **options: Any) -> Replicate:
+def run_replicate(study: Study, world: World, replicate: int, task: Task, **options: Any) -> Replicate:
     """Train and evaluate one replicate of one study; see `run_replicates`."""
-    return run_replicates([study], replicate, task, **options)[0]
+    return run_replicates([study], world, replicate, task, **options)[0]
 
 
 @in_own_precision
 def run_replicates(
     studies: Sequence[Study],
+    world: World,
     replicate: int,
     task: Task,
     *,
     start_phase: StartPhase | None = None,
-    features: Array | None = None,
     distillation: bool = True,
-    own_teacher: np.ndarray | None = None,
+    teacher_logits: np.ndarray | None = None,
     recorder: Recorder | None = None,
 ) -> list[Replicate]:
     """Train and evaluate one replicate: single networks, their ensembles, and students.
@@ -51,13 +51,13 @@ def run_replicates(
     Args:
         studies: configurations that differ in traced numbers of their sections network, train and distill, and in how
             many networks and students they have: points of a sweep with equal `sweeps.plan.batch_key`.
+        world: where samples come from.
         replicate: its number.
         task: its training samples, of `training_tasks`.
         start_phase: called once for all studies with what begins and the replicate; what it returns is called with
             network-steps done.
-        features: of its world.
         distillation: whether to train students.
-        own_teacher: a user's own teacher logits [N, k], instead of the ensemble's.
+        teacher_logits: of a user's own teacher [N, k], instead of the ensemble's.
         recorder: what to record of each network; see `train_networks`.
 
     Returns:
@@ -69,11 +69,11 @@ def run_replicates(
             one
             for study in studies
             for one in run_replicates(
-                [study], replicate, task, start_phase=start_phase, features=features, distillation=distillation,
-                own_teacher=own_teacher, recorder=recorder,
+                [study], world, replicate, task, start_phase=start_phase, distillation=distillation,
+                teacher_logits=teacher_logits, recorder=recorder,
             )
         ]  # fmt: skip
-    begin = start_phase or _silent
+    begin, features = start_phase or _silent, world.features
     counts = [s.seeds for s in studies]
     keys = jnp.concatenate([start_keys(s, streams.START, replicate, range(s.seeds)) for s in studies])
     singles = train_networks(
@@ -83,19 +83,19 @@ def run_replicates(
     trained = [{"single": t} for t in _by_point(singles, counts)]
     if distillation:
         logits = [t["single"].train_logits for t in trained]
-        students = _students(studies, task, replicate, logits, own_teacher, features, recorder, begin)
+        students = _students(studies, task, replicate, logits, teacher_logits, features, recorder, begin)
         for name, networks in students.items():
             for of_point, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
                 of_point[name] = t
     begin("testing", replicate)
-    return _tested(studies, replicate, task, features, trained)
+    return _tested(studies, world, replicate, task, trained)
 
 
 def _tested(
     studies: Sequence[Study],
+    world: World,
     replicate: int,
     task: Task,
-    features: Array | None,
     trained: Sequence[dict[str, Trained]],
 ) -> list[Replicate]:
     """Test what was trained for each study."""
@@ -121,7 +121,6 @@ def _tested(
         return np.concatenate(found)
 
     weights = [{n: t.weights for n, t in groups.items()} for groups in trained]
-    world = World.of(studies[0], own_features=features)
     tested = evaluate_points(studies, world, replicate, weights, answer)
     data, q = studies[0].data, studies[0].network.relu_power
     return [
@@ -155,7 +154,7 @@ def _students(
     task: Task,
     replicate: int,
     train_logits: Sequence[np.ndarray],
-    own_teacher: np.ndarray | None,
+    teacher_logits: np.ndarray | None,
     features: Array | None,
     recorder: Recorder | None,
     begin: StartPhase,
@@ -178,12 +177,12 @@ def _students(
         )  # fmt: skip
 
     own = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
-    if own_teacher is None:
+    if teacher_logits is None:
         teachers = [
             ensemble_teacher(outputs, s.students, s.distill) for outputs, s in zip(train_logits, studies, strict=True)
         ]
     else:
-        teachers = [s.distill.teacher_scale * np.repeat(own_teacher[None], s.students, axis=0) for s in studies]
+        teachers = [s.distill.teacher_scale * np.repeat(teacher_logits[None], s.students, axis=0) for s in studies]
     terms = [s.distill for s in each]
     students = {"distilled": taught("students of the ensemble", own[distill.onset_step], teachers, terms)}
     for generation in range(self_distill.generations):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from jax import Array
 
 from multiview.config import Study
 from multiview.precision import in_own_precision
 from multiview.studies.outcome import StudyResult, collect
 from multiview.studies.replicate import run_replicate
 from multiview.systems.blocks import Recorder, memory_plan
-from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
-from multiview.world.world import OwnWorld, World
+from multiview.world.world import World
 
 ProgressCallback = Callable[[str, int, int], None]  # what is being done, network-steps done, network-steps in all
 
@@ -43,10 +42,9 @@ def run_study(
     study: Study,
     report: ProgressCallback | None = None,
     *,
+    world: World | None = None,
     distillation: bool = True,
-    own_data: MultiViewDataset | None = None,
-    own_features: Array | None = None,
-    own_teacher: np.ndarray | None = None,
+    teacher_logits: np.ndarray | None = None,
     recorder: Recorder | None = None,
 ) -> StudyResult:
     """Train and evaluate everything a study asks for.
@@ -54,10 +52,9 @@ def run_study(
     Args:
         study: the configuration.
         report: called with what is being trained and the network-steps done and in all.
+        world: where samples come from, such as an `OwnWorld`; by default the study's own, `World.of(study)`.
         distillation: whether to train students.
-        own_data: a user's own training set for every replicate, instead of the generator's.
-        own_features: its feature vectors [kL, d], from which test samples are drawn; needed with dense patches.
-        own_teacher: a user's own teacher logits on it [N, k], instead of the ensemble's.
+        teacher_logits: of a user's own teacher on the training samples [N, k], instead of the ensemble's.
         recorder: what to record of each network over time, a pure function of one network that runs on the device;
             `record_measures` by default.
 
@@ -65,7 +62,7 @@ def run_study(
         The result; a network that turned non-finite is marked in `Group.finite`.
 
     Raises:
-        ConfigError: own data that the world refuses.
+        ConfigError: one block of networks does not fit the memory.
 
     Example:
         >>> import multiview as mv
@@ -73,7 +70,7 @@ def run_study(
         >>> sorted(result.groups)
         ['distilled', 'self_distilled', 'single']
     """
-    world = World.of(study) if own_data is None else OwnWorld.of(study, samples=own_data, own_features=own_features)
+    world = World.of(study) if world is None else world
     begin = time.perf_counter()
     total, done = total_network_steps(study, distillation), 0
 
@@ -90,21 +87,11 @@ def run_study(
         progress(0)
         return progress
 
-    features = world.features
     tasks = training_tasks(study, world)
     if report is not None:
         report(memory_plan(study, tasks[0]), 0, total)
-    replicates = [
-        run_replicate(
-            study,
-            number,
-            task,
-            start_phase=start_phase,
-            features=features,
-            distillation=distillation,
-            own_teacher=own_teacher,
-            recorder=recorder,
-        )
-        for number, task in enumerate(tasks)
-    ]
-    return collect(study, replicates, features, time.perf_counter() - begin)
+    options: dict[str, Any] = {
+        "start_phase": start_phase, "distillation": distillation, "teacher_logits": teacher_logits, "recorder": recorder
+    }  # fmt: skip
+    replicates = [run_replicate(study, world, number, task, **options) for number, task in enumerate(tasks)]
+    return collect(study, replicates, world.features, time.perf_counter() - begin)

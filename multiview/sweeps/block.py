@@ -23,13 +23,13 @@ class Abandoned(Exception):
 
 
 @functools.lru_cache(maxsize=1)
-def _world(study: Study) -> tuple[list[Any], Any]:
-    """Training samples of every replicate and the features of a study; those who share them are computed in a row."""
+def _world(study: Study) -> tuple[Any, list[Any]]:
+    """The world of a study and the training samples of every replicate; those who share them are computed in a row."""
     from multiview.studies.study import training_tasks
     from multiview.world.world import World
 
     world = World.of(study)
-    return training_tasks(study, world, ROW_MULTIPLE), world.features
+    return world, training_tasks(study, world, ROW_MULTIPLE)
 
 
 def _world_of(study: Study) -> Study:
@@ -100,11 +100,11 @@ def run_blocks(
         return progress
 
     try:
-        tasks, features = _world(_world_of(first))
+        world, tasks = _world(_world_of(first))
         measured = run_replicates(
-            studies, replicate, tasks[replicate], start_phase=start_phase, features=features, distillation=students
+            studies, world, replicate, tasks[replicate], start_phase=start_phase, distillation=students
         )
-        collected = [collect(s, [m], features, 0.0) for s, m in zip(studies, measured, strict=True)]
+        collected = [collect(s, [m], world.features, 0.0) for s, m in zip(studies, measured, strict=True)]
         found = [(sweep_values(result), _non_finite(result)) for result in collected]
     except Abandoned:
         raise

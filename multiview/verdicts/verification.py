@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from multiview import __version__
@@ -17,7 +16,7 @@ from multiview.studies.outcome import Group, StudyResult
 from multiview.studies.study import ProgressCallback, run_study, total_network_steps
 from multiview.verdicts.claims import Claim, check_claims, check_verifiable
 from multiview.verdicts.prediction import Prediction, predict, predicted_networks
-from multiview.world.samples import MultiViewDataset
+from multiview.world.world import World
 
 
 class Verification(NamedTuple):
@@ -79,9 +78,8 @@ def verify(
     report: ProgressCallback | None = None,
     predictions: dict[str, Prediction] | None = None,
     *,
-    own_data: MultiViewDataset | None = None,
-    own_features: jax.Array | None = None,
-    own_teacher: np.ndarray | None = None,
+    world: World | None = None,
+    teacher_logits: np.ndarray | None = None,
 ) -> Verification:
     """Check the claims of the theory.
 
@@ -89,9 +87,8 @@ def verify(
         study: a configuration or the name of a preset.
         report: progress, see `run_study`; the prediction is part of the work.
         predictions: made before; by default made here, before training.
-        own_data: a user's own training set, see `run_study`.
-        own_features: its feature vectors, see `run_study`.
-        own_teacher: a user's own teacher logits, see `run_study`.
+        world: where samples come from, see `run_study`.
+        teacher_logits: of a user's own teacher, see `run_study`.
 
     Returns:
         The measured study, predictions and claims.
@@ -107,7 +104,7 @@ def verify(
     """
     study = load_preset(study) if isinstance(study, str) else dataclasses.replace(study)
     check_verifiable(study)
-    if own_data is not None and not bool((own_data.coefficients > 0).any()):
+    if world is not None and not bool((world.train().coefficients > 0).any()):
         raise ConfigError(
             "data: arrays 'patch_feature' and 'coefficients' are missing; claims are judged against the truth"
         )
@@ -119,5 +116,5 @@ def verify(
         if report is not None:
             report(what, ahead + done, ahead + total)
 
-    result = run_study(study, after_prediction, own_data=own_data, own_features=own_features, own_teacher=own_teacher)
+    result = run_study(study, after_prediction, world=world, teacher_logits=teacher_logits)
     return Verification(result, predictions, check_claims(result, predictions))

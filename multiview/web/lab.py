@@ -47,7 +47,7 @@ def study_from_sliders(changes: dict) -> mv.Study:
 def train(study: mv.Study, with_students: bool) -> StudyResult:
     """Train and test; rows are padded, so that other data need no new program."""
     task = training_tasks(study, row_multiple=ROW_MULTIPLE)[0]
-    return collect(study, [run_replicate(study, 0, task, distillation=with_students)], None, 0.0)
+    return collect(study, [run_replicate(study, mv.World.of(study), 0, task, distillation=with_students)], None, 0.0)
 
 
 @app.function
