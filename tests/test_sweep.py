@@ -33,6 +33,7 @@ from multiview.sweeps import group_key, make_design, make_plan
 from multiview.sweeps.block import as_text, run_blocks
 from multiview.sweeps.grammar import labels, parse_values
 from multiview.sweeps.plan import ROW_MULTIPLE
+from multiview.world.world import World
 
 EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
 
@@ -155,8 +156,7 @@ def test_only_points_that_share_data_and_steps_are_trained_together():
 
 def test_the_plan_knows_the_block_of_the_cpu():
     from multiview.sweeps.cost import CPU_BLOCK
-    from multiview.world.world import World
-from multiview.systems.blocks import block_size
+    from multiview.systems.blocks import block_size
 
     assert block_size(small().train) == CPU_BLOCK
 
