@@ -23,10 +23,10 @@ from jax import Array
 from matplotlib.figure import Figure
 
 from experiments import boosting, common, gaussian, networks
-from multiview import load_preset, regime, replace, run_study, streams
+from multiview import check_regime, load_preset, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.studies.evaluation import count_wrong, error_counts, evaluate
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
@@ -210,7 +210,7 @@ def train_linear(system: systems.Linear, study: Study, keys: Array, task: Task, 
     part = vectors(task.data, study.data)
 
     def one(key: Array) -> Any:
-        start = init(key, (part,), study.data.num_features, study.data.num_classes, study.network, jnp.float32)
+        start = init_network(key, (part,), study.data.num_features, study.data.num_classes, study.network, jnp.float32)
         model = system.model(start, part, study.network)
         fitted = linear.fit(model, task.data.labels, task.data.weights, min_steps=steps, max_steps=LONGER * steps)
         return start, model, fitted
@@ -242,7 +242,7 @@ def linear_logits(
     def one(args: Any) -> Array:
         start, dual, key = args
         change = system.change(start, part, study.network, dual)
-        fresh = init(key, (seen,), *sizes, study.network, jnp.float32)
+        fresh = init_network(key, (seen,), *sizes, study.network, jnp.float32)
         return system.outputs(Parameters(start.weights, fresh.noise), change, seen, study.network)
 
     return jax.lax.map(one, (starts, duals, noise_keys))
@@ -418,7 +418,7 @@ def measure(smoke: bool) -> dict[str, Any]:
         starts.append(row)
     return {
         "study": to_mapping(study),
-        "failing_conditions": [c.name for c in regime(study) if not c.holds and "self_distill" not in c.name],
+        "failing_conditions": [c.name for c in check_regime(study) if not c.holds and "self_distill" not in c.name],
         "gaussian_changes": {k: str(v) for k, v in GAUSSIAN.items()},
         "averages": averages,
         "systems": [row | {"rule": RULES[row["system"]]} for row in systems],

@@ -33,7 +33,7 @@ from multiview import load_preset, replace, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.measures.features import learned_views
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.studies.diversity import agreement, error_correlation
 from multiview.studies.study import training_tasks
 from multiview.systems import linear
@@ -203,7 +203,7 @@ def _train_linear(keys: Array, task: Task, study: Study, rate: Array, max_steps:
 
     def one(key: Array) -> Any:
         dimension = task.dimension(study.data.num_features)
-        start = init(key, task.patches, dimension, study.data.num_classes, study.network, jnp.float32)
+        start = init_network(key, task.patches, dimension, study.data.num_classes, study.network, jnp.float32)
         return descend(outputs, start, task, rate, steps, max_steps)
 
     return jax.lax.map(one, keys)
@@ -255,7 +255,7 @@ def logits_of(rung: Rung, study: Study, weights: np.ndarray, key: Array, task: T
 
     def one(args: Any) -> Array:
         w, fresh_key = args
-        fresh = init(fresh_key, task.patches, w.shape[0], w.shape[1], linear_study(study).network, w.dtype)
+        fresh = init_network(fresh_key, task.patches, w.shape[0], w.shape[1], linear_study(study).network, w.dtype)
         return linear.pre_activations(w, fresh.noise[0], part).sum((1, 3))
 
     return np.asarray(jax.lax.map(one, (jnp.asarray(weights), keys)))

@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 
 from experiments import common, networks
 from experiments.regime_grid import BAND
-from multiview import load_preset, regime, replace, run_study
+from multiview import check_regime, load_preset, replace, run_study
 from multiview.config import Study
 from multiview.theory import Condition, ensemble_error
 
@@ -99,7 +99,7 @@ def outcome(study: Study) -> dict[str, Any]:
 
 def conditions_of(study: Study) -> dict[str, Condition]:
     """The regime check by name, with the law of the ensemble's size."""
-    found = {c.name: c for c in regime(study)}
+    found = {c.name: c for c in check_regime(study)}
     keeps, bound = ensemble_error(study, study.seeds), KEEPS["ensemble"] * ensemble_error(study, 1)
     found[ENSEMBLE_LAW] = Condition(ENSEMBLE_LAW, "it keeps less than a quarter", keeps, bound, keeps < bound)
     return found

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from experiments import common, networks
-from multiview import load_preset, predict, replace, run_study, streams
+from multiview import load_preset, predict_study, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import winners
 from multiview.studies.study import training_tasks
@@ -75,7 +75,7 @@ def rounding_alone(study: Study) -> dict[str, Any]:
 def measure(smoke: bool) -> dict[str, Any]:
     """Both comparisons."""
     study = replace(load_preset("smoke"), SMOKE if smoke else SIZE)
-    predictions = predict(study, SMOKE_PREDICTION_STUDIES) if smoke else predict(study)
+    predictions = predict_study(study, SMOKE_PREDICTION_STUDIES) if smoke else predict_study(study)
     single, double = (
         common.cell(dtype, study, lambda dtype=dtype: {"claims": claims_in(study, dtype, predictions)})["claims"]
         for dtype in ("float32", "float64")

@@ -1,8 +1,8 @@
 """Does the regime check tell settings that show theorem 1 from settings that do not?
 
-Claim: `multiview.theory.regime` is right about a setting if all its conditions on single networks hold exactly when
-simulated networks reach training error 0 in every run and miss about half of the views (test error within
-0.35 … 0.55 in units of μ). The condition on balanced views speaks about the ensemble: it should hold exactly when the
+Claim: `multiview.theory.check_regime` is right about a setting if all its conditions on single networks hold exactly
+when simulated networks reach training error 0 in every run and miss about half of the views (test error within 0.35 …
+0.55 in units of μ). The condition on balanced views speaks about the ensemble: it should hold exactly when the
 ensemble misses less than half of what its networks miss on single-view data. Each setting of the grid changes one or
 two parameters of a small base setting.
 
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from experiments import common, networks
-from multiview import regime, replace, run_study
+from multiview import check_regime, replace, run_study
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import error_interval
 from multiview.measures.features import winners
@@ -79,7 +79,7 @@ BALANCED = "balanced views (ensemble)"
 
 def check(study: Study) -> dict[str, Any]:
     """What the regime check says: failing conditions on single networks (others name theirs in parentheses), clocks."""
-    conditions = {c.name: c for c in regime(study)}
+    conditions = {c.name: c for c in check_regime(study)}
     failing = {n: common.rounded([c.left, c.right]) for n, c in conditions.items() if not c.holds and "(" not in n}
     clock = time_scales(study)._asdict()
     return {

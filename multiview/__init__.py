@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiview.network.activation import smoothed_relu as smoothed_relu
     from multiview.network.outputs import logits as logits
     from multiview.network.parameters import Parameters as Parameters
-    from multiview.network.parameters import init as init
+    from multiview.network.parameters import init_network as init_network
     from multiview.parameters import ConfigError as ConfigError
     from multiview.presets import load_preset as load_preset
     from multiview.presets import load_toml as load_toml
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from multiview.sweeps.runner import run_sweep as run_sweep
     from multiview.systems.blocks import Trained as Trained
     from multiview.systems.blocks import train_networks as train_networks
-    from multiview.theory import regime as regime
+    from multiview.theory import check_regime as check_regime
     from multiview.theory import time_scales as time_scales
     from multiview.verdicts.claims import Claim as Claim
     from multiview.verdicts.claims import check_claims as check_claims
-    from multiview.verdicts.prediction import predict as predict
+    from multiview.verdicts.prediction import predict_study as predict_study
     from multiview.verdicts.verification import verify as verify
     from multiview.world.files import load_dataset as load_dataset
     from multiview.world.files import save_dataset as save_dataset

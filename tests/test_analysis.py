@@ -203,11 +203,11 @@ def test_noise_overlaps_are_the_largest_of_the_labels_neurons_by_kind_of_sample(
     """Against a loop over all slots that carry noise."""
     import jax
 
-    from multiview.network.parameters import init
+    from multiview.network.parameters import init_network
 
     study = tiny_noisy if everywhere else tiny
     task = training_tasks(study)[0]
-    parameters = init(jax.random.key(0), task.patches, 8, 4, study.network, np.float32)
+    parameters = init_network(jax.random.key(0), task.patches, 8, 4, study.network, np.float32)
     labels, is_single = np.asarray(task.data.labels), np.asarray(task.data.is_single_view)
     expected, first = [0.0, 0.0], 0
     for part, noise in zip(task.patches, parameters.noise, strict=True):

@@ -28,7 +28,7 @@ def no_work(monkeypatch):
         raise AssertionError("work began")
 
     for module, name in [
-        (multiview.verdicts.prediction, "predict"),
+        (multiview.verdicts.prediction, "predict_study"),
         (multiview.studies.study, "run_study"),
         (multiview.verdicts.verification, "verify"),
     ]:

@@ -19,7 +19,7 @@ from multiview.commands.main import main
 from multiview.config import DistillConfig, Study, replace
 from multiview.network.activation import smoothed_relu
 from multiview.network.outputs import logits
-from multiview.network.parameters import init
+from multiview.network.parameters import init_network
 from multiview.parameters import ConfigError
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
@@ -40,7 +40,7 @@ def task(tiny):
 def start(tiny, task):
     """Patches as vectors with noise apart, and a start on them."""
     part = vectors(task.data, tiny.data.num_features)
-    return part, init(
+    return part, init_network(
         jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
     )
 
@@ -324,7 +324,7 @@ def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(t
     keys = start_keys(study, streams.START, 0, range(2))
     members = train_networks(study, task, keys, num_steps=30)
     part = vectors(task.data, study.data.num_features)
-    begin = init(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
+    begin = init_network(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
     ended = linearised.moved(begin, part, study.network, jnp.asarray(members.state.dual[1]))
     np.testing.assert_allclose(ended.weights, members.weights[1], rtol=1e-5, atol=1e-7)
 

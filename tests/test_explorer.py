@@ -26,7 +26,7 @@ from multiview.files import cache_folder, write_file
 from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu, smoothed_relu_slope
 from multiview.network.outputs import logits
-from multiview.network.parameters import init
+from multiview.network.parameters import init_network
 from multiview.presets import load_preset
 from multiview.training.losses import distillation_logit_gradient
 from multiview.training.step import TrainingState, make_optimizer, step
@@ -146,7 +146,9 @@ def golden(changes: dict[str, object]) -> tuple[dict[str, object], list[dict[str
     one_hot = jax.nn.one_hot(data.patch_feature, study.data.num_features, dtype=jnp.float64)
     patches = (DenseVectors(data.coefficients[..., None] * one_hot, data.noise_norms),)
     k = study.data.num_classes
-    start = init(streams.stream(3, streams.START, 0), patches, study.data.num_features, k, study.network, jnp.float64)
+    start = init_network(
+        streams.stream(3, streams.START, 0), patches, study.data.num_features, k, study.network, jnp.float64
+    )
     teacher = None
     if "distill.onset_step" in changes:
         teacher = jax.random.uniform(jax.random.key(8), (data.num_samples, k), jnp.float64, 0.0, 3.0)

@@ -17,7 +17,7 @@ from multiview.config import Study, replace
 from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu
 from multiview.network.outputs import logits
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
 from multiview.systems.blocks import start_keys, train_networks
@@ -51,7 +51,7 @@ def task(tiny):
 def parameters(tiny, task):
     """A network whose start is large enough to tell samples apart."""
     k = tiny.data.num_classes
-    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+    start = init_network(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
     return jax.tree.map(lambda a: 30 * a, start)
 
 
@@ -67,7 +67,7 @@ def test_without_options_a_step_is_the_plain_program(tiny):
         return TrainingState(optax.apply_updates(state.parameters, updates), after)
 
     k = tiny.data.num_classes
-    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+    start = init_network(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
     state = TrainingState(start, make_optimizer(tiny.train).init(start))
     ours = jax.make_jaxpr(lambda s, i: step(s, i, task, None, tiny.network, tiny.train, None))(state, 3)
     assert str(ours) == str(jax.make_jaxpr(plain)(state, 3))
@@ -181,7 +181,7 @@ def test_weight_decay_and_momentum_are_those_of_the_books(tiny):
     """w₁ = w₀ − η (g + λ w₀), noise overlaps too; then v ← m v + g at η (1 − m)."""
     task, eta = one_task(tiny), tiny.train.learning_rate
     k = tiny.data.num_classes
-    start = init(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
+    start = init_network(jax.random.key(1), task.patches, tiny.data.num_features, k, tiny.network, "float32")
 
     @jax.jit
     def gradient(p):

@@ -15,7 +15,7 @@ from multiview.config import DataConfig, NetworkConfig
 from multiview.measures.training_error import cross_entropy
 from multiview.network.outputs import fresh_logits
 from multiview.network.outputs import logits as plain_logits
-from multiview.network.parameters import Parameters, feature_overlaps, init
+from multiview.network.parameters import Parameters, feature_overlaps, init_network
 from multiview.world.law import sample_dataset
 from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
 from multiview.world.samples import MultiViewDataset
@@ -59,7 +59,7 @@ def make(config: DataConfig, n: int = 12) -> tuple[MultiViewDataset, Patches]:
 
 
 def start(patches: Patches, dimension: int, network: NetworkConfig = NETWORK, key: int = 5) -> Parameters:
-    return init(jax.random.key(key), patches, dimension, 4, network, jnp.float32)
+    return init_network(jax.random.key(key), patches, dimension, 4, network, jnp.float32)
 
 
 def places(part: NoisyRows, data: MultiViewDataset, num_features: int) -> np.ndarray:

@@ -24,14 +24,14 @@ def test_the_prediction_is_the_first_part_of_the_work(tiny, monkeypatch):
     """It is announced before anything is computed, and its end is where training begins."""
     told = []
 
-    def predict(study, progress):
+    def predict_study(study, progress):
         assert told == [(told[0][0], 0, total)]
         for _ in range(4):
             progress(predicted_networks(study) // 4)
         return {}
 
     total = predicted_networks(tiny) + total_network_steps(tiny)
-    monkeypatch.setattr(verification, "predict", predict)
+    monkeypatch.setattr(verification, "predict_study", predict_study)
     verification.predict_first(tiny, lambda *words: told.append(words))
     assert [done for _, done, _ in told] == [predicted_networks(tiny) * i // 4 for i in range(5)]
     assert {all_of_it for *_, all_of_it in told} == {total}

@@ -76,12 +76,12 @@ def test_the_default_recorder_records_a_new_row(tiny, monkeypatch):
     import jax
 
     from multiview.network.outputs import logits
-    from multiview.network.parameters import init
+    from multiview.network.parameters import init_network
     from multiview.studies.study import training_tasks
 
     monkeypatch.setattr(recorded, "MEASURES", (*MEASURES, BY_NEURON))
     (task, _), k = training_tasks(tiny), tiny.data.num_classes
-    parameters = init(jax.random.key(0), task.patches, tiny.data.num_features, k, tiny.network, jnp.float32)
+    parameters = init_network(jax.random.key(0), task.patches, tiny.data.num_features, k, tiny.network, jnp.float32)
     measured = recorded.record_measures(parameters, logits(parameters, task.patches, tiny.network), task, None, 2)
     expected = np.maximum(np.asarray(parameters.weights), 0).max(0)
     np.testing.assert_array_equal(measured["by_neuron"], expected)

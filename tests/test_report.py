@@ -24,9 +24,9 @@ from multiview.figures import report
 from multiview.figures.stored import study_of
 from multiview.stores.store import open_results
 from multiview.sweeps import make_design
-from multiview.verdicts.prediction import predict
+from multiview.verdicts.prediction import predict_study
 
-FEW_STUDIES = functools.partial(predict, num_studies=4)  # a rougher prediction, in a tenth of the time
+FEW_STUDIES = functools.partial(predict_study, num_studies=4)  # a rougher prediction, in a tenth of the time
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
@@ -55,7 +55,7 @@ def pages(study_store, sweep_store, tmp_path_factory) -> dict[str, str]:
     """The reports of a study and of a sweep, as the command writes them."""
     folder = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiview.verdicts.prediction.predict", FEW_STUDIES)
+        patch.setattr("multiview.verdicts.prediction.predict_study", FEW_STUDIES)
         for name, store in (("study", study_store), ("sweep", sweep_store)):
             assert main(["report", str(store), "--out", str(folder / f"{name}.html")]) == 0
     return {path.stem: path.read_text(encoding="utf-8") for path in folder.iterdir()}

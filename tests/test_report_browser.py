@@ -27,7 +27,7 @@ def pages(study_store, sweep_store, tmp_path_factory):
     file.write_text(json.dumps(whole), encoding="utf-8")
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiview.verdicts.prediction.predict", FEW_STUDIES)
+        patch.setattr("multiview.verdicts.prediction.predict_study", FEW_STUDIES)
         for name, store in stores.items():
             found[name] = folder / f"{name}.html"
             assert main(["report", str(store), "--out", str(found[name])]) == 0

@@ -68,7 +68,7 @@ def test_the_reader_of_imports_sees_each_form(tmp_path):
     (tmp_path / "a.py").write_text(
         "import multiview.world.samples\nfrom multiview import streams, __version__\n"
         "from multiview.measures import features as f\n"
-        "from multiview.config import Study\ndef g():\n    from multiview.theory import regime\n"
+        "from multiview.config import Study\ndef g():\n    from multiview.theory import check_regime\n"
         "if TYPE_CHECKING:\n    from multiview.verdicts.claims import Claim\n"
     )
     assert imported(tmp_path / "a.py") == {"world.samples", "streams", "measures.features", "config", "theory"}

@@ -183,7 +183,7 @@ def test_idealised_single_error(views, shares):
 
 
 def failing(study: Study) -> set[str]:
-    return {c.name for c in theory.regime(study) if not c.holds}
+    return {c.name for c in theory.check_regime(study) if not c.holds}
 
 
 @pytest.mark.parametrize("preset", ["reference"])
@@ -230,7 +230,7 @@ def test_trial_with_low_dimension_is_flagged_and_high_dimension_is_not():
 def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
     """No warning, no NaN, whatever the power and however few the neurons."""
     study = replace(load_preset(preset), {"network.relu_power": q, "network.neurons_per_class": neurons})
-    for c in theory.regime(study):
+    for c in theory.check_regime(study):
         assert not math.isnan(c.left)
         assert not math.isnan(c.right)
         assert c.holds == (c.left < c.right)
@@ -409,7 +409,7 @@ def test_the_theory_answers_without_single_view_samples_and_before_anything_is_l
     study = load_preset("reference")
     none = replace(study, {"data.num_single_view_train": 0})
     assert theory.memory_time(none) == math.inf
-    assert not any(math.isnan(c.left + c.right) for c in theory.regime(none) if math.isfinite(c.left + c.right))
+    assert not any(math.isnan(c.left + c.right) for c in theory.check_regime(none) if math.isfinite(c.left + c.right))
     short = replace(study, {"train.num_steps": 3})
     start = np.tile([0.004, 0.0036], (1, study.data.num_classes, 1))
     end = theory.ideal_overlaps(start, np.ones(2), short)
@@ -494,7 +494,7 @@ def test_time_to_learn_asks_for_the_last_class():
     """2,200 steps of `paper` left 6 of 32 networks with an unlearned class, although the typical class needs 1,300."""
     for steps, holds in ((2200, False), (3600, True)):
         study = replace(load_preset("paper"), {"replicates": 1, "train.num_steps": steps})
-        (condition,) = [c for c in theory.regime(study) if c.name == "time to learn"]
+        (condition,) = [c for c in theory.check_regime(study) if c.name == "time to learn"]
         assert condition.holds is holds
         assert theory.time_scales(study).view < 1400 * study.train.learning_rate
 

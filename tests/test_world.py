@@ -15,7 +15,7 @@ from multiview.commands.main import main
 from multiview.config import DataConfig, NetworkConfig, Study, replace
 from multiview.measures.features import learned_views
 from multiview.network.outputs import logits
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.parameters import ConfigError
 from multiview.studies.evaluation import count_wrong
 from multiview.world.make import make_multiview
@@ -203,7 +203,7 @@ def test_double_precision_means_the_same_world(representation):
         with jax.enable_x64(dtype == "float64"):
             (patches,) = represent([train], config, dtype)
             dimension = config.patch_dim if representation == "dense" else config.num_features
-            start = init(jax.random.key(5), patches, dimension, K, NetworkConfig(), dtype)
+            start = init_network(jax.random.key(5), patches, dimension, K, NetworkConfig(), dtype)
         return [np.asarray(a) for a in jax.tree.leaves((world.features, train, test, start))]
 
     for a, b in zip(drawn("float32"), drawn("float64"), strict=True):

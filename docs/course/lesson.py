@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import multiview as mv
 from multiview.measures.errors import combine
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.systems import linear, linearised, random_features
 from multiview.systems.blocks import answer_networks
 from multiview.world.patches import vectors
@@ -95,7 +95,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
     """
     model_of, change_of, outputs_of = SYSTEMS[system]
     part, sizes = vectors(task.data, study.data), (study.data.num_features, study.data.num_classes)
-    starts = jax.vmap(lambda key: init(key, (part,), *sizes, study.network, jnp.float32))(keys)
+    starts = jax.vmap(lambda key: init_network(key, (part,), *sizes, study.network, jnp.float32))(keys)
     models = jax.lax.map(jax.jit(lambda start: model_of(start, part, study.network)), starts)
 
     def fit(model: Any) -> Any:
@@ -111,7 +111,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
         def outputs(starts: Parameters, duals: Any, noise: Any, seen: Any = seen) -> Any:
             def one(arguments: Any) -> Any:
                 start, dual, key = arguments
-                at = Parameters(start.weights, init(key, (seen,), *sizes, study.network, jnp.float32).noise)
+                at = Parameters(start.weights, init_network(key, (seen,), *sizes, study.network, jnp.float32).noise)
                 return outputs_of(at, change_of(start, part, study.network, dual), seen, study.network)
 
             return jax.lax.map(one, (starts, duals, noise))

@@ -87,12 +87,12 @@ def _judged(results: Results) -> tuple[list[dict[str, Any]], str]:
     from multiview.figures.stored import study_of
     from multiview.stores.labelled import from_datatree
     from multiview.verdicts.claims import check_claims, check_verifiable
-    from multiview.verdicts.prediction import predict
+    from multiview.verdicts.prediction import predict_study
 
     try:
         study = study_of(results)
         check_verifiable(study)
-        claims = check_claims(from_datatree(results), predict(study))
+        claims = check_claims(from_datatree(results), predict_study(study))
     except (ConfigError, LookupError, ValueError) as error:
         return [], f"this store does not hold all that the claims are about ({error})"
     return [claim.to_mapping() for claim in claims], ""

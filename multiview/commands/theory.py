@@ -66,13 +66,13 @@ def _run_verify(
     from multiview.files import write_file
     from multiview.stores.labelled import to_datatree
     from multiview.sweeps.cost import expected_seconds
-    from multiview.theory import regime
+    from multiview.theory import check_regime
     from multiview.verdicts.verification import predict_first, verify
 
     console.print(f"multiview {__version__}: preset {study.preset}, run {study.run_id}")
     if not SYSTEMS[study.system].predicted:
         console.print(f"What is trained is system = {study.system}; conditions and predictions are the network's.")
-    conditions = regime(study)
+    conditions = check_regime(study)
     if all(c.holds for c in conditions):
         console.print(f"All {len(conditions)} conditions of the theory hold here (multiview regime lists them).")
     else:
@@ -148,10 +148,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _regime(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
-    from multiview.theory import regime, time_scales
+    from multiview.theory import check_regime, time_scales
 
     console = make_console()
-    conditions = regime(study)
+    conditions = check_regime(study)
     print_regime(console, conditions)
     console.print("Clocks, in steps:")
     for name, value in time_scales(study)._asdict().items():

@@ -34,7 +34,7 @@ from multiview.figures.sweeps import axes_of, axis_label, design_of
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset, preset_names
 from multiview.stores.tables import DEFAULT_MEASURES, as_words, summarise
-from multiview.theory import regime
+from multiview.theory import check_regime
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 200  # of the table of a sweep
@@ -282,7 +282,7 @@ def _sweep_table(results: xr.Dataset) -> str:
 
 
 def _regime(study: Study) -> str:
-    conditions = regime(study)
+    conditions = check_regime(study)
     failing = sum(not c.holds for c in conditions)
     rows = [
         (

@@ -16,7 +16,7 @@ from multiview.config import NetworkConfig
 from multiview.network.activation import activation_of
 from multiview.network.noiseless import noiseless_logits
 from multiview.network.noisy import noisy_logits, noisy_sum
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.network.rows import overlaps_of_rows
 from multiview.network.vectors import vector_logits
 from multiview.world.patches import NoiselessRows, NoisyRows, Patches
@@ -40,7 +40,7 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
         >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> features, classes = study.data.num_features, study.data.num_classes
-        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> network = mv.init_network(jax.random.key(0), patches, features, classes, study.network, "float32")
         >>> mv.logits(network, patches, study.network).shape == (study.data.num_train, classes)
         True
     """
@@ -113,6 +113,6 @@ def fresh_logits(
 
             outputs.append(noisy_sum(activation, threshold, weights, noise_of, part))
         else:
-            noise = init(part_key, (part,), features, k, network, weights.dtype).noise
+            noise = init_network(part_key, (part,), features, k, network, weights.dtype).noise
             outputs.append(logits(Parameters(weights, noise), (part,), network))
     return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]

@@ -29,7 +29,7 @@ class Parameters(NamedTuple):
         >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> features, classes = study.data.num_features, study.data.num_classes
-        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> network = mv.init_network(jax.random.key(0), patches, features, classes, study.network, "float32")
         >>> network.weights.shape[-1] == study.network.neurons_per_class
         True
     """
@@ -38,7 +38,7 @@ class Parameters(NamedTuple):
     noise: tuple[Array | None, ...]
 
 
-def init(
+def init_network(
     key: Key[Array, ""], patches: Patches, dimension: int, num_classes: int, network: NetworkConfig, dtype: Any
 ) -> Parameters:
     """A random start w ~ N(0, σ₀² I), in either representation.
@@ -63,7 +63,7 @@ def init(
         >>> data = mv.World.of(study).train()
         >>> patches = mv.represent([data], study.data)[0]
         >>> features, classes = study.data.num_features, study.data.num_classes
-        >>> network = mv.init(jax.random.key(0), patches, features, classes, study.network, "float32")
+        >>> network = mv.init_network(jax.random.key(0), patches, features, classes, study.network, "float32")
         >>> network.weights.ndim
         3
     """

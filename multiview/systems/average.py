@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from multiview.config import NetworkConfig
 from multiview.network.outputs import logits
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.systems import network
 from multiview.systems.descent import PATIENCE, Descent, begun, descend
 from multiview.systems.protocol import Seen, Settings, Sizes, System
@@ -38,7 +38,7 @@ def _member_outputs(members: Parameters, patches: Patches, networks: NetworkConf
 @partial(jax.jit, static_argnames=("sizes",))
 def _start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> Descent:
     def one(key: Array, of_member: NetworkConfig) -> Parameters:
-        return init(key, task.patches, sizes.dimension, sizes.classes, of_member, task.data.weights.dtype)
+        return init_network(key, task.patches, sizes.dimension, sizes.classes, of_member, task.data.weights.dtype)
 
     return begun(jax.vmap(one)(keys, settings.network), (len(keys),))
 

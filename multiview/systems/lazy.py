@@ -17,8 +17,7 @@ from jaxtyping import Float, Key
 
 from multiview.config import Study
 from multiview.network.outputs import fresh_logits, logits
-from multiview.network.parameters import Parameters
-from multiview.network.parameters import init as init_network
+from multiview.network.parameters import Parameters, init_network
 from multiview.parameters import ConfigError
 from multiview.systems import linearised, network
 from multiview.systems.descent import Descent, as_vectors, by_descent

@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from multiview.config import DistillConfig, NetworkConfig, Study
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.systems.descent import PATIENCE, as_vectors
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
@@ -237,7 +237,7 @@ def linear_system(
 
     def drawn(key: Array, part: DenseVectors, network: NetworkConfig, sizes: Sizes) -> Parameters:
         typed, dtype = jax.random.wrap_key_data(key), part.vectors.dtype
-        return init(typed, (part,), sizes.dimension, sizes.classes, network, dtype)
+        return init_network(typed, (part,), sizes.dimension, sizes.classes, network, dtype)
 
     @partial(jax.jit, static_argnames=("sizes",))
     def start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> LinearState:
@@ -245,7 +245,7 @@ def linear_system(
 
         def one(given: tuple[Array, Settings]) -> LinearState:
             key, of_network = given
-            begin = init(key, (part,), sizes.dimension, sizes.classes, of_network.network, dtype)
+            begin = init_network(key, (part,), sizes.dimension, sizes.classes, of_network.network, dtype)
             linear = model(begin, part, of_network.network)
             dual = jnp.zeros_like(linear.start_logits)
             curvature = largest_curvature(linear.gram, task.data.weights)
@@ -294,7 +294,7 @@ def linear_system(
 
         def one(given: tuple[Array, Array, Array, NetworkConfig]) -> Array:
             weights, changed, key, network = given
-            fresh = init(key, (part,), len(weights), sizes.classes, network, weights.dtype)
+            fresh = init_network(key, (part,), len(weights), sizes.classes, network, weights.dtype)
             return answers(Parameters(weights, fresh.noise), changed, part, network)
 
         return jax.lax.map(one, (*kept, keys, settings.network))

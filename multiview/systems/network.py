@@ -12,7 +12,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.network.outputs import fresh_logits, logits
-from multiview.network.parameters import Parameters, init
+from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.flow import flow, start_flow
 from multiview.training.memory import Footprint, Shapes, Work, expected_slots
@@ -26,7 +26,7 @@ FORWARD_SHARE = 0.4  # a forward pass is about 0.4 of a step
 def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings, sizes: Sizes) -> TrainingState:
     def one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
         dtype = jnp.dtype(train.dtype)
-        parameters = init(key, task.patches, sizes.dimension, sizes.classes, network, dtype)
+        parameters = init_network(key, task.patches, sizes.dimension, sizes.classes, network, dtype)
         if train.solver == "gradient_flow":
             return TrainingState(parameters, start_flow(parameters))
         batches = () if batch_key is None else jax.random.key_data(batch_key)

@@ -6,7 +6,7 @@ learned, `outcome` what a start becomes and scores, `taught` what distillation a
 regime check; `strengths` averages over the sampling law.
 """
 
-from multiview.theory.conditions import Condition, TimeScales, noise_room, regime, time_scales
+from multiview.theory.conditions import Condition, TimeScales, check_regime, noise_room, time_scales
 from multiview.theory.mean_field import TypicalNetwork, memory_time, typical_network, unlearned_phase, winner_overlap
 from multiview.theory.outcome import (
     drawn_training_set,
@@ -40,6 +40,7 @@ __all__ = [
     "TimeScales",
     "TypicalNetwork",
     "activation",
+    "check_regime",
     "drawn_training_set",
     "effective_samples",
     "ensemble_error",
@@ -58,7 +59,6 @@ __all__ = [
     "noise_room",
     "phase",
     "race",
-    "regime",
     "single_view_rate",
     "split_factor",
     "step_size_lag",

@@ -149,16 +149,22 @@ class Condition(NamedTuple):
     holds: bool
 
 
-def regime(study: Study) -> list[Condition]:
-    """Whether a configuration lies where the theory speaks: each condition with its numbers.
+def check_regime(study: Study) -> list[Condition]:
+    """Check that a study lies in the theory's regime: each condition with both of its sides as numbers.
 
     "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for the views that no network of
     an ensemble learns, against the 1 − 1/L that one network misses. At most 30 % of classes may end with both views, by
     `ideal_overlaps` at drawn starts, and a tenth of the views that they learn may be weaker than foreign features.
 
+    Args:
+        study: the configuration.
+
+    Returns:
+        The conditions, each "left is smaller than right"; section 8 of docs/theory.md derives them.
+
     Example:
         >>> import multiview as mv
-        >>> conditions = mv.regime(mv.load_preset("smoke"))
+        >>> conditions = mv.check_regime(mv.load_preset("smoke"))
         >>> conditions[0].name
         'power'
     """

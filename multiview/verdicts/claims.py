@@ -48,7 +48,7 @@ class Claim:
     Example:
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> claims = mv.check_claims(mv.run_study(study), mv.predict(study, num_studies=10))
+        >>> claims = mv.check_claims(mv.run_study(study), mv.predict_study(study, num_studies=10))
         >>> {claim.verdict for claim in claims} <= {"holds", "fails", "undecided"}
         True
     """
@@ -194,7 +194,7 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
 
     Args:
         result: what was measured.
-        predictions: of `prediction.predict`, made before training.
+        predictions: of `prediction.predict_study`, made before training.
 
     Returns:
         The claims with their verdicts.
@@ -202,7 +202,7 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
     Example:
         >>> import multiview as mv
         >>> study = mv.load_preset("smoke")
-        >>> predictions = mv.predict(study, num_studies=10)  # before training
+        >>> predictions = mv.predict_study(study, num_studies=10)  # before training
         >>> claims = mv.check_claims(mv.run_study(study), predictions)
         >>> claims[0].id
         'train_error_single'

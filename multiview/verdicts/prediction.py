@@ -71,16 +71,16 @@ def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig
 
 
 def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
-    """How many ideal networks `predict` draws and tests; each takes about as long as one step of one network."""
+    """How many ideal networks `predict_study` draws and tests; each takes about as long as one step of one network."""
     students = study.students * (1 + study.self_distill.generations)
     return num_studies * study.replicates * (study.seeds + students)
 
 
 @in_own_precision
-def predict(
+def predict_study(
     study: Study, num_studies: int = NUM_STUDIES, progress: Callable[[int], None] | None = None
 ) -> dict[str, Prediction]:
-    """Predicted errors in units of μ (and dark knowledge) of a study of this size.
+    """Predict the errors in units of μ, and the dark knowledge, of a study of this size.
 
     A distilled student ideally has every view that some network of the ensemble has and for which a neuron of
     its own starts positive; a self-distilled student its own views and its teacher's. Views learned from traces
@@ -97,7 +97,7 @@ def predict(
 
     Example:
         >>> import multiview as mv
-        >>> sorted(mv.predict(mv.load_preset("smoke"), num_studies=10))
+        >>> sorted(mv.predict_study(mv.load_preset("smoke"), num_studies=10))
         ['dark_knowledge', 'distilled', 'ensemble', 'ensemble_probabilities', 'self_distilled', 'single']
     """
     data, network = study.data, study.network

@@ -15,7 +15,7 @@ from multiview.stores.provenance import device_name, versions
 from multiview.studies.outcome import Group, StudyResult
 from multiview.studies.study import ProgressCallback, run_study, total_network_steps
 from multiview.verdicts.claims import Claim, check_claims, check_verifiable
-from multiview.verdicts.prediction import Prediction, predict, predicted_networks
+from multiview.verdicts.prediction import Prediction, predict_study, predicted_networks
 from multiview.world.world import World
 
 
@@ -61,7 +61,7 @@ def predict_first(study: Study, report: ProgressCallback | None = None) -> dict[
         report: called with what is being done, and the work done and in all, training included.
     """
     if report is None:
-        return predict(study)
+        return predict_study(study)
     done, total = 0, predicted_networks(study) + total_network_steps(study)
 
     def progress(networks: int) -> None:
@@ -70,7 +70,7 @@ def predict_first(study: Study, report: ProgressCallback | None = None) -> dict[
         report("predicting what ideal winners would score", done, total)
 
     progress(0)
-    return predict(study, progress=progress)
+    return predict_study(study, progress=progress)
 
 
 def verify(

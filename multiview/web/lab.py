@@ -166,7 +166,7 @@ def _(result):
 
 @app.cell
 def _(result):
-    failing = [c for c in mv.regime(result.study) if not c.holds]
+    failing = [c for c in mv.check_regime(result.study) if not c.holds]
     lines = [f"- **{c.name}**: {c.statement} ({c.left:.3g} < {c.right:.3g} is false)" for c in failing]
     mo.md(
         "\n".join(["The theory does not speak here:", "", *lines])
