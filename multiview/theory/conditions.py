@@ -160,7 +160,7 @@ def check_regime(study: Study) -> list[Condition]:
         study: the configuration.
 
     Returns:
-        The conditions, each "left is smaller than right"; section 8 of docs/theory.md derives them.
+        The conditions, each "left is smaller than right"; section 6 of docs/theory.md derives them.
 
     Example:
         >>> import multiview as mv
