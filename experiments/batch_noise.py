@@ -30,7 +30,7 @@ from multiview import replace, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.features import winners
 from multiview.measures.lottery import view_moments
-from multiview.studies.evaluation import count_wrong
+from multiview.studies.evaluation import count_test_errors
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.world.task import Task
@@ -75,7 +75,7 @@ def tested(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np.nd
 
     world = World.of(study)
     errors = {}
-    for name, wrong in count_wrong(world, replicate, answer).items():
+    for name, wrong in count_test_errors(world, replicate, answer).items():
         for index, (kind, size) in enumerate(zip(("multi", "single"), world.test_sizes.values(), strict=True)):
             errors[f"{name}_{kind}"] = wrong[..., index] / size
     return errors

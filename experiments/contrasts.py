@@ -27,7 +27,7 @@ from multiview import check_regime, load_preset, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.network.parameters import Parameters, init_network
-from multiview.studies.evaluation import count_wrong, error_counts, evaluate
+from multiview.studies.evaluation import count_test_errors, error_counts, evaluate
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems import average, linear
@@ -289,7 +289,7 @@ def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) 
             joint = outputs.reshape(averages, size, *outputs.shape[1:]).mean(1)
             return {"single": single, "ensemble": single.mean(0)[None], "average": joint, "distilled": student}
 
-        for name, wrong in count_wrong(world, replicate, answer).items():
+        for name, wrong in count_test_errors(world, replicate, answer).items():
             counted[name].append(wrong)
     row = {n: cell(error_counts(counted[n], study), mu, np.stack(train_wrong[n])) for n in COLUMNS}
     row["single"]["steps"] = [min(taken), max(taken)]
@@ -312,7 +312,7 @@ def boosting_row(study: Study) -> dict[str, Any]:
             outputs = answer_networks(study, committee.weights, keys, chunk.task)
             return {"first": outputs[:1], "committee": boosting.vote(outputs, committee.votes)[None]}
 
-        wrong = count_wrong(world, replicate, answer)
+        wrong = count_test_errors(world, replicate, answer)
         counted.append(wrong["committee"])
         firsts.append(wrong["first"])
     return {

@@ -27,7 +27,7 @@ from multiview.config import Study, to_mapping
 from multiview.measures.ensemble import disjoint_ensembles
 from multiview.measures.errors import exact_upper_bound, hierarchical_bootstrap
 from multiview.measures.features import winners
-from multiview.studies.evaluation import count_wrong
+from multiview.studies.evaluation import count_test_errors
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import ensemble_error, ideal_overlaps
@@ -73,7 +73,7 @@ def errors_by_size(study: Study) -> tuple[dict[int, np.ndarray], list[float], np
         def answer(chunk: Chunk, weights: np.ndarray = trained.weights) -> dict[str, np.ndarray]:
             return disjoint_ensembles(answer_networks(study, weights, chunk.noise_keys(study.seeds), chunk.task))
 
-        wrong = count_wrong(world, replicate, answer)
+        wrong = count_test_errors(world, replicate, answer)
         for size in sizes:
             errors[size].append(wrong[f"ensemble_of_{size}"] / np.array(list(world.test_sizes.values())))
         common.say(f"training set {replicate + 1} of {study.replicates}")

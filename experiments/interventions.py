@@ -30,7 +30,7 @@ from multiview.config import Study, to_mapping
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.measures.features import largest_overlap, learned_views
 from multiview.studies.diversity import agreement_of_winners
-from multiview.studies.evaluation import count_wrong, error_counts
+from multiview.studies.evaluation import count_test_errors, error_counts
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.theory import view_slowdown
@@ -73,7 +73,7 @@ def errors_of(study: Study, replicate: int, weights: np.ndarray) -> dict[str, np
         outputs = answer_networks(study, averaged, chunk.noise_keys(len(averaged)), chunk.task)
         return {"single": outputs[:-1], "ensemble": outputs[:-1].mean(0)[None], "averaged_weights": outputs[-1:]}
 
-    return count_wrong(World.of(study), replicate, answer)
+    return count_test_errors(World.of(study), replicate, answer)
 
 
 def arm_study(study: Study, changes: dict[str, Any]) -> Study:

@@ -14,7 +14,7 @@ from experiments import common
 from multiview import streams, theory
 from multiview.config import Study
 from multiview.measures.lottery import single_view_counts, view_moments
-from multiview.studies.evaluation import count_wrong, evaluate
+from multiview.studies.evaluation import count_test_errors, evaluate
 from multiview.studies.students import own_phase
 from multiview.studies.study import training_tasks
 from multiview.systems.blocks import start_keys, train_networks
@@ -162,7 +162,7 @@ def ideal_errors(study: Study, overlaps: np.ndarray, sizes: Sequence[int] = (1,)
             groups = {size: outputs[: count // size * size].reshape(-1, size, *outputs.shape[1:]) for size in sizes}
             return {str(size): networks.mean(1) for size, networks in groups.items()}
 
-        wrong = count_wrong(world, replicate, answer, {"single_view": number})
+        wrong = count_test_errors(world, replicate, answer, {"single_view": number})
         for size in sizes:
             found[size].append(wrong[str(size)][:, 0] / number)
     return {size: np.stack(values) for size, values in found.items()}

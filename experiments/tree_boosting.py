@@ -26,7 +26,7 @@ from multiview.config import Study, to_mapping
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.measures.features import learned_views
 from multiview.parameters import ConfigError
-from multiview.studies.evaluation import count_wrong, error_counts
+from multiview.studies.evaluation import count_test_errors, error_counts
 from multiview.studies.study import training_tasks
 from multiview.world.patches import vectors
 from multiview.world.samples import MultiViewDataset
@@ -97,7 +97,7 @@ def boosted(study: Study) -> dict[str, Any]:
             outputs = np.stack([m.decision_function(seen) for m in models])
             return {"single": outputs, "ensemble": outputs.mean(0)[None]}
 
-        for name, counted in count_wrong(world, replicate, answer).items():
+        for name, counted in count_test_errors(world, replicate, answer).items():
             wrong[name].append(counted)
     mu, row = study.data.single_view_fraction, {}
     for name, values in wrong.items():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from multiview.config import replace as replace
     from multiview.figures.kinds import make_figure as make_figure
     from multiview.figures.style import save_figure as save_figure
+    from multiview.measures.recorded import Measure as Measure
+    from multiview.measures.recorded import record_measures as record_measures
     from multiview.network.activation import smoothed_relu as smoothed_relu
     from multiview.network.outputs import logits as logits
     from multiview.network.parameters import Parameters as Parameters
@@ -34,10 +36,12 @@ if TYPE_CHECKING:
     from multiview.stores.store import open_results as open_results
     from multiview.stores.store import write_store as write_store
     from multiview.stores.tables import summarise as summarise
+    from multiview.studies.evaluation import count_test_errors as count_test_errors
     from multiview.studies.outcome import StudyResult as StudyResult
     from multiview.studies.study import run_study as run_study
     from multiview.sweeps.runner import run_sweep as run_sweep
     from multiview.systems.blocks import Trained as Trained
+    from multiview.systems.blocks import answer_networks as answer_networks
     from multiview.systems.blocks import train_networks as train_networks
     from multiview.theory import check_regime as check_regime
     from multiview.theory import time_scales as time_scales
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from multiview.world.patches import represent as represent
     from multiview.world.samples import MultiViewDataset as MultiViewDataset
     from multiview.world.task import Task as Task
+    from multiview.world.world import Chunk as Chunk
     from multiview.world.world import OwnWorld as OwnWorld
     from multiview.world.world import World as World
 

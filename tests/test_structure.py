@@ -6,6 +6,8 @@ import ast
 import graphlib
 import importlib
 import json
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -139,14 +141,7 @@ def test_public_names_are_what_type_checkers_see():
     assert multiview.__all__ == ["__version__", *sorted(multiview._PUBLIC)]
 
 
-RIGHT = """
-import multiview as mv
-from multiview import Study, load_preset
-
-study: Study = mv.replace(load_preset("smoke"), {"seeds": 4})
-result: mv.StudyResult = mv.run_study(study, distillation=False)
-print(result.groups["single"].weights.shape)
-"""
+JOURNEY = Path(__file__).parent / "journey.py"
 WRONG = """
 import multiview as mv
 
@@ -156,12 +151,19 @@ result.group
 """
 
 
+def test_public_names_are_enough_for_what_users_do(empty):
+    """Sample, train, test, record an own measure, sweep, summarise, draw: the program asserts what it gets."""
+    source = JOURNEY.read_text(encoding="utf-8")
+    assert re.findall("^(?:import|from) multiview.*", source, re.MULTILINE) == ["import multiview as mv"]
+    runpy.run_path(str(JOURNEY))
+
+
 @pytest.mark.slow
 def test_a_type_checker_finds_wrong_use_of_public_names_and_nothing_else(tmp_path):
-    for name, text in (("right.py", RIGHT), ("wrong.py", WRONG)):
-        (tmp_path / name).write_text(text.lstrip())
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(WRONG.lstrip())
     words = ["--strict", "--follow-imports=silent", f"--cache-dir={ROOT.parent / '.mypy_cache' / 'users'}"]
-    files = [str(tmp_path / name) for name in ("right.py", "wrong.py")]
+    files = [str(JOURNEY), str(wrong)]
     command = [sys.executable, "-m", "mypy", *words, *files]
     out = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT.parent)
     errors = [line.rpartition("/")[2] for line in out.stdout.splitlines() if "error:" in line]

@@ -17,7 +17,7 @@ from multiview.measures.features import learned_views
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.parameters import ConfigError
-from multiview.studies.evaluation import count_wrong
+from multiview.studies.evaluation import count_test_errors
 from multiview.world.make import make_multiview
 from multiview.world.patches import represent
 from multiview.world.samples import MultiViewDataset
@@ -104,7 +104,7 @@ def test_wrong_samples_are_counted_by_kind_for_anything_that_answers():
         zero, right = np.eye(K)[np.zeros(len(chunk.labels), int)], np.eye(K)[chunk.labels]
         return {"both": np.stack([zero, right]), "right": right[None]}
 
-    wrong = count_wrong(world, 0, answer, sizes)
+    wrong = count_test_errors(world, 0, answer, sizes)
     expected = [(np.asarray(world.test(kind, size).labels) != 0).sum() for kind, size in sizes.items()]
     np.testing.assert_array_equal(wrong["both"], [expected, [0, 0]])
     np.testing.assert_array_equal(wrong["right"], [[0, 0]])

@@ -72,6 +72,16 @@ class Measure(NamedTuple):
         function: computes it, on the device; None for a measure that a recorder or a solver brings along.
         dtype: of the stored numbers; "float" is the precision of the networks.
         needs_features: whether it is left out where the features are not known.
+
+    Example:
+        >>> import multiview as mv
+        >>> row = mv.Measure("largest_weight", (), "overlap", "largest weight in size")
+        >>> def record(parameters, *rest):
+        ...     return {"largest_weight": abs(parameters.weights).max(), **mv.record_measures(parameters, *rest)}
+        >>> study = mv.replace(mv.load_preset("smoke"), {"replicates": 1, "train.num_steps": 10})
+        >>> result = mv.run_study(study, distillation=False, recorder=record)
+        >>> mv.to_datatree(result, measures=[row])["single"]["largest_weight"].attrs["unit"]
+        'overlap'
     """
 
     name: str
@@ -140,6 +150,16 @@ def record_measures(
 
     Returns:
         Arrays by name, in the dimensions of their rows.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> world = mv.World.of(study)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, world.tasks()[0], keys, num_steps=10, recorder=mv.record_measures)
+        >>> sorted(trained.records)[:3]
+        ['largest_foreign_overlap', 'largest_overlap', 'noise_overlap_multi_view']
     """
     snapshot = Snapshot(parameters, outputs, task, features, num_views)
     return {

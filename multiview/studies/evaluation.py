@@ -23,7 +23,7 @@ Answer = Callable[[Chunk], Mapping[str, Any]]
 Tested = tuple[dict[str, np.ndarray], float]
 
 
-def count_wrong(
+def count_test_errors(
     world: World, replicate: int, answer: Answer, sizes: Mapping[Kind, int] | None = None
 ) -> dict[str, np.ndarray]:
     """Count the wrong test samples of each kind, for anything that answers a task.
@@ -36,6 +36,20 @@ def count_wrong(
 
     Returns:
         By name, wrong samples [..., kinds], kinds in the order of `sizes`.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> world = mv.World.of(study)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, world.tasks()[0], keys, num_steps=10)
+        >>> def answer(chunk):
+        ...     logits = mv.answer_networks(study, trained.kept, chunk.noise_keys(2), chunk.task)
+        ...     return {"single": logits, "ensemble": logits.mean(0)}
+        >>> wrong = mv.count_test_errors(world, 0, answer)
+        >>> wrong["single"].shape, wrong["ensemble"].shape  # multi-view and single-view samples
+        ((2, 2), (2,))
     """
     sizes = world.test_sizes if sizes is None else sizes
     column = {kind: i for i, kind in enumerate(sizes)}
@@ -103,7 +117,7 @@ def evaluate_points(
         return found
 
     wrong: list[dict[str, np.ndarray]] = [{} for _ in points]
-    for name, counted in count_wrong(world, replicate, answers).items():
+    for name, counted in count_test_errors(world, replicate, answers).items():
         point, _, group = name.partition("/")
         wrong[int(point)][group] = counted
     return [
@@ -113,6 +127,6 @@ def evaluate_points(
 
 
 def error_counts(per_replicate: Sequence[np.ndarray], study: Study) -> ErrorCounts:
-    """Counts [S, 2] of several replicates, as `count_wrong` gives them, as arrays [R, S]."""
+    """Counts [S, 2] of several replicates, as `count_test_errors` gives them, as arrays [R, S]."""
     wrong = np.stack(per_replicate)
     return ErrorCounts(wrong[..., 0], wrong[..., 1], study.data.num_test_multi_view, study.data.num_test_single_view)

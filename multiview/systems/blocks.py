@@ -344,6 +344,18 @@ def answer_networks(
         keys: typed keys of their noise [S].
         task: the samples.
         system: what answers; by default the study's.
+
+    Example:
+        >>> import jax
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> world = mv.World.of(study)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = mv.train_networks(study, world.tasks()[0], keys, num_steps=10)
+        >>> chunk = next(world.held_out())
+        >>> logits = mv.answer_networks(study, trained.kept, chunk.noise_keys(2), chunk.task)
+        >>> logits.shape == (2, len(chunk.labels), study.data.num_classes)
+        True
     """
     count = len(jax.tree.leaves(kept)[0])
     studies = _of_networks(study, count)

@@ -56,6 +56,12 @@ class Chunk(NamedTuple):
         number: its place among the chunks of its kind, from 0.
         task: its samples and their patches.
         noise_key: from which networks draw their overlaps with the private noise of its patches.
+
+    Example:
+        >>> import multiview as mv
+        >>> world = mv.World.of(mv.load_preset("smoke"))
+        >>> [chunk.kind for chunk in world.held_out(sizes={"multi_view": 2000, "single_view": 10})]
+        ['multi_view', 'multi_view', 'single_view']
     """
 
     kind: Kind
