@@ -29,6 +29,7 @@ from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_k
 from multiview.systems.descent import begun, descend
 from multiview.training import devices
 from multiview.world.patches import vectors
+from multiview.world.world import OwnWorld
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +363,7 @@ def test_a_system_trains_in_double_precision_on_samples_of_single(tiny, task, sy
     """A user's own dataset is read in float32."""
     study = replace(tiny, {"system": system, "train.dtype": "float64", "train.num_steps": 5, "replicates": 1})
     keys = start_keys(study, streams.START, 0, range(1))
-    members = train_networks(study, training_tasks(study, task.data)[0], keys, num_steps=5)
+    members = train_networks(study, training_tasks(study, OwnWorld.of(study, samples=task.data))[0], keys, num_steps=5)
     assert {a.dtype for a in (members.weights, members.train_logits)} == {np.dtype("float64")}
 
 
