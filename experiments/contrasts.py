@@ -26,14 +26,20 @@ from experiments import boosting, common, gaussian, networks
 from multiview import check_regime, load_preset, replace, run_study, streams
 from multiview.config import Study, to_mapping
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
-from multiview.network.parameters import Parameters, init_network
 from multiview.studies.evaluation import count_test_errors, error_counts, evaluate
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import training_tasks
-from multiview.systems import average, linear
-from multiview.systems import contrasts as systems
-from multiview.systems.blocks import answer_networks, start_keys, train_networks
-from multiview.world.patches import vectors
+from multiview.systems import linear
+from multiview.systems.blocks import (
+    Trained,
+    answer_networks,
+    settings_of,
+    sizes_of,
+    start_keys,
+    train_networks,
+)
+from multiview.systems.descent import PATIENCE
+from multiview.systems.table import load
 from multiview.world.task import Task
 from multiview.world.world import Chunk, World
 
@@ -48,7 +54,6 @@ all with the same view. As the start gets smaller the time to learn outruns this
 that limit. This was derived and then tested, with 6 members: at σ₀, σ₀/3 and σ₀/10 the average errs by 0.15, 0.32 and
 0.40, single networks by 0.39, 0.43 and 0.45. Gaussian inputs gain little, and by averaging as well: variance."""
 COLUMNS = ("single", "ensemble", "average", "distilled")
-LONGER = 16  # a system whose training error is not 0 after its steps gets up to so many times as many
 
 # The preset `smoke` with half its classes. The step size is proportional to k, as the clocks are to k/η; memory's clock
 # (496 steps by the regime check) asks for more steps.
@@ -117,9 +122,6 @@ RULES = {
 }
 
 
-NTK, RANDOM_FEATURES = systems.LINEAR["linearised"], systems.LINEAR["random_features"]
-
-
 def cell(counts: ErrorCounts, mu: float, train_wrong: Any) -> dict[str, Any]:
     """One entry of the table: error in units of μ with interval, and how many runs have training error 0."""
     wrong = np.asarray(train_wrong)
@@ -146,10 +148,15 @@ def longer(study: Study, times: int) -> Study:
     return replace(study, {"train.num_steps": steps, "distill.onset_step": steps, "self_distill.onset_step": steps})
 
 
+def trained_average(study: Study, task: Task, keys: Array) -> Trained:
+    """Train the average of networks from these starts jointly, longer while a training sample is wrong."""
+    return train_networks(study, task, keys, num_steps=study.train.num_steps, system="average")
+
+
 def network_row(study: Study, averages: int) -> dict[str, Any]:
     """The network of the theory: single, ensemble, training the average, distilled; longer while one has errors."""
     first, result = study.train.num_steps, run_study(study)
-    while study.train.num_steps < LONGER * first and any(
+    while study.train.num_steps < PATIENCE * first and any(
         result.groups[name].train_wrong.any() for name in ("single", "distilled")
     ):
         common.say(f"{study.train.num_steps} steps leave training errors")
@@ -162,13 +169,11 @@ def network_row(study: Study, averages: int) -> dict[str, Any]:
     for replicate, task in enumerate(training_tasks(study, world)):
         of_replicate = []
         for keys in groups_of_members(study, replicate, averages):
-            trained = average.train_average(
-                study, task, keys, min_steps=study.train.num_steps, max_steps=LONGER * first
-            )
-            train_wrong.append(int(trained.train_wrong))
-            steps.append(int(trained.steps))
+            trained = trained_average(study, task, keys)
+            train_wrong.append(int(trained.records["train_wrong"][0, -1]))
+            steps.append(int(trained.records["gradient_evaluations"][0, -1]))
             # The error of the mean of the members' logits is what `evaluate` calls their ensemble.
-            counted, _ = evaluate(study, world, replicate, {"single": trained.parameters.weights})
+            counted, _ = evaluate(study, world, replicate, {"single": trained.weights})
             of_replicate.append(counted["ensemble"])
         wrong.append(np.concatenate(of_replicate))
     return {
@@ -188,13 +193,11 @@ def start_row(study: Study) -> dict[str, Any]:
     for replicate, task in enumerate(training_tasks(study, world)):
         (keys,) = groups_of_members(study, replicate, 1)
         single = train_networks(study, task, keys, num_steps=steps, record_at=[steps], keep_state=False)
-        joint = average.train_average(study, task, keys, min_steps=steps, max_steps=LONGER * steps)
+        joint = trained_average(study, task, keys)
         counted["single"].append(evaluate(study, world, replicate, {"single": single.weights})[0]["single"])
-        counted["average"].append(
-            evaluate(study, world, replicate, {"single": joint.parameters.weights})[0]["ensemble"]
-        )
+        counted["average"].append(evaluate(study, world, replicate, {"single": joint.weights})[0]["ensemble"])
         train_wrong["single"].append(single.records["train_wrong"][:, -1])
-        train_wrong["average"].append(np.array([int(joint.train_wrong)]))
+        train_wrong["average"].append(joint.records["train_wrong"][:1, -1])
     mu = study.data.single_view_fraction
     row: dict[str, Any] = {"init_std": study.network.init_std, "steps": steps, "members": study.seeds}
     for name, wrong in counted.items():
@@ -204,96 +207,41 @@ def start_row(study: Study) -> dict[str, Any]:
     return row
 
 
-@partial(jax.jit, static_argnames=("system", "study", "steps"))
-def train_linear(system: systems.Linear, study: Study, keys: Array, task: Task, steps: int) -> Any:
-    """Start and train linear models of their own starts; gives starts, models and fits."""
-    part = vectors(task.data, study.data)
-
-    def one(key: Array) -> Any:
-        start = init_network(key, (part,), study.data.num_features, study.data.num_classes, study.network, jnp.float32)
-        model = system.model(start, part, study.network)
-        fitted = linear.fit(model, task.data.labels, task.data.weights, min_steps=steps, max_steps=LONGER * steps)
-        return start, model, fitted
-
-    return jax.lax.map(one, keys)
+def linear_average(study: Study, task: Task, keys: Array) -> tuple[Any, Any]:
+    """Train the average of linear members jointly: what answering needs of each member, and wrong training samples."""
+    of, sizes = load(study.system), sizes_of(study, task)
+    begun = jax.tree.map(jnp.asarray, train_networks(study, task, keys, num_steps=0).state)
+    steps = study.train.num_steps
+    fitted = linear.fit(linear.average_model(begun.model), task, min_steps=steps, max_steps=of.patience * steps)
+    ended = begun._replace(dual=jnp.repeat(fitted.dual[None], len(keys), 0))
+    kept = jax.jit(partial(of.keep, sizes=sizes))(ended, task, settings_of([study] * len(keys), of))
+    return kept, (fitted.train_logits.argmax(-1) != task.data.labels).sum()
 
 
-@partial(jax.jit, static_argnames=("study", "steps"))
-def distil_linear(study: Study, models: Any, duals: Array, task: Task, teacher: Array, steps: int) -> Any:
-    """Go on training linear models with a teacher."""
-
-    def one(args: Any) -> Any:
-        return linear.fit(
-            args[0], task.data.labels, task.data.weights, min_steps=steps, max_steps=steps,
-            dual=args[1], teacher_logits=teacher, distill=study.distill,
-        )  # fmt: skip
-
-    return jax.lax.map(one, (models, duals))
-
-
-@partial(jax.jit, static_argnames=("system", "study"))
-def linear_logits(
-    system: systems.Linear, study: Study, starts: Parameters, duals: Array, train: Task, test: Task, noise_keys: Array
-) -> Array:
-    """Logits of trained linear models on test samples, with fresh noise directions [S, n, k]."""
-    part, seen = vectors(train.data, study.data), vectors(test.data, study.data)
-    sizes = study.data.num_features, study.data.num_classes
-
-    def one(args: Any) -> Array:
-        start, dual, key = args
-        change = system.change(start, part, study.network, dual)
-        fresh = init_network(key, (seen,), *sizes, study.network, jnp.float32)
-        return system.outputs(Parameters(start.weights, fresh.noise), change, seen, study.network)
-
-    return jax.lax.map(one, (starts, duals, noise_keys))
-
-
-def linear_row(system: systems.Linear, study: Study, averages: int, steps: int) -> dict[str, Any]:
+def linear_row(system: str, study: Study, averages: int, steps: int) -> dict[str, Any]:
     """A linear system: single, ensemble, training the average, distilled into one of its kind."""
-    mu, size = study.data.single_view_fraction, study.seeds
-    counted: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    train_wrong: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    taken: list[int] = []
-    world = World.of(study)
+    phases = ("train.num_steps", "distill.onset_step", "distill.num_steps", "self_distill.onset_step")
+    study = replace(study, {"system": system} | dict.fromkeys(phases, steps))
+    result, world, mu = run_study(study), World.of(study), study.data.single_view_fraction
+    single, distilled = result.groups["single"], result.groups["distilled"]
+    counted, train_wrong = [], []
     for replicate, task in enumerate(training_tasks(study, world)):
-        labels, weights = task.data.labels, task.data.weights
-        keys = start_keys(study, streams.START, replicate, range(averages * size))
-        starts, models, fits = train_linear(system, study, keys, task, steps)
-        joint = []
-        for a in range(averages):
-            members = jax.tree.map(lambda x, a=a: x[a * size : (a + 1) * size], models)
-            model = linear.average_model(members)
-            joint.append(linear.fit(model, labels, weights, min_steps=steps, max_steps=LONGER * steps))
-        joint_duals = jnp.concatenate([jnp.repeat(f.dual[None], size, 0) for f in joint])
-        student_keys = start_keys(study, streams.STUDENT_START, replicate, range(study.students))
-        student_starts, student_models, own = train_linear(system, study, student_keys, task, steps)
-        teacher = ensemble_teacher(np.asarray(fits.train_logits[:size]), 1, study.distill)[0]
-        students = distil_linear(study, student_models, own.dual, task, jnp.asarray(teacher), 10 * steps)
-        train_wrong["single"].append(fits.train_wrong[:size])
-        train_wrong["ensemble"].append(fits.train_wrong[:size])
-        train_wrong["average"].append(jnp.stack([f.train_wrong for f in joint]))
-        train_wrong["distilled"].append(students.train_wrong)
-        taken += [int(s) for s in fits.steps[:size]]
+        joint = [linear_average(study, task, keys) for keys in groups_of_members(study, replicate, averages)]
+        kept = jax.tree.map(lambda *a: np.concatenate(a), *(of_group for of_group, _ in joint))
 
-        asked = (
-            (starts, joint_duals),
-            (jax.tree.map(lambda x: x[:size], starts), fits.dual[:size]),
-            (student_starts, students.dual),
-        )
+        def answer(chunk: Chunk, kept: Any = kept) -> dict[str, np.ndarray]:
+            outputs = answer_networks(study, kept, chunk.noise_keys(averages * study.seeds), chunk.task)
+            return {"average": outputs.reshape(averages, study.seeds, *outputs.shape[1:]).mean(1)}
 
-        def answer(chunk: Chunk, task: Task = task, asked: Any = asked) -> dict[str, Array]:
-            outputs, single, student = (
-                linear_logits(system, study, begun, duals, task, chunk.task, chunk.noise_keys(len(duals)))
-                for begun, duals in asked
-            )
-            joint = outputs.reshape(averages, size, *outputs.shape[1:]).mean(1)
-            return {"single": single, "ensemble": single.mean(0)[None], "average": joint, "distilled": student}
-
-        for name, wrong in count_test_errors(world, replicate, answer).items():
-            counted[name].append(wrong)
-    row = {n: cell(error_counts(counted[n], study), mu, np.stack(train_wrong[n])) for n in COLUMNS}
-    row["single"]["steps"] = [min(taken), max(taken)]
-    return row
+        counted.append(count_test_errors(world, replicate, answer)["average"])
+        train_wrong.append([int(wrong) for _, wrong in joint])
+    taken = single.records["gradient_evaluations"][:, :, -1]
+    return {
+        "single": cell(single.errors, mu, single.train_wrong) | {"steps": [int(taken.min()), int(taken.max())]},
+        "ensemble": cell(result.ensembles["ensemble"], mu, single.train_wrong),
+        "average": cell(error_counts(counted, study), mu, train_wrong),
+        "distilled": cell(distilled.errors, mu, distilled.train_wrong),
+    }
 
 
 def boosting_row(study: Study) -> dict[str, Any]:
@@ -339,7 +287,7 @@ def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
         # The rule of the linear systems, for the Gram matrix of a network all of whose slopes are 1.
         summed = task.data.patches.sum(1)  # type: ignore[union-attr]
         gram = study.network.neurons_per_class * (summed @ summed.T)[None]
-        rate = float(linear.step_size(gram, task.data.weights))
+        rate = float(linear.step_size(linear.largest_curvature(gram, task.data.weights)))
         now = replace(study, {"train.learning_rate": rate})
         keys = start_keys(now, streams.START, replicate, range(now.seeds))
         single = train_networks(now, task, keys, num_steps=steps)
@@ -350,10 +298,10 @@ def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
         own = own_phase(slower, task, replicate, now.distill.onset_step)
         students = distil(slower, task, own, student_teacher, now.distill)
         joint = [
-            average.train_average(now, task, k, min_steps=steps, max_steps=4 * steps)
+            trained_average(replace(now, {"train.num_steps": steps}), task, k)
             for k in groups_of_members(now, replicate, averages)
         ]
-        members = jnp.concatenate([j.parameters.weights for j in joint])
+        members = jnp.concatenate([j.weights for j in joint])
         labels, everyone = np.asarray(test.data.labels), jnp.concatenate([single.weights, members, students.weights])
         outputs = answer_networks(now, everyone, jax.random.split(test_key, len(everyone)), test)
         of_single, of_members = outputs[: now.seeds], outputs[now.seeds : now.seeds + len(members)]
@@ -367,7 +315,7 @@ def gaussian_row(study: Study, averages: int) -> dict[str, Any]:
             rates[name].append((values[name].argmax(-1) != labels).mean(-1))
         train_wrong["single"].append(single.records["train_wrong"][:, -1])
         train_wrong["ensemble"].append(single.records["train_wrong"][:, -1])
-        train_wrong["average"].append(np.array([int(j.train_wrong) for j in joint]))
+        train_wrong["average"].append(np.array([j.records["train_wrong"][0, -1] for j in joint]))
         train_wrong["distilled"].append(students.records["train_wrong"][:, -1])
     row = {}
     for name in COLUMNS:
@@ -394,8 +342,8 @@ def measure(smoke: bool) -> dict[str, Any]:
     averages, steps = (1, 200) if smoke else (2, LINEAR_STEPS)
     rows: dict[str, Callable[[], dict[str, Any]]] = {
         "network": lambda: network_row(study, averages),
-        "linearised network (NTK)": lambda: linear_row(NTK, study, averages, steps),
-        "random features": lambda: linear_row(RANDOM_FEATURES, study, averages, steps),
+        "linearised network (NTK)": lambda: linear_row("linearised", study, averages, steps),
+        "random features": lambda: linear_row("random_features", study, averages, steps),
         "boosting": lambda: boosting_row(study),
         "single-view world": lambda: network_row(one_view, averages),
         "Gaussian inputs": lambda: gaussian_row(no_features, averages),
