@@ -26,7 +26,8 @@ def make_multiview(
     flatten: bool = ...,
     random_state: RandomState = ...,
     return_world: Literal[False] = ...,
-) -> tuple[np.ndarray, np.ndarray]: ...
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw X and y."""
 
 
 @overload
@@ -39,7 +40,8 @@ def make_multiview(
     flatten: bool = ...,
     random_state: RandomState = ...,
     return_world: Literal[True],
-) -> tuple[np.ndarray, np.ndarray, World]: ...
+) -> tuple[np.ndarray, np.ndarray, World]:
+    """Draw X and y, and give their world."""
 
 
 def make_multiview(
