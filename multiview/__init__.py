@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from multiview.world.files import load_dataset as load_dataset
     from multiview.world.files import save_dataset as save_dataset
     from multiview.world.make import make_multiview as make_multiview
+    from multiview.world.own import OwnWorld as OwnWorld
     from multiview.world.patches import represent as represent
     from multiview.world.samples import MultiViewDataset as MultiViewDataset
     from multiview.world.task import Task as Task
     from multiview.world.world import Chunk as Chunk
-    from multiview.world.world import OwnWorld as OwnWorld
     from multiview.world.world import World as World
 
 if not TYPE_CHECKING:  # a type checker that saw these would take every misspelt name for a public one

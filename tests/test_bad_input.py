@@ -90,7 +90,7 @@ BAD = [
     ("--replicates=0", "replicates", "0", "≥ 1"),
     ("--students=-2", "students", "-2", "≥ 1"),
     ("--seed=-1", "seed", "-1", "0 …"),
-    ("--seed=2147483648", "seed", "2147483648", "2³¹"),
+    ("--seed=4294967296", "seed", "4294967296", "2³²"),
     ("--train.num-steps=0", "train.num_steps", "0", "≥ 1"),
     ("--data.label-strength=2,1", "data.label_strength", "2", "low ≤ high"),
     ("--data.label-strength=1", "data.label_strength", "1", "low,high"),
@@ -251,7 +251,10 @@ def test_own_data_with_a_class_too_many(capsys, empty):
     refused(["verify", *BASE, "--data.representation=dense", "--data=own.npz"], capsys, empty, "own.npz", "12", "0…11")
 
 
-@pytest.mark.parametrize("logits", [np.zeros((3, 2)), np.full((4, 2), np.nan), np.full((4, 2), "x"), np.zeros(8)])
+@pytest.mark.parametrize(
+    "logits",
+    [np.zeros((3, 2)), np.full((4, 2), np.nan), np.full((4, 2), 1e39), np.full((4, 2), "x"), np.zeros(8)],
+)
 def test_own_teacher_that_does_not_fit(logits, tmp_path):
     np.savez(tmp_path / "teacher.npz", logits=logits)
     with pytest.raises(ConfigError, match=r"teacher.npz.*\[4, 2\]"):
@@ -274,7 +277,7 @@ def test_the_examples_above_are_refused_for_what_is_wrong_with_them():
         "distill.logit_cap": "inf",
         "data.label_strength": "1,1",
         "train.optimizer": "adam",
-        "seed": "2147483647",
+        "seed": "4294967295",
     }
     for name, value in good.items():
         assert replace(study, {name: value}) != study

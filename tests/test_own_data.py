@@ -7,14 +7,15 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from test_world import CONFIG, same
+from worlds import CONFIG, same
 
 from multiview.parameters import ConfigError
 from multiview.world.files import load_dataset, save_dataset
 from multiview.world.law import sample_dataset
+from multiview.world.own import OwnWorld
 from multiview.world.patches import represent
 from multiview.world.samples import MultiViewDataset
-from multiview.world.world import OwnWorld, World
+from multiview.world.world import World
 
 DENSE = dataclasses.replace(CONFIG, representation="dense")
 

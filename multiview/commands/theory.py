@@ -32,7 +32,7 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
     count = study.data.num_train
     if arguments.data:
         from multiview.world.files import load_dataset
-        from multiview.world.world import OwnWorld
+        from multiview.world.own import OwnWorld
 
         samples, features = load_dataset(arguments.data, study.data)
         inputs["world"] = OwnWorld.of(study, samples=samples, own_features=features)

@@ -53,7 +53,7 @@ class Study:
     """Scale α of the outputs α (F − F at the start) of system = lazy: 1 is the network, large α the linearised one."""
     preset: str = parameter("custom", traced=True)
     """Name of the preset that this study started from."""
-    seed: int = parameter(0, check=lambda v: 0 <= v < 2**31, allowed="0 … 2³¹−1", traced=True)
+    seed: int = parameter(0, check=lambda v: 0 <= v < 2**32, allowed="0 … 2³²−1", traced=True)
     """Base seed of every random stream."""
     seeds: int = parameter(24, **at_least(1), traced=True)
     """Number of single networks per replicate (and members of the ensemble)."""

@@ -19,7 +19,8 @@ from multiview.measures.ensemble import average_logits
 from multiview.parameters import ConfigError
 from multiview.systems.blocks import Progress, Recorder, StudyPerNetwork, Trained, start_keys, train_networks
 from multiview.systems.table import students_of
-from multiview.world.files import finite_numbers, load_npz
+from multiview.world.arrays import TEACHER, check_array
+from multiview.world.files import load_npz
 from multiview.world.task import Task
 
 
@@ -40,13 +41,9 @@ def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
         ConfigError: the file is unreadable or its logits do not fit the training set.
     """
     arrays = load_npz(path)
-    logits = arrays.get("logits")
-    shape = None if logits is None else logits.shape
-    if logits is None or shape != (num_samples, num_classes) or not finite_numbers(logits):
-        raise ConfigError(
-            f"{path}: logits has shape {shape}; finite numbers [{num_samples}, {num_classes}] are allowed"
-        )
-    return logits.astype(np.float32)
+    if "logits" not in arrays:
+        raise ConfigError(f"{path}: array 'logits' [{num_samples}, {num_classes}] is missing")
+    return check_array(path, "logits", arrays["logits"], TEACHER, {"N": num_samples, "k": num_classes})
 
 
 def own_phase(

@@ -62,7 +62,7 @@ def run_study(
         The result; a network that turned non-finite is marked in `Group.finite`.
 
     Raises:
-        ConfigError: one block of networks does not fit the memory.
+        ConfigError: one block of networks does not fit the memory, or the world is of another configuration.
 
     Example:
         >>> import multiview as mv
@@ -71,6 +71,7 @@ def run_study(
         ['distilled', 'self_distilled', 'single']
     """
     world = World.of(study) if world is None else world
+    world.check_study(study)
     begin = time.perf_counter()
     total, done = total_network_steps(study, distillation), 0
 

@@ -46,10 +46,11 @@ RULES = {
     "feature_noise": Rule("N P F", np.float32, "feature noise, where there is any"),
     "features": Rule("F d", np.float32, "orthonormal feature vectors; row j*L + l is v_{j,l}"),
 }
+TEACHER = Rule("N k", np.float32, "logits of a teacher on the training samples")
 OPTIONAL = ("patches", "feature_noise", "features")
 
 
-def checked(
+def check_arrays(
     where: str, arrays: Mapping[str, np.ndarray], config: DataConfig, dtype: Any = np.float32
 ) -> dict[str, np.ndarray]:
     """Cast a dataset's arrays to the types of training and check what they become.
@@ -70,7 +71,7 @@ def checked(
     out = {}
     for name, rule in RULES.items():
         if name in arrays:
-            out[name] = _checked(where, name, np.asarray(arrays[name]), rule, config, sizes, dtype)
+            out[name] = check_array(where, name, np.asarray(arrays[name]), rule, sizes, config, dtype)
         elif name not in OPTIONAL:
             raise ConfigError(f"{where}: array {name!r} {_shape(rule, sizes)} is missing")
     total = float(out["weights"].sum(dtype=np.float64))
@@ -83,9 +84,32 @@ def checked(
     return out
 
 
-def _checked(
-    where: str, name: str, array: np.ndarray, rule: Rule, config: DataConfig, sizes: dict[str, int], dtype: Any
+def check_array(
+    where: str,
+    name: str,
+    array: np.ndarray,
+    rule: Rule,
+    sizes: dict[str, int],
+    config: DataConfig | None = None,
+    dtype: Any = np.float32,
 ) -> np.ndarray:
+    """Cast an array to the type of training and check what it becomes.
+
+    Args:
+        where: what the message begins with.
+        name: of the array.
+        array: as a user gave it.
+        rule: what it may be.
+        sizes: of dimensions that are known, by name; the array's own are added.
+        config: gives the bounds that are sizes.
+        dtype: of numbers in training.
+
+    Returns:
+        The array in its new type.
+
+    Raises:
+        ConfigError: its shape, type or values are not allowed.
+    """
     names = rule.dims.split()
     fits = array.ndim == len(names) and array.size > 0
     for dim, size in zip(names, array.shape if fits else (), strict=False):
@@ -95,22 +119,19 @@ def _checked(
         np.int32: ("whole numbers", (np.integer,)),
         np.float32: ("finite numbers", (np.floating, np.integer, np.bool_)),
     }[rule.dtype]
+    allowed = f"{words} {_shape(rule, sizes)} are allowed"
     if not fits or not any(np.issubdtype(array.dtype, k) for k in kind):
-        raise ConfigError(
-            f"{where}: {name} has shape {array.shape} and type {array.dtype}; {words} {_shape(rule, sizes)} are allowed"
-        )
+        raise ConfigError(f"{where}: {name} has shape {array.shape} and type {array.dtype}; {allowed}")
     with np.errstate(over="ignore"):
         cast = array.astype(dtype if rule.dtype is np.float32 else rule.dtype)
     if not np.isfinite(cast).all():
-        raise ConfigError(
-            f"{where}: {name} holds values that are not finite in {cast.dtype}; finite numbers are allowed"
-        )
+        raise ConfigError(f"{where}: {name} holds values that are not finite in {cast.dtype}; {allowed}")
     low, high = rule.low, getattr(config, rule.high) - 1 if isinstance(rule.high, str) else rule.high
     if rule.dtype is np.bool_:
         low, high = 0, 1
     if array.min() < low or array.max() > high:
-        allowed = f"{low:g}…{high:g}" if high < _NO_BOUND else f"≥ {low:g}"
-        values = f"{name} has values in {array.min()}…{array.max()}; {allowed} is allowed".replace("-", "−")
+        bounds = f"{low:g}…{high:g}" if high < _NO_BOUND else f"≥ {low:g}"
+        values = f"{name} has values in {array.min()}…{array.max()}; {bounds} is allowed".replace("-", "−")
         raise ConfigError(f"{where}: {values}")
     return cast
 
@@ -130,10 +151,10 @@ def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, featur
         dtype: of training.
 
     Raises:
-        ConfigError: see `checked`; or dense patches in a limit representation.
+        ConfigError: see `check_arrays`; or dense patches in a limit representation.
     """
     arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)} | {"features": features}
-    checked(where, {n: np.asarray(a) for n, a in arrays.items() if a is not None}, config, dtype)
+    check_arrays(where, {n: np.asarray(a) for n, a in arrays.items() if a is not None}, config, dtype)
     check_representation(data.patches is not None, config)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from multiview.config import DataConfig
 from multiview.files import write_file
 from multiview.parameters import ConfigError
-from multiview.world.arrays import check_representation, checked
+from multiview.world.arrays import check_arrays, check_representation
 from multiview.world.samples import MultiViewDataset
 
 
@@ -78,7 +78,7 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
             "dropped_features": np.zeros(n, np.int32),
         }
     arrays.setdefault("weights", np.full(n, 1.0 / max(n, 1), np.float32))
-    arrays = checked(str(path), arrays, config)
+    arrays = check_arrays(str(path), arrays, config)
     check_representation("patches" in arrays, config)
     features = arrays.pop("features", None)
     data = MultiViewDataset(**{name: jnp.asarray(array) for name, array in arrays.items()})

@@ -8,10 +8,13 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from multiview import streams
-from multiview.config import DataConfig
+from multiview.config import DataConfig, check_data
+from multiview.parameters import refusal
 from multiview.world.law import sample_dataset
-from multiview.world.samples import Kind
-from multiview.world.world import OwnWorld, Split, World, check_count, check_kind, check_seed
+from multiview.world.own import OwnWorld
+from multiview.world.samples import Kind, Split
+from multiview.world.values import check_count, check_kind, check_seed
+from multiview.world.world import World
 
 RandomState = int | np.integer[Any] | np.random.RandomState | np.random.Generator | None
 
@@ -83,9 +86,10 @@ def make_multiview(
     """
     n_samples, kind = check_count("n_samples", n_samples), check_kind(kind)
     config = DataConfig() if config is None else config
-    if isinstance(config, DataConfig):  # the world refuses anything else
-        config = dataclasses.replace(config, representation="dense")
-    world = World(config, _seed(random_state))
+    if not isinstance(config, DataConfig):
+        raise refusal("config", config, "a DataConfig")
+    config = check_data(dataclasses.replace(config, representation="dense"))
+    world = World(dataclasses.replace(config, num_train=n_samples), _seed(random_state))
     if (split, kind) == ("train", "mixture"):
         # A key beside those of the replicates' training sets.
         key = streams.stream(world.seed, streams.TRAINING_DATA)

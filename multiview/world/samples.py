@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 Kind = Literal["mixture", "multi_view", "single_view"]
+Split = Literal["train", "test"]
 
 
 @jax.tree_util.register_dataclass

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self, TypeVar, cast, get_args
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,13 @@ from jax import Array
 
 from multiview import streams
 from multiview.config import DataConfig, Study, TrainConfig, check_data, check_section
-from multiview.parameters import ConfigError, refusal
+from multiview.parameters import refusal
 from multiview.precision import precision
-from multiview.world.arrays import check_dataset
 from multiview.world.law import orthonormal_features, sample_dataset
 from multiview.world.patches import represent
-from multiview.world.samples import Kind, MultiViewDataset
+from multiview.world.samples import Kind, MultiViewDataset, Split
 from multiview.world.task import Task
-
-Split = Literal["train", "test"]
+from multiview.world.values import check_count, check_kind, check_seed, check_split
 
 # Samples a chunk: large enough that a call's overhead vanishes, small enough for dense patches of large d.
 CHUNK = 1000
@@ -37,7 +35,7 @@ _NOISE = {"multi_view": 0, "single_view": 1, "mixture": 2}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _in_own_precision(method: _Method) -> _Method:
+def in_own_precision(method: _Method) -> _Method:
     """Make a method run in the precision of its world."""
 
     @functools.wraps(method)
@@ -132,7 +130,7 @@ class World:
         return cls(config=study.data, seed=study.seed, dtype=study.train.dtype, **own)
 
     @functools.cached_property
-    @_in_own_precision
+    @in_own_precision
     def features(self) -> Array | None:
         """Feature vectors v_{j,ℓ}, row j·L + ℓ of [kL, d]; None in a limit representation, which needs none."""
         if self.own_features is not None:
@@ -141,12 +139,26 @@ class World:
             return None
         return orthonormal_features(self._key(streams.FEATURES), self.config, jnp.dtype(self.dtype))
 
+    def check_study(self, study: Study) -> None:
+        """Refuse a study of another world: its sizes, its prediction and what is stored of it would not be this one's.
+
+        Raises:
+            ConfigError: a parameter of `data`, or the precision, differs.
+        """
+        pairs = {
+            f"data.{f.name}": (getattr(study.data, f.name), getattr(self.config, f.name))
+            for f in dataclasses.fields(DataConfig)
+        }
+        for name, (value, own) in (pairs | {"train.dtype": (study.train.dtype, self.dtype)}).items():
+            if value != own:
+                raise refusal(name, value, f"{own!r} as in the world that was given; Study(data=world.config) has it")
+
     @property
     def test_sizes(self) -> dict[Kind, int]:
         """Samples of each kind of test set, as the configuration says."""
         return {"multi_view": self.config.num_test_multi_view, "single_view": self.config.num_test_single_view}
 
-    @_in_own_precision
+    @in_own_precision
     def train(self, replicate: int = 0) -> MultiViewDataset:
         """Draw the training set of one replicate.
 
@@ -177,7 +189,7 @@ class World:
         single = dataclasses.replace(single, weights=single.weights * mu)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), multi, single)
 
-    @_in_own_precision
+    @in_own_precision
     def test(self, kind: Kind, num_samples: int, replicate: int = 0) -> MultiViewDataset:
         """Draw fresh test samples of one kind: those that `held_out` goes through.
 
@@ -195,7 +207,7 @@ class World:
         data = jax.tree.map(lambda *a: jnp.concatenate(a), *chunks)
         return dataclasses.replace(data, weights=jnp.asarray(np.full(num_samples, 1 / num_samples, self.dtype)))
 
-    @_in_own_precision
+    @in_own_precision
     def sample(
         self, num_samples: int, kind: Kind = "mixture", split: Split = "train", replicate: int = 0
     ) -> MultiViewDataset:
@@ -210,9 +222,7 @@ class World:
         Returns:
             The samples with their ground truth, of equal weights.
         """
-        if split not in get_args(Split):
-            raise refusal("split", split, "one of " + ", ".join(get_args(Split)))
-        if split == "test":
+        if check_split(split) == "test":
             return self.test(kind, num_samples, replicate)
         kind, num_samples = check_kind(kind), check_count("num_samples", num_samples)
         if kind == "mixture":
@@ -235,14 +245,14 @@ class World:
             for number, begin in enumerate(range(0, size, CHUNK)):
                 yield self._chunk(kind, number, min(CHUNK, size - begin), replicate)
 
-    @_in_own_precision
+    @in_own_precision
     def _chunk(self, kind: Kind, number: int, size: int, replicate: int) -> Chunk:
         """One chunk; a generator itself must not switch the precision, in which its caller would run too."""
         data = self._test(kind, number, size, replicate)
         patches = represent([data], self.config, jnp.dtype(self.dtype), row_multiple=_ROW_MULTIPLE)[0]
         return Chunk(kind, number, Task(data, patches), self._key(streams.TEST_NOISE, replicate, _NOISE[kind], number))
 
-    @_in_own_precision
+    @in_own_precision
     def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
         """Training samples of every replicate and their patches, in shapes that share one compiled program.
 
@@ -255,7 +265,7 @@ class World:
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
         return [Task(d, p) for d, p in zip(datasets, patches, strict=True)]
 
-    @_in_own_precision
+    @in_own_precision
     def probes(self) -> Task:
         """Samples that ask for one view each: sample j·L + ℓ holds view ℓ of class j in its first patch, with strength
         1 and without noise; the last sample is empty. kL + 1 samples."""
@@ -294,80 +304,3 @@ class World:
     def _test(self, kind: Kind, number: int, size: int, replicate: int) -> MultiViewDataset:
         """The samples of one chunk of a test set."""
         return self._draw(self._key(streams.TEST_DATA, replicate, _SAMPLES[kind], number), size, kind)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class OwnWorld(World):
-    """The world of a user's own training set; test samples are drawn from the law with the set's own features.
-
-    Args:
-        samples: the training set of every replicate.
-        config: see `World`, as the rest.
-        own_features: the set's feature vectors [kL, d]; needed with dense patches.
-
-    Raises:
-        ConfigError: an array with a shape, type or value that is not allowed, or dense patches without features.
-
-    Example:
-        >>> import dataclasses
-        >>> import multiview as mv
-        >>> study = mv.load_preset("smoke")
-        >>> samples = mv.World.of(study).train()
-        >>> weights = samples.weights.at[0].multiply(2.0)
-        >>> heavier = dataclasses.replace(samples, weights=weights / weights.sum())
-        >>> mv.OwnWorld.of(study, samples=heavier).train().num_samples == study.data.num_train
-        True
-    """
-
-    samples: MultiViewDataset
-
-    def __post_init__(self) -> None:
-        """Check every array as what it becomes in training."""
-        super().__post_init__()
-        check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
-        if self.samples.patches is not None and self.own_features is None:
-            raise ConfigError(
-                "data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it"
-            )
-
-    @functools.cached_property
-    @_in_own_precision
-    def features(self) -> Array | None:
-        """The set's own feature vectors, or None where it has no dense patches."""
-        return None if self.own_features is None else jnp.asarray(self.own_features, self.dtype)
-
-    @_in_own_precision
-    def train(self, replicate: int = 0) -> MultiViewDataset:
-        """The user's training set, the same for every replicate."""
-        dtype = jnp.dtype(self.dtype)
-        return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
-
-    @_in_own_precision
-    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
-        """One task for all replicates, see `World.tasks`."""
-        return super().tasks(1, row_multiple, as_vectors) * replicates
-
-
-def check_seed(name: str, value: Any, allowed: str = "a whole number in 0 … 2³²−1") -> int:
-    """A seed whose streams are no other seed's: JAX keeps 32 bits of it.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not 0 <= value < 2**32:
-        raise refusal(name, value, allowed)
-    return int(value)
-
-
-def check_kind(kind: Any) -> Kind:
-    """A kind of samples. Raises ConfigError for any other word."""
-    if kind not in get_args(Kind):
-        raise refusal("kind", kind, "one of " + ", ".join(get_args(Kind)))
-    return kind
-
-
-def check_count(name: str, value: Any) -> int:
-    """A number of samples. Raises ConfigError unless it is a whole number ≥ 1."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
-        raise refusal(name, value, "a whole number ≥ 1")
-    return int(value)

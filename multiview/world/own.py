@@ -1,0 +1,68 @@
+"""The world of a user's own training set."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from multiview.parameters import ConfigError
+from multiview.world.arrays import check_dataset
+from multiview.world.samples import MultiViewDataset
+from multiview.world.task import Task
+from multiview.world.world import World, in_own_precision
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnWorld(World):
+    """The world of a user's own training set; test samples are drawn from the law with the set's own features.
+
+    Args:
+        samples: the training set of every replicate.
+        config: see `World`, as the rest.
+        own_features: the set's feature vectors [kL, d]; needed with dense patches.
+
+    Raises:
+        ConfigError: an array with a shape, type or value that is not allowed, or dense patches without features.
+
+    Example:
+        >>> import dataclasses
+        >>> import multiview as mv
+        >>> study = mv.load_preset("smoke")
+        >>> samples = mv.World.of(study).train()
+        >>> weights = samples.weights.at[0].multiply(2.0)
+        >>> heavier = dataclasses.replace(samples, weights=weights / weights.sum())
+        >>> mv.OwnWorld.of(study, samples=heavier).train().num_samples == study.data.num_train
+        True
+    """
+
+    samples: MultiViewDataset
+
+    def __post_init__(self) -> None:
+        """Check every array as what it becomes in training."""
+        super().__post_init__()
+        check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
+        if self.samples.patches is not None and self.own_features is None:
+            raise ConfigError(
+                "data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it"
+            )
+
+    @functools.cached_property
+    @in_own_precision
+    def features(self) -> Array | None:
+        """The set's own feature vectors, or None where it has no dense patches."""
+        return None if self.own_features is None else jnp.asarray(self.own_features, self.dtype)
+
+    @in_own_precision
+    def train(self, replicate: int = 0) -> MultiViewDataset:
+        """The user's training set, the same for every replicate."""
+        dtype = jnp.dtype(self.dtype)
+        return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
+
+    @in_own_precision
+    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
+        """One task for all replicates, see `World.tasks`."""
+        return super().tasks(1, row_multiple, as_vectors) * replicates
