@@ -150,7 +150,7 @@ def as_seen(task: Task, rung: Rung, study: Study, key: Array) -> Task:
     if not rung.many_samples:
         norms = jnp.where(data.patch_feature >= 0, study.data.noise_norm, study.data.background_noise_norm)
         data = dataclasses.replace(data, noise_norms=norms.astype(data.noise_norms.dtype))
-    part = vectors(data, study.data)
+    part = vectors(data, study.data.num_features)
     patches, norm = part.vectors, part.noise_norm
     if not rung.high_dimension:
         padding = LOW_DIMENSION - patches.shape[-1]
@@ -185,7 +185,7 @@ def responses(outputs: np.ndarray, study: Study) -> np.ndarray:
 def rate_of(task: Task, study: Study, neurons: int) -> float:
     """The rule of linear systems, 2 / λ_max of the weighted Gram matrix, for a network all of whose slopes are 1."""
     data = task.data
-    part = vectors(data, study.data) if data.patches is None else task.patches[0]
+    part = vectors(data, study.data.num_features) if data.patches is None else task.patches[0]
     assert isinstance(part, DenseVectors)
     summed = part.vectors.sum(1)
     gram = summed @ summed.T

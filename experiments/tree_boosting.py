@@ -47,7 +47,7 @@ def columns(data: MultiViewDataset, study: Study, noise_dim: int, key: jax.Array
 
     Noise of norm ν in d dimensions puts ν/√d on each feature's axis; d is the world's `noise_dim`.
     """
-    part = vectors(data, study.data)
+    part = vectors(data, study.data.num_features)
     noise = (
         streams.normal(key, shape=part.vectors.shape) * (part.noise_norm / np.float32(np.sqrt(noise_dim)))[..., None]
     )  # type: ignore[operator]

@@ -94,7 +94,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
         `joint_train_wrong`: wrong training samples.
     """
     model_of, change_of, outputs_of = SYSTEMS[system]
-    part, sizes = vectors(task.data, study.data), (study.data.num_features, study.data.num_classes)
+    part, sizes = vectors(task.data, study.data.num_features), (study.data.num_features, study.data.num_classes)
     starts = jax.vmap(lambda key: init_network(key, (part,), *sizes, study.network, jnp.float32))(keys)
     models = jax.lax.map(jax.jit(lambda start: model_of(start, part, study.network)), starts)
 
@@ -105,7 +105,7 @@ def train_linear(study: mv.Study, task: Task, keys: Any, system: str, steps: int
     found: dict[str, Any] = {"single": {}, "joint": {}}
     for kind in KINDS:
         test = test_samples(study, kind)
-        seen = vectors(test.task.data, study.data)
+        seen = vectors(test.task.data, study.data.num_features)
 
         @jax.jit
         def outputs(starts: Parameters, duals: Any, noise: Any, seen: Any = seen) -> Any:
