@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ def new_path(path: str | Path, name: str = "--out") -> Path:
     return path
 
 
-def reach_disk(path: str | Path) -> None:
+def fsync(path: str | Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -60,8 +62,40 @@ def reach_disk(path: str | Path) -> None:
         os.close(handle)
 
 
-def write_file(path: str | Path, write: Callable[[Path], Any]) -> None:
-    """Write a file atomically: `write` fills a temporary one beside it, which is then renamed."""
+@contextlib.contextmanager
+def whole_folder(path: str | Path, durable: bool = False) -> Iterator[Path]:
+    """Make a new folder that appears whole or not at all: what is made at the path handed out is renamed at the end.
+
+    Args:
+        path: of the folder; it must not exist.
+        durable: whether all of it is on the disk before it appears.
+
+    Raises:
+        ConfigError: it exists, or its place cannot be written.
+    """
+    path = new_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
+    try:
+        yield temporary / "new"
+        if durable:
+            for file in [*temporary.rglob("*"), temporary]:
+                fsync(file)
+        os.rename(temporary / "new", path)
+        if durable:
+            fsync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_file(path: str | Path, write: Callable[[Path], Any], durable: bool = False) -> None:
+    """Write a file that appears whole or not at all.
+
+    Args:
+        path: of the file; an older one is replaced.
+        write: fills the temporary file whose path it is given.
+        durable: whether it is on the disk before this returns.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
@@ -69,7 +103,22 @@ def write_file(path: str | Path, write: Callable[[Path], Any]) -> None:
     try:
         write(Path(temporary))
         os.chmod(temporary, 0o644)
+        if durable:
+            fsync(temporary)
         os.replace(temporary, path)
+        if durable:
+            fsync(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as a compressed .npz that appears whole or not at all."""
+    import numpy as np
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_file(path, write)

@@ -25,11 +25,12 @@ from multiview.figures import lottery as lottery_figure
 from multiview.figures.dark_knowledge import trace_answers
 from multiview.figures.dynamics import plot_dynamics
 from multiview.figures.ensemble import errors_by_size, plot_ensemble
-from multiview.figures.errors import measured_errors, paper_figure, plot_errors
+from multiview.figures.errors import measured_errors, plot_errors
 from multiview.figures.lottery import plot_lottery
 from multiview.figures.memorisation import fitted_step, plot_memorisation
 from multiview.figures.mosaic import plot_mosaic
-from multiview.figures.sweeps import plot_phase, plot_sweep
+from multiview.figures.phase import plot_phase
+from multiview.figures.sweep import plot_sweep
 from multiview.figures.verify import verify_figure
 from multiview.measures.features import learned_views
 from multiview.measures.lottery import lottery
@@ -38,7 +39,7 @@ from multiview.parameters import ConfigError
 from multiview.stores.labelled import from_datatree, to_datatree
 from multiview.stores.store import open_results
 from multiview.stores.tables import summarise
-from multiview.theory import ensemble_error, time_scales
+from multiview.theory import ensemble_error, paper_line, time_scales
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
 
@@ -146,8 +147,8 @@ def test_errors_are_means_intervals_and_the_papers_figures(results, tiny, tiny_r
     assert drawn == pytest.approx([m.mean for m in found.values()])
     dashed = [item.get_ydata()[0] for item in ax.lines if item.get_linestyle() == "--"]
     assert dashed == [0.5, 0.001, 0.001, 0.26]
-    assert paper_figure("self_distilled_2", 2) == pytest.approx(1 / 8)
-    assert paper_figure("single", 3) == pytest.approx(2 / 3)
+    assert paper_line("self_distilled_2", 2) == pytest.approx(1 / 8)
+    assert paper_line("single", 3) == pytest.approx(2 / 3)
 
 
 def test_errors_show_the_prediction_of_a_store_that_carries_claims(tiny_result, ax):
@@ -192,7 +193,7 @@ def test_dark_knowledge_is_what_a_trace_patch_adds_to_the_logit(results, tiny, a
         pre = trace * weights[network, 2 * class_ + view, class_]
         expected = smoothed_relu(pre, tiny.network.relu_power, tiny.network.relu_threshold)
         assert answers[network, class_, view] == pytest.approx(float(expected.sum()), rel=1e-5)
-    kinds.function_of(kinds.KINDS["dark-knowledge"])(results, ax, replicate=1)
+    kinds.function_of("dark-knowledge")(results, ax, replicate=1)
     single, ensemble = [c for c in ax.collections if isinstance(c, QuadMesh)][:2]
     np.testing.assert_allclose(single.get_array(), answers.reshape(5, -1))
     np.testing.assert_allclose(ensemble.get_array(), answers.mean(0).reshape(1, -1))

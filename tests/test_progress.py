@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from multiview.commands.display import Progress, seconds_left
+from multiview.commands.display import ProgressDisplay, seconds_left
 from multiview.studies.study import total_network_steps
 from multiview.verdicts import verification
 from multiview.verdicts.prediction import predicted_networks
@@ -41,7 +41,7 @@ def test_the_prediction_is_the_first_part_of_the_work(tiny, monkeypatch):
 def test_the_first_line_says_what_is_done_and_what_is_left(terminal):
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=120)
-    with Progress(console, 80.0) as progress:
+    with ProgressDisplay(console, 80.0) as progress:
         progress("predicting", 0, 1000)
     assert "predicting" in written.getvalue()
     assert "about 80 s left" in written.getvalue()

@@ -11,6 +11,8 @@ import json
 import re
 import shlex
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from multiview.commands.common import study_from_flags
 from multiview.commands.main import _parser, main
 from multiview.config import replace, to_mapping
 from multiview.figures import report
+from multiview.figures.reproduce import command_of
 from multiview.figures.stored import study_of
 from multiview.stores.store import open_results
 from multiview.sweeps import make_design
@@ -122,13 +125,13 @@ def test_a_sweep_is_a_table_and_its_curve(pages, sweep_store):
 
 
 def test_the_command_computes_the_same_study_again(study_store, sweep_store, tiny):
-    words = shlex.split(report.command_of(open_results(study_store)))
+    words = shlex.split(command_of(open_results(study_store)))
     assert words[:2] == ["multiview", "train"]
     parsed = study_from_flags(_parser().parse_args(words[1:]))
     assert replace(parsed, {"preset": tiny.preset}) == tiny
 
     sweep = open_results(sweep_store)
-    words = shlex.split(report.command_of(sweep))
+    words = shlex.split(command_of(sweep))
     arguments = _parser().parse_args(words[1:])
     assert study_from_flags(arguments) == study_of(sweep)
     design = make_design(arguments.over, arguments.zip)
@@ -141,7 +144,7 @@ def test_lists_random_points_and_axes_that_run_together_come_back(sweep_store):
     sweep = open_results(sweep_store)
     design = make_design(["data.label_strength=[1,1.5],[1,2]"], [["train.learning_rate=4,8", "train.num_steps=40,20"]])
     sweep.attrs["sweep"] = json.dumps(design.to_mapping() | {"students": True})
-    arguments = _parser().parse_args(shlex.split(report.command_of(sweep))[1:])
+    arguments = _parser().parse_args(shlex.split(command_of(sweep))[1:])
     assert make_design(arguments.over, arguments.zip) == design
     assert arguments.with_students
 
@@ -181,3 +184,15 @@ def test_the_numbers_of_the_race_are_those_of_the_store(pages, study_store, tiny
     assert len(race["overlap"]) == tiny.seeds
     assert race["overlap"][3][2][1] == pytest.approx(stored[3, :, 2, 1].tolist(), rel=1e-3)
     assert to_mapping(tiny)  # the study is unchanged
+
+
+def test_a_new_kind_of_figure_reaches_the_report_by_its_row_and_its_module(study_store, monkeypatch):
+    """A kind that describes nothing is shown with its label alone."""
+    from multiview.figures.kinds import KINDS, FigureKind
+
+    module = types.ModuleType("multiview.figures.brand_new")
+    module.plot_brand_new = lambda results, ax: ax.plot([0, 1], [0, 1])
+    monkeypatch.setitem(sys.modules, "multiview.figures.brand_new", module)
+    monkeypatch.setattr("multiview.figures.report.KINDS", {"brand-new": FigureKind("study", 1.0, "a line")})
+    monkeypatch.setattr("multiview.figures.kinds.KINDS", KINDS | {"brand-new": FigureKind("study", 1.0, "a line")})
+    assert "<figcaption>A line.</figcaption>" in report.page(open_results(study_store), "store")

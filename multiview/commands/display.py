@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from multiview.words import decimal, interval, significant
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from multiview.verdicts.prediction import Prediction
 
 
-class Progress:
+class ProgressDisplay:
     """A progress bar on a terminal, a line for each new piece of work elsewhere; both say what is left from the start.
 
     Args:
@@ -34,7 +36,7 @@ class Progress:
         self.begin = time.perf_counter()
         self.last = ""
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         self.bar.start()
         return self
 
@@ -62,19 +64,14 @@ def seconds_left(elapsed: float, share: float, expected: float) -> float:
     return (1 - share) * (elapsed + (1 - share) * expected)
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 10 else f"{value:.0f}"
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    low, high = interval
-    return _number(low) if low == high else f"{_number(low)} … {_number(high)}"
+DIGITS = 4  # decimals of errors on the terminal
 
 
 _COLOR = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
 
 
 def print_claims(console: Console, claims: Sequence[Claim]) -> None:
+    """Print the claims with their predictions and verdicts as a table, then their notes."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -83,7 +80,12 @@ def print_claims(console: Console, claims: Sequence[Claim]) -> None:
     for c in claims:
         verdict = f"[{_COLOR[c.verdict]}]{c.verdict}[/]"
         table.add_row(
-            c.id, _interval(c.predicted), _interval(c.paper), _number(c.measured), _interval(c.interval), verdict
+            c.id,
+            interval(c.predicted, DIGITS),
+            interval(c.paper, DIGITS),
+            decimal(c.measured, DIGITS),
+            interval(c.interval, DIGITS),
+            verdict,
         )
     console.print(table)
     for c in claims:
@@ -92,14 +94,21 @@ def print_claims(console: Console, claims: Sequence[Claim]) -> None:
 
 
 def print_regime(console: Console, conditions: Sequence[Condition], only_failing: bool = False) -> None:
+    """Print each condition of the theory, both sides, and whether it holds."""
     for c in conditions:
         if only_failing and c.holds:
             continue
         word = "holds" if c.holds else "FAILS"
-        console.print(f"  {word}  {c.name}: {c.statement}   [{c.left:.4g} < {c.right:.4g}]", markup=False)
+        console.print(
+            f"  {word}  {c.name}: {c.statement}   [{significant(c.left)} < {significant(c.right)}]", markup=False
+        )
 
 
 def print_predictions(console: Console, predictions: dict[str, Prediction], seconds: float) -> None:
+    """Print the predicted intervals, and how long they took."""
     console.print(f"Predicted for this size, before training ({seconds:.0f} s), errors in units of μ:")
     for name, p in predictions.items():
-        console.print(f"  {name:24s} {_interval((p.low, p.high)):22s} width {_number(p.high - p.low)}", markup=False)
+        console.print(
+            f"  {name:24s} {interval((p.low, p.high), DIGITS):22s} width {decimal(p.high - p.low, DIGITS)}",
+            markup=False,
+        )

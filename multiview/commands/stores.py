@@ -12,6 +12,7 @@ from multiview.commands.common import make_console, refuse_lost_numbers, whole_n
 from multiview.config import all_fields, from_mapping, get
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset, preset_toml
+from multiview.words import parameter_value
 
 
 def _stores(folder: Path) -> Iterator[Path]:
@@ -59,7 +60,6 @@ def _show(arguments: argparse.Namespace) -> int:
 
     from multiview.stores.store import open_results
     from multiview.stores.sweep_store import SweepStore
-    from multiview.sweeps.grammar import as_word
 
     path = Path(arguments.store)
     data = open_results(path)
@@ -84,7 +84,7 @@ def _show(arguments: argparse.Namespace) -> int:
     for factor in sweep["factors"]:
         rows = factor["rows"]
         for column, name in enumerate(factor["fields"]):
-            values = [as_word(tuple(r[column]) if isinstance(r[column], list) else r[column]) for r in rows]
+            values = [parameter_value(tuple(r[column]) if isinstance(r[column], list) else r[column]) for r in rows]
             words = ", ".join(values if len(values) <= 8 else [*values[:3], "…", values[-1]])
             console.print(f"  {factor['dimension']}: {name} = {words}", markup=False)
     console.print(f"Dimensions: {dict(data.sizes)}", markup=False)
@@ -161,13 +161,13 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"{path}: {_state(path)}; {len(missing)} missing, {len(damaged)} damaged")
     if damaged and arguments.repair:
         from multiview.stores.lock import release_lock, take_lock
-        from multiview.sweeps.runner import beside
+        from multiview.stores.store import sidecar_path
 
-        take_lock(beside(path, ".lock"))
+        take_lock(sidecar_path(path, ".lock"))
         try:
             SweepStore(path, writable=True).forget(list(damaged))
         finally:
-            release_lock(beside(path, ".lock"))
+            release_lock(sidecar_path(path, ".lock"))
         print("The damaged blocks are marked as missing; the sweep's command computes them again.")
     return int(bool(missing or damaged))
 

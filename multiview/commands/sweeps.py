@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
 from multiview.config import all_fields, get
+from multiview.words import format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,6 @@ class Terminated(KeyboardInterrupt):
 
 def _on_sigterm(*_: object) -> None:
     raise Terminated
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _SweepProgress:
@@ -79,7 +74,7 @@ class _SweepProgress:
             where = " ".join(f"{n}={v}" for n, v in event["values"].items())
             self.console.print(f"failed: {where} replicate {event['replicate']}: {event['reason']}", markup=False)
         finished = event["done"] + event["failed"]
-        told = f"{event['failed']} failed, about {_span(event['seconds_left'])} left"
+        told = f"{event['failed']} failed, about {format_seconds(event['seconds_left'])} left"
         if self.console.is_terminal:
             if group not in self.tasks:
                 size = sum(self.plan.replicates[p] for p in self.plan.groups[group])
@@ -175,8 +170,8 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
         console.print(f"  and {len(plan.groups) - 20} more groups")
     console.print(f"Students: {'yes' if plan.students else 'no (--with-students trains them)'}")
     console.print(
-        f"Predicted: about {_span(plan.seconds)} on this machine, compiling apart; about {plan.bytes / 1e9:.1f} GB "
-        "of memory a process"
+        f"Predicted: about {format_seconds(plan.seconds)} on this machine, compiling apart; "
+        f"about {plan.bytes / 1e9:.1f} GB of memory a process"
     )
     if out.exists():
         from multiview.stores.sweep_store import DONE, FAILED, SweepStore

@@ -19,11 +19,12 @@ from multiview.commands.common import (
 )
 from multiview.config import Study
 from multiview.systems.table import SYSTEMS
+from multiview.words import significant
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-from multiview.commands.display import Progress, print_claims, print_predictions, print_regime
+from multiview.commands.display import ProgressDisplay, print_claims, print_predictions, print_regime
 
 
 def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def _run_verify(
     else:
         console.print("The theory does not speak here; these conditions fail:")
         print_regime(console, conditions, only_failing=True)
-    with Progress(console, expected_seconds(study, students=True)) as progress:
+    with ProgressDisplay(console, expected_seconds(study, students=True)) as progress:
         predictions = predict_first(study, progress)
         print_predictions(console, predictions, time.perf_counter() - progress.begin)
         verification = verify(study, progress, predictions, **inputs)
@@ -129,7 +130,7 @@ def _train(arguments: argparse.Namespace) -> int:
     inputs = _own_inputs(arguments, study)
     with resources(arguments, study) as first:
         console = make_console(quiet=not first)
-        with Progress(console, expected_seconds(study, students=not arguments.no_distillation)) as progress:
+        with ProgressDisplay(console, expected_seconds(study, students=not arguments.no_distillation)) as progress:
             result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
     if not first:
         return 0
@@ -155,7 +156,7 @@ def _regime(arguments: argparse.Namespace) -> int:
     print_regime(console, conditions)
     console.print("Clocks, in steps:")
     for name, value in time_scales(study)._asdict().items():
-        console.print(f"  {name:15s} {value / study.train.learning_rate:.4g}")
+        console.print(f"  {name:15s} {significant(value / study.train.learning_rate)}")
     failing = sum(not c.holds for c in conditions)
     console.print("All conditions hold." if not failing else f"{failing} of {len(conditions)} conditions fail.")
     return 0

@@ -11,8 +11,9 @@ from matplotlib.collections import LineCollection
 
 from multiview.config import Study
 from multiview.figures.stored import group_of, steps_of, study_of, values_of
-from multiview.figures.style import INK, LOSER, WINNER, count, legend, letters, title
+from multiview.figures.style import INK, LOSER, WINNER, legend, letters, title
 from multiview.theory import time_scales
+from multiview.words import count
 
 SHOWN = 200  # lines of each kind: more are a solid area, and a large file
 SMALLEST = 1e-6  # of a logarithmic axis; an overlap of 0 is drawn there
@@ -83,3 +84,15 @@ def plot_dynamics(results: xr.DataTree, ax: Axes) -> Axes:
     title(ax, "Views being learned", f"{count(networks, 'network')} × {count(study.data.num_classes, 'class')}")
     legend(ax)
     return ax
+
+
+def describe_dynamics(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    _, pairs = winner_and_loser(results)
+    if not len(pairs):
+        return "No network stayed finite."
+    first, last = np.median(pairs[:, 0], 0), np.median(pairs[:, -1], 0)
+    loser = f"; the losing view goes from {first[1]:.2g} to {last[1]:.2g}" if pairs.shape[-1] > 1 else ""
+    return (
+        f"In the median over classes and networks the winning view grows from {first[0]:.2g} to {last[0]:.2g}{loser}."
+    )

@@ -12,6 +12,7 @@ from multiview.figures.style import BLUE, INK, QUIET, legend, letters, title
 from multiview.measures.errors import ErrorCounts, error_interval
 from multiview.parameters import ConfigError
 from multiview.theory import ensemble_error
+from multiview.words import SAMPLE_KINDS, decimal
 
 
 def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[float, float]]]:
@@ -24,7 +25,7 @@ def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[fl
     mu = positive_fraction(study)
     group_of(results, "single", ())
     root = results.to_dataset()
-    names = [f"ensemble_size_test_wrong_{kind}_view" for kind in ("multi", "single")]
+    names = [f"ensemble_size_test_wrong_{kind}" for kind in SAMPLE_KINDS]
     if any(name not in root for name in ("ensemble_size", *names)):
         raise ConfigError("the store lacks errors by ensemble size: run multiview train --out STORE again")
     wrong = [values_of(root, name, "replicate", "size", "ensemble") for name in names]
@@ -66,3 +67,9 @@ def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
     title(ax, "Ensemble size", f"{study.seeds} networks for each of {study.replicates} training sets")
     legend(ax)
     return ax
+
+
+def describe_ensemble(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    means = [f"{size} {decimal(float(errors.mean()))}" for size, (errors, _) in errors_by_size(results).items()]
+    return "Mean test error in units of μ by size: " + ", ".join(means) + "."

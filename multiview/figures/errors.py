@@ -9,14 +9,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from multiview.config import Study
-from multiview.figures.stored import NAMES, claims_of, group_of, name_of, student_groups, study_of, values_of
-from multiview.figures.style import BLUE, INK, ORANGE, QUIET, legend, letters, short, title
+from multiview.figures.stored import claims_of, group_of, student_groups, study_of, values_of
+from multiview.figures.style import BLUE, INK, ORANGE, QUIET, legend, letters, title
 from multiview.measures.errors import ErrorCounts, error_interval
 from multiview.parameters import ConfigError
-from multiview.theory import idealised_single_error
-
-# Of the theorems for two views (docs/theory.md, section 5); for other numbers of views the same formula.
-PAPER = {"single": 0.5, "ensemble": 0.001, "distilled": 0.001, "self_distilled": 0.26}
+from multiview.theory import paper_line
+from multiview.words import NETWORK_KINDS, SAMPLE_KINDS, decimal, name_of
 
 
 class Measured(NamedTuple):
@@ -60,16 +58,6 @@ def positive_fraction(study: Study) -> float:
     return study.data.single_view_fraction
 
 
-def paper_figure(name: str, num_views: int) -> float:
-    """The paper's error of a kind of network in units of μ."""
-    base, _, number = name.rpartition("_")
-    if base == "self_distilled":
-        return idealised_single_error(num_views, int(number))
-    if name in ("single", "self_distilled") and num_views != 2:
-        return idealised_single_error(num_views, int(name == "self_distilled"))
-    return PAPER[name]
-
-
 def measured_errors(results: xr.DataTree) -> list[Measured]:
     """The errors of single networks, their ensemble and each kind of student, in this order."""
     study = study_of(results)
@@ -80,10 +68,10 @@ def measured_errors(results: xr.DataTree) -> list[Measured]:
     for name in ("single", "ensemble", *student_groups(results)):
         if name == "ensemble":
             root = results.to_dataset()
-            wrong = [values_of(root, f"ensemble_test_wrong_{kind}_view", "replicate")[:, None] for kind in _KINDS]
+            wrong = [values_of(root, f"ensemble_test_wrong_{kind}", "replicate")[:, None] for kind in SAMPLE_KINDS]
         else:
             data = group_of(results, name, ("test_wrong_multi_view", "test_wrong_single_view"))
-            wrong = [values_of(data, f"test_wrong_{kind}_view", "replicate", "seed") for kind in _KINDS]
+            wrong = [values_of(data, f"test_wrong_{kind}", "replicate", "seed") for kind in SAMPLE_KINDS]
         counts = ErrorCounts(
             wrong[0].astype(int), wrong[1].astype(int), study.data.num_test_multi_view, study.data.num_test_single_view
         )
@@ -93,13 +81,10 @@ def measured_errors(results: xr.DataTree) -> list[Measured]:
             Measured(
                 name, counts.in_units_of_mu(mu), error_interval(counts, mu, study.seed),
                 float(wrong[0].mean() / counts.num_multi_view), float(wrong[1].mean() / counts.num_single_view),
-                paper_figure(name, study.data.num_views), predicted,  # type: ignore[arg-type]
+                paper_line(name, study.data.num_views), predicted,  # type: ignore[arg-type]
             )
         )  # fmt: skip
     return found
-
-
-_KINDS = ("multi", "single")
 
 
 def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
@@ -134,7 +119,7 @@ def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
         distance = np.maximum(np.array([bar.mean - bar.interval[0], bar.interval[1] - bar.mean]), 0)[:, None]
         ax.errorbar(x + 0.1, bar.mean, distance, color=BLUE, marker="o", capsize=size / 2.5,
                     label="mean, 95 % interval" if once else None)  # fmt: skip
-        ax.annotate(short(bar.mean), (x + 0.1, bar.mean), xytext=(size / 1.7, size / 3), textcoords="offset points",
+        ax.annotate(decimal(bar.mean), (x + 0.1, bar.mean), xytext=(size / 1.7, size / 3), textcoords="offset points",
                     fontsize=0.9 * size)  # fmt: skip
     ax.set_xticks(range(len(bars)), [_label(bar.name) for bar in bars])
     top = max(max(bar.interval[1], bar.paper, bar.networks.max()) for bar in bars)
@@ -146,6 +131,13 @@ def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
 
 def _label(name: str) -> str:
     """A kind of network in short lines."""
-    if name in NAMES:
+    if name in NETWORK_KINDS:
         return {"single": "single", "ensemble": "ensemble", "distilled": "distilled"}.get(name, "self-\ndistilled")
     return name_of(name).replace(" student, generation ", "\n× ").replace("self-", "self-\n")
+
+
+def describe_errors(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    return "Test error in units of μ: " + ", ".join(
+        f"{name_of(m.name)} {decimal(m.mean)} (paper {decimal(m.paper)})" for m in measured_errors(results)
+    ) + "."  # fmt: skip

@@ -13,37 +13,31 @@ from multiview.parameters import ConfigError
 
 
 class FigureKind(NamedTuple):
-    """One kind of figure.
+    """One kind of figure; the module of its name, with underscores for dashes, draws and describes it.
 
     Attributes:
         store: what it is made from: study or sweep.
-        module: of this package.
-        function: f(results, ax, …) → ax in it.
         shape: height in units of the width.
         text: what it shows.
     """
 
     store: str
-    module: str
-    function: str
     shape: float
     text: str
 
 
+# A new kind is its row here and its module NAME.py with plot_NAME(results, ax, …) → ax, and, for the report, perhaps
+# describe_NAME(results) → one sentence with the numbers that it shows.
 KINDS: Mapping[str, FigureKind] = {
-    "dynamics": FigureKind("study", "dynamics", "plot_dynamics", 0.9, "overlaps with views over time, theory's clocks"),
-    "mosaic": FigureKind("study", "mosaic", "plot_mosaic", 0.95, "class × view × network: who learned what"),
-    "lottery": FigureKind(
-        "study", "lottery", "plot_lottery", 0.95, "lead of a view at the start against its final lead"
-    ),
-    "errors": FigureKind(
-        "study", "errors", "plot_errors", 0.8, "test errors in units of μ, intervals, paper's figures"
-    ),
-    "ensemble": FigureKind("study", "ensemble", "plot_ensemble", 0.72, "test error against the size of the ensemble"),
-    "memorisation": FigureKind("study", "memorisation", "plot_memorisation", 0.9, "overlaps with noise over time"),
-    "dark-knowledge": FigureKind("study", "dark_knowledge", "plot_dark_knowledge", 0.9, "what traces of each view say"),
-    "sweep": FigureKind("sweep", "sweeps", "plot_sweep", 0.8, "curves with bands over one axis of a sweep"),
-    "phase": FigureKind("sweep", "sweeps", "plot_phase", 0.75, "a measure over two axes of a sweep"),
+    "dynamics": FigureKind("study", 0.9, "overlaps with views over time, theory's clocks"),
+    "mosaic": FigureKind("study", 0.95, "class × view × network: who learned what"),
+    "lottery": FigureKind("study", 0.95, "lead of a view at the start against its final lead"),
+    "errors": FigureKind("study", 0.8, "test errors in units of μ, intervals, paper's figures"),
+    "ensemble": FigureKind("study", 0.72, "test error against the size of the ensemble"),
+    "memorisation": FigureKind("study", 0.9, "overlaps with noise over time"),
+    "dark-knowledge": FigureKind("study", 0.9, "what traces of each view say"),
+    "sweep": FigureKind("sweep", 0.8, "curves with bands over one axis of a sweep"),
+    "phase": FigureKind("sweep", 0.75, "a measure over two axes of a sweep"),
 }
 
 
@@ -60,9 +54,17 @@ def figure_kind(name: str) -> FigureKind:
     raise ConfigError(f"--kind = {name!r} is not allowed: it must be one of {', '.join(KINDS)}{hint}")
 
 
-def function_of(kind: FigureKind) -> Callable[..., Any]:
+def function_of(name: str) -> Callable[..., Any]:
     """The function that draws a kind; this is where matplotlib is imported."""
-    return getattr(importlib.import_module(f"multiview.figures.{kind.module}"), kind.function)
+    module = name.replace("-", "_")
+    return getattr(importlib.import_module(f"multiview.figures.{module}"), f"plot_{module}")
+
+
+def description(results: Any, name: str) -> str:
+    """What a kind of figure shows of a store, in one sentence; "" for a kind that describes nothing."""
+    module = name.replace("-", "_")
+    describe = getattr(importlib.import_module(f"multiview.figures.{module}"), f"describe_{module}", None)
+    return "" if describe is None else str(describe(results))
 
 
 def make_figure(results: Any, name: str, size: str = "column", **options: Any) -> Any:
@@ -86,7 +88,7 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         >>> mv.save_figure(figure, "mosaic.pdf")
     """
     kind = figure_kind(name)
-    draw = function_of(kind)
+    draw = function_of(name)
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
         if key not in inspect.signature(draw).parameters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,10 @@ from matplotlib.axes import Axes
 
 from multiview.figures.stored import group_of, study_of, values_of
 from multiview.figures.style import BLUE, INK, QUIET, RED, SLATE, legend, letters, title
+from multiview.measures.features import CLEAR_RATIO
+from multiview.measures.lottery import decisive_margin, favourite_score
 from multiview.parameters import ConfigError
 
-CLEAR_RATIO = 2.0  # an overlap twice the next one is a clear win (analysis.features)
 FARTHEST = 1e4  # a lead beyond is drawn here: losers may stand at exactly 0
 
 
@@ -40,9 +40,7 @@ class Leads(NamedTuple):
 
 
 def leads(results: xr.DataTree) -> Leads:
-    r"""How far the view with the largest $\Lambda_{i,\ell}(0)\,S_{i,\ell}^{1/(q-2)}$ leads, then and at the end.
-
-    For q ≤ 2 the exponent has no finite value and the strengths S alone decide, as in `analysis.lottery`.
+    """How far the view with the largest `favourite_score` leads, at the start and at the end.
 
     Raises:
         ConfigError: the store lacks the measures, or its classes have one view each.
@@ -53,9 +51,8 @@ def leads(results: xr.DataTree) -> Leads:
         raise ConfigError("there is no lottery with one view: run multiview train --data.num-views 2 --out STORE")
     moments = values_of(results.to_dataset(), "view_moments", "replicate", "class", "view")[:, None]
     overlap = values_of(data, "largest_overlap", "replicate", "seed", "time", "class", "view")
-    q = study.network.relu_power
     first, last = overlap[:, :, 0], overlap[:, :, -1]
-    score = first * moments ** (1 / (q - 2)) if q > 2 else first * 0 + moments
+    score = favourite_score(first, moments, study.network.relu_power)
     finite = values_of(data, "finite", "replicate", "seed") > 0
     score, last = (a[finite].reshape(-1, study.data.num_views) for a in (score, last))
     favourite = score.argmax(-1)[:, None]
@@ -93,7 +90,7 @@ def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
         filled: dict[str, Any] = {"facecolors": "none", "edgecolors": color} if marker == "o" else {"color": color}
         ax.scatter(found.start[chosen], found.end[chosen], s=1.1 * letters(), marker=marker, linewidths=letters() / 11,
                    label=f"{label} ({chosen.sum()})", **filled)  # fmt: skip
-    margin = 1 + 1 / max(math.log(max(study.network.neurons_per_class, 2)), 1e-9) ** 2
+    margin = decisive_margin(study.network.neurons_per_class)
     ax.axvspan(1, margin, color=QUIET, alpha=0.14, linewidth=0, label="undecided by the theory")
     for level in (CLEAR_RATIO, 1 / CLEAR_RATIO):
         ax.axhline(level, color=INK, linewidth=letters() / 15, linestyle=":")
@@ -108,3 +105,10 @@ def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
     title(ax, "The start names the view that wins", share)
     legend(ax)
     return ax
+
+
+def describe_lottery(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    found = leads(results)
+    right, wrong = int(found.right.sum()), int(found.wrong.sum())
+    return f"The view that leads at the start wins {right} of {right + wrong} clear races of {len(found.start)} in all."

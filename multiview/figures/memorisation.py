@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from multiview.figures.dynamics import SHOWN, mark_clocks
+from multiview.figures.dynamics import SHOWN, clock_steps, mark_clocks
 from multiview.figures.stored import group_of, steps_of, study_of, values_of
-from multiview.figures.style import INK, LOSER, WINNER, count, legend, letters, title
+from multiview.figures.style import INK, LOSER, WINNER, legend, letters, title
 from multiview.parameters import ConfigError
+from multiview.words import count
 
 _PARTS = (("single_view", "single-view samples", LOSER), ("multi_view", "multi-view samples", WINNER))
 
@@ -60,3 +61,10 @@ def plot_memorisation(results: xr.DataTree, ax: Axes) -> Axes:
     title(ax, "Single-view samples are memorised", count(int(finite.sum()), "network"))
     legend(ax)
     return ax
+
+
+def describe_memorisation(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    step, clock = fitted_step(results), clock_steps(study_of(results)).get("memorised")
+    first = f"reaches training error 0 by step {step:.0f}" if np.isfinite(step) else "never reaches training error 0"
+    return f"The median network {first}" + (f"; the theory's clock says {clock:.0f}." if clock else ".")

@@ -11,9 +11,10 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 
 from multiview.config import Study
-from multiview.figures.stored import group_of, name_of, replicate_of, student_groups, study_of, values_of
+from multiview.figures.stored import group_of, replicate_of, student_groups, study_of, values_of
 from multiview.figures.style import EMPTY, INK, PAPER, VIEW_COLORS, legend, letters, title
 from multiview.measures.features import learned_views
+from multiview.words import name_of
 
 GAP = 1.0  # between kinds of networks, in rows
 
@@ -110,3 +111,9 @@ def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
         note += f"; several views in {(found['single'].sum(-1) > 1).mean():.0%} of networks' classes"
     title(ax, "Who learned what", note)
     return ax
+
+
+def describe_mosaic(results: xr.DataTree) -> str:
+    """What the figure shows, in one sentence with its numbers."""
+    shares = {name: np.nanmean(values) for name, values in who_learned_what(results).items()}
+    return "Share of views learned: " + ", ".join(f"{name_of(n)} {share:.0%}" for n, share in shares.items()) + "."

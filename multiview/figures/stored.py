@@ -12,19 +12,6 @@ from multiview.config import Study, from_mapping
 from multiview.parameters import ConfigError
 
 Results = xr.DataTree | xr.Dataset
-NAMES = {
-    "single": "single network",
-    "ensemble": "ensemble",
-    "ensemble_probabilities": "ensemble of probabilities",
-    "distilled": "distilled student",
-    "self_distilled": "self-distilled student",
-}
-
-
-def name_of(group: str) -> str:
-    """A kind of network in words."""
-    base, _, generation = group.rpartition("_")
-    return NAMES.get(group) or (f"{NAMES[base]}, generation {generation}" if base in NAMES else group)
 
 
 def study_of(results: Results) -> Study:
@@ -120,3 +107,20 @@ def claims_of(results: Results) -> dict[str, dict[str, Any]]:
         return {str(c["id"]): dict(c) for c in json.loads(results.attrs.get("claims", "[]"))}
     except (ValueError, TypeError, KeyError):
         return {}
+
+
+def design_of(results: xr.Dataset) -> dict[str, Any]:
+    """The design that a sweep's store names.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        design = json.loads(results.attrs["sweep"])
+        return {
+            "method": str(design["method"]),
+            "factors": list(design["factors"]),
+            "students": bool(design["students"]),
+        }
+    except (KeyError, ValueError, TypeError):
+        raise ConfigError("the store's design cannot be read; see multiview check") from None

@@ -9,7 +9,6 @@ Figures are made without pyplot: it would choose a backend for the user's proces
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -181,13 +180,3 @@ def colored_scale(ax: Axes, drawn: Any, label: str) -> Colorbar:
     bar.outline.set_visible(False)
     bar.set_label(label)
     return bar
-
-
-def count(number: int, word: str) -> str:
-    """A number with its word: 1 network, 2 networks."""
-    return f"{number} {word if number == 1 else word + ('es' if word.endswith('s') else 's')}"
-
-
-def short(value: float) -> str:
-    """A number in few letters."""
-    return "–" if math.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 10 else f"{value:.0f}"

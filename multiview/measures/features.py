@@ -7,8 +7,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-# A view counts as learned next to a stronger one of its class when its overlap is at least this share of it
-# (docs/theory.md, section 5: below a ratio of 2 a class has no clear winner).
+# An overlap that is so many times the next one of its class has clearly won; a view counts as learned when no overlap
+# of its class is so many times its own (docs/theory.md, section 5).
 CLEAR_RATIO = 2.0
 
 

@@ -38,6 +38,27 @@ def single_view_counts(data: MultiViewDataset, num_classes: int, num_views: int)
     return np.bincount(cell, minlength=num_classes * num_views).reshape(num_classes, num_views)
 
 
+def favourite_score(start: np.ndarray, moments: np.ndarray, power: float) -> np.ndarray:
+    r"""Score of each view at the start, $\Lambda_{i,\ell}(0) S_{i,\ell}^{1/(q-2)}$; the favourite has the largest.
+
+    For q ≤ 2 the exponent has no finite value; the stronger view wins, so the score is the moments alone.
+
+    Args:
+        start: Λ(0), shape [..., k, L].
+        moments: S_{i,ℓ}, broadcastable to start.
+        power: q.
+
+    Returns:
+        Scores, shape of start.
+    """
+    return start * moments ** (1 / (power - 2)) if power > 2 else start * 0 + moments
+
+
+def decisive_margin(neurons: int) -> float:
+    r"""By which factor the favourite has to lead for the theory to decide, $1 + 1/\log^2 m$."""
+    return 1 + 1 / max(math.log(max(neurons, 2)), 1e-9) ** 2
+
+
 class LotteryResult(NamedTuple):
     """Counts over (class, network) pairs of one or more networks.
 
@@ -55,11 +76,7 @@ class LotteryResult(NamedTuple):
 
 
 def lottery(start: np.ndarray, final: np.ndarray, moments: np.ndarray, power: float, neurons: int) -> LotteryResult:
-    r"""Compare the view that the start favours with the winner.
-
-    The favourite is $\arg\max_\ell \Lambda_{i,\ell}(0) S_{i,\ell}^{1/(q-2)}$.
-
-    For q ≤ 2 the exponent has no finite value; the stronger view wins, so the moments alone decide.
+    """Compare the view that the start favours (`favourite_score`) with the winner.
 
     Args:
         start: Λ(0), shape [S, k, L].
@@ -71,9 +88,9 @@ def lottery(start: np.ndarray, final: np.ndarray, moments: np.ndarray, power: fl
     Returns:
         Counts per network, arrays of shape [S].
     """
-    score = start * moments ** (1 / (power - 2)) if power > 2 else start * 0 + moments
+    score = favourite_score(start, moments, power)
     ordered = np.sort(score, -1)
-    margin = 1 + 1 / max(math.log(max(neurons, 2)), 1e-9) ** 2
+    margin = decisive_margin(neurons)
     undecided = (
         ordered[..., -1] < margin * ordered[..., -2] if score.shape[-1] > 1 else np.zeros(score.shape[:-1], bool)
     )

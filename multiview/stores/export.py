@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from multiview.files import write_file
+from multiview.files import write_file, write_npz
 from multiview.parameters import ConfigError
 from multiview.stores.store import load
 from multiview.stores.sweep_store import MISSING
@@ -33,12 +33,7 @@ def export_network(tree: xr.DataTree | xr.Dataset, group: str, replicate: int, s
     arrays = {"weights": weights.values[replicate, seed], "config": np.asarray(tree.attrs["config"])}
     if "features" in tree:
         arrays["features"] = tree.to_dataset()["features"].values
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_file(path, write)
+    write_npz(path, arrays)
 
 
 def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str | Path) -> None:

@@ -15,11 +15,11 @@ from multiview.measures.ensemble import ENSEMBLES, ensemble_sizes
 from multiview.measures.errors import ErrorCounts
 from multiview.measures.recorded import Measure, row_of
 from multiview.parameters import ConfigError
-from multiview.stores.provenance import device_name, git_commit, versions
+from multiview.stores.provenance import environment
 from multiview.studies.outcome import Group, StudyResult
+from multiview.words import SAMPLE_KINDS
 
 _ENSEMBLES = tuple(ENSEMBLES)
-_KINDS = ("multi_view", "single_view")
 
 
 class Judged(Protocol):
@@ -60,7 +60,7 @@ def _by_size(result: StudyResult) -> dict[str, Any]:
     """Test errors of disjoint ensembles of K networks; there are fewer of larger ones, so the rest is NaN."""
     sizes = ensemble_sizes(result.study.seeds)
     found: dict[str, Any] = {"ensemble_size": ("size", np.array(sizes))}
-    for kind in _KINDS:
+    for kind in SAMPLE_KINDS:
         wrong = np.full((result.study.replicates, len(sizes), result.study.seeds), np.nan)
         for index, size in enumerate(sizes):
             counts = getattr(result.ensembles[f"ensemble_of_{size}"], kind)
@@ -101,7 +101,7 @@ def from_datatree(tree: xr.DataTree) -> StudyResult:
     return StudyResult(
         study=study,
         groups=groups,
-        ensembles={n: counts(*(root[f"{n}_test_wrong_{kind}"] for kind in _KINDS)) for n in _ENSEMBLES},
+        ensembles={n: counts(*(root[f"{n}_test_wrong_{kind}"] for kind in SAMPLE_KINDS)) for n in _ENSEMBLES},
         moments=root["view_moments"].values,
         dark_knowledge=root["dark_knowledge"].values,
         dropped_features=int(tree.attrs["dropped_features"]),
@@ -143,18 +143,18 @@ def to_datatree(
         | {
             f"{name}_test_wrong_{kind}": (("replicate",), getattr(result.ensembles[name], kind)[:, 0])
             for name in _ENSEMBLES
-            for kind in _KINDS
+            for kind in SAMPLE_KINDS
         }
         | _by_size(result)
     )
     if result.features is not None:
         root["features"] = (("feature", "dimension"), result.features)
+    here = environment()
     root.attrs = {
         "config": json.dumps(to_mapping(result.study)),
         "run_id": result.study.run_id,
-        "versions": json.dumps(versions()),
-        "git_commit": git_commit(),
-        "device": device_name(),
+        **here,
+        "versions": json.dumps(here["versions"]),
         "seconds": result.seconds,
         "dropped_features": result.dropped_features,
         "claims": json.dumps([c.to_mapping() for c in claims]),

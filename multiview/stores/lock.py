@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from multiview.files import reach_disk
+from multiview.files import write_file
 from multiview.parameters import ConfigError
 
 
@@ -120,14 +120,9 @@ def take_lock(path: Path) -> bool:
                     else f"whether it lives cannot be seen from {me['host']}; if it does not, delete {path}"
                 )
                 raise ConfigError(f"{path.name.removesuffix('.lock')} is being written by {who}: {advice}")
-        temporary = path.with_name(f".{path.name}.{me['pid']}")
         try:
-            temporary.write_text(json.dumps(me) + "\n", encoding="utf-8")
-            reach_disk(temporary)
-            os.replace(temporary, path)
-            reach_disk(path.parent)
+            write_file(path, lambda new: new.write_text(json.dumps(me) + "\n", encoding="utf-8"), durable=True)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
     return holder is not None
 

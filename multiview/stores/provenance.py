@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,11 @@ def versions() -> dict[str, str]:
         "optax": optax.__version__,
         "numpy": np.__version__,
     }
+
+
+def environment() -> dict[str, Any]:
+    """What numbers are computed with: versions, git commit and device."""
+    return {"versions": versions(), "git_commit": git_commit(), "device": device_name()}
 
 
 def git_commit() -> str:

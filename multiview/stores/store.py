@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from multiview.files import new_path
+from multiview.files import whole_folder
 from multiview.parameters import ConfigError
 
 FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a newer store
@@ -37,17 +34,11 @@ def write_store(path: str | Path, tree: xr.DataTree) -> None:
     """
     import zarr
 
-    path = new_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     own = {node.path: node.to_dataset(inherit=False).variables for node in tree.subtree}
     encoding = {node: {str(name): {"compressors": compressors()} for name in names} for node, names in own.items()}
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
-    try:
-        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is then a missing one
-            tree.to_zarr(temporary / "store", mode="w", consolidated=False, encoding=encoding)
-        os.rename(temporary / "store", path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    # A chunk that is not there is then a missing one.
+    with whole_folder(path) as folder, zarr.config.set({"array.write_empty_chunks": True}):
+        tree.to_zarr(folder, mode="w", consolidated=False, encoding=encoding)
 
 
 def compressors() -> Any:
@@ -81,6 +72,12 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     if version != FORMAT:
         raise ConfigError(f"{shown} has format {version!r}, this multiview reads {FORMAT}; use the version it names")
     return attributes
+
+
+def sidecar_path(store: str | Path, ending: str) -> Path:
+    """The file that stands beside a store: `.lock` or `.events.jsonl`."""
+    store = Path(store)
+    return store.with_name(store.name + ending)
 
 
 def is_sweep(path: str | Path) -> bool:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from multiview.files import new_path, reach_disk
+from multiview.files import whole_folder
 from multiview.parameters import ConfigError
 from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors
 
@@ -96,11 +94,8 @@ class SweepStore:
         """
         import zarr
 
-        path = new_path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".writing-"))
-        try:
-            group = zarr.open_group(temporary / "store", mode="w", zarr_format=3)
+        with whole_folder(path, durable=True) as folder:
+            group = zarr.open_group(folder, mode="w", zarr_format=3)
             group.attrs.update({**attributes, "format": FORMAT, "coordinates": " ".join(coordinates)})
             base = (*points, "replicate")
             everything = {
@@ -132,12 +127,6 @@ class SweepStore:
                     dimension_names=dims, attributes=dict(meaning), compressors=compressors(),
                 )  # fmt: skip
                 array[...] = values
-            for file in [*temporary.rglob("*"), temporary]:
-                reach_disk(file)
-            os.rename(temporary / "store", path)
-            reach_disk(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return SweepStore(path, writable=True)
 
     def write_block(

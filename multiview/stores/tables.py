@@ -14,6 +14,7 @@ from multiview.config import Study, from_mapping, get, replace
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.parameters import ConfigError
 from multiview.stores.store import load
+from multiview.words import SAMPLE_KINDS, parameter_value
 
 _ERROR_FIELDS = ("data.single_view_fraction", "data.num_test_multi_view", "data.num_test_single_view")
 DEFAULT_MEASURES = ("test_error", "ensemble_test_error", "final_train_error", "learned_views")
@@ -103,7 +104,7 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
 
 def _counts_of(name: str) -> list[str]:
     """The variables that a test error is made of."""
-    return [f"{name.removesuffix('test_error')}test_wrong_{kind}" for kind in ("multi_view", "single_view")]
+    return [f"{name.removesuffix('test_error')}test_wrong_{kind}" for kind in SAMPLE_KINDS]
 
 
 def _plain(value: Any) -> Any:
@@ -141,14 +142,10 @@ def _mean_and_interval(part: xr.Dataset, finished: xr.DataArray, name: str) -> t
         study = _study_of(part)
         if study is not None:
             multi, single = (_rectangle(part, finished, n) for n in _counts_of(name))
-            sizes = (int(get(study, f"data.num_test_{kind}")) for kind in ("multi_view", "single_view"))
+            sizes = (int(get(study, f"data.num_test_{kind}")) for kind in SAMPLE_KINDS)
             counts = ErrorCounts(multi.round().astype(int), single.round().astype(int), *sizes)
             return mean, *error_interval(counts, study.data.single_view_fraction, study.seed)
     return mean, *hierarchical_bootstrap(values)
-
-
-def _word(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: tuple[float, float, float]) -> str:
@@ -162,7 +159,7 @@ def as_words(table: Table) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in table.rows:
         networks = f"{row.networks}" + (f" ({row.non_finite} non-finite)" if row.non_finite else "")
-        rows.append([*map(_word, row.keys), networks, *map(_cell, row.values)])
+        rows.append([*map(parameter_value, row.keys), networks, *map(_cell, row.values)])
     return header, rows
 
 

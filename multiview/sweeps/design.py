@@ -15,7 +15,8 @@ import numpy as np
 
 from multiview.config import convert
 from multiview.parameters import ConfigError
-from multiview.sweeps.grammar import MOST_POINTS, as_word, axis_field, distinct, labels, parse_values, quantile
+from multiview.sweeps.grammar import MOST_POINTS, axis_field, distinct, labels, parse_values, quantile
+from multiview.words import parameter_value
 
 Method = Literal["grid", "random", "sobol"]
 
@@ -75,7 +76,10 @@ class Design:
 
     def describe(self, point: int) -> str:
         """A point in words: `network.relu_power=3.0 train.learning_rate=8.0`."""
-        return " ".join(f"{name}={as_word(value)}" for name, value in self.changes(point).items()) or "the only point"
+        return (
+            " ".join(f"{name}={parameter_value(value)}" for name, value in self.changes(point).items())
+            or "the only point"
+        )
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -13,17 +13,11 @@ import numpy as np
 from multiview.config import Study, all_fields, convert
 from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
+from multiview.words import parameter_value
 
 MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
 # Names of the results that an axis cannot take; that no measure has the name of a parameter is tested.
 RESERVED = {*LENGTHS, "time", "step", "point", "zip", "done", "reason"}
-
-
-def as_word(value: Any) -> str:
-    """A parameter's value as one word."""
-    if isinstance(value, tuple):
-        return "[" + ",".join(f"{v:g}" for v in value) + "]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def labels(fields: Sequence[str]) -> dict[str, str]:
@@ -154,7 +148,7 @@ def distinct(name: str, values: Sequence[Any]) -> list[Any]:
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            raise ConfigError(f"--over {name}: the value {as_word(value)} is there twice")
+            raise ConfigError(f"--over {name}: the value {parameter_value(value)} is there twice")
         seen.add(value)
     return list(values)
 

@@ -19,13 +19,14 @@ from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
 from multiview.stores.lock import release_lock, take_lock
-from multiview.stores.store import is_sweep
+from multiview.stores.store import is_sweep, sidecar_path
 from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
 from multiview.sweeps.block import as_text, places
 from multiview.sweeps.design import make_design
 from multiview.sweeps.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
-from multiview.sweeps.grammar import as_word, labels
+from multiview.sweeps.grammar import labels
 from multiview.sweeps.plan import Plan, make_plan
+from multiview.words import parameter_value
 
 Report = Callable[[dict[str, Any]], None]  # one event; the same that go into the event log
 
@@ -41,12 +42,6 @@ class Outcome(NamedTuple):
 
 class WriteError(RuntimeError):
     """The store could not be written: disk full, quota, a file system that went away."""
-
-
-def beside(path: str | Path, ending: str) -> Path:
-    """The file that stands beside a store: `.lock` or `.events.jsonl`."""
-    path = Path(path)
-    return path.with_name(path.name + ending)
 
 
 class _Events:
@@ -133,9 +128,9 @@ def run_plan(
         check_cluster(cluster)
     writable_folder(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = beside(path, ".lock")
+    lock = sidecar_path(path, ".lock")
     unclean = take_lock(lock)
-    events = _Events(beside(path, ".events.jsonl"), report)
+    events = _Events(sidecar_path(path, ".events.jsonl"), report)
     patience: float | None = 5.0  # seconds for the disk when the sweep is interrupted
     try:
         with contextlib.ExitStack() as stack:
@@ -203,7 +198,7 @@ def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Out
                 failed=outcome.failed, done=outcome.done, blocks=outcome.total, left_in_group=count[group],
                 points_done=points_done,
                 seconds_left=round((time.perf_counter() - begin) * max(cost_left, 0.0) / cost_done, 1),
-                values={n: as_word(v) for n, v in plan.design.changes(block.point).items()}, reason=reason,
+                values={n: parameter_value(v) for n, v in plan.design.changes(block.point).items()}, reason=reason,
             )  # fmt: skip
     events("end", done=outcome.done, failed=outcome.failed, blocks=outcome.total)
     return outcome
@@ -218,9 +213,9 @@ def _outcome(store: SweepStore) -> Outcome:
 
 def environment() -> dict[str, Any]:
     """What the numbers were computed with: versions, git commit and device."""
-    from multiview.stores.provenance import device_name, git_commit, versions
+    from multiview.stores import provenance
 
-    return {"versions": versions(), "git_commit": git_commit(), "device": device_name()}
+    return provenance.environment()
 
 
 def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> SweepStore:
@@ -265,7 +260,7 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
         for column, name in enumerate(factor.fields):
             values = [row[column] for row in factor.rows]
             if not isinstance(values[0], int | float):
-                values = [as_word(v) for v in values]
+                values = [parameter_value(v) for v in values]
             described = {"field": name, "description": meaning(name)}
             coordinates[label[name]] = ((factor.dimension,), np.asarray(values), described)
     sizes = {dimension: plan.largest[name] for dimension, name in LENGTHS.items()} | {"time": times}
@@ -329,8 +324,8 @@ def _design_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def _axis_words(rows: list[list[Any]] | None) -> str:
     if rows is None:
         return "missing"
-    words = ["+".join(as_word(tuple(v) if isinstance(v, list) else v) for v in row) for row in rows]
+    words = ["+".join(parameter_value(tuple(v) if isinstance(v, list) else v) for v in row) for row in rows]
     return ",".join(words) if len(words) <= 4 else f"{','.join(words[:2])},…,{words[-1]} ({len(words)} values)"
 
 
-__all__ = ["Outcome", "WriteError", "beside", "check_same", "environment", "run_plan", "run_sweep"]
+__all__ = ["Outcome", "WriteError", "check_same", "environment", "run_plan", "run_sweep"]

@@ -25,6 +25,7 @@ from multiview.precision import in_own_precision
 from multiview.systems import table
 from multiview.systems.protocol import Settings, Sizes, System
 from multiview.training import devices, memory
+from multiview.words import format_bytes
 from multiview.world.patches import DenseVectors
 from multiview.world.task import Task
 
@@ -326,9 +327,9 @@ def memory_plan(study: Study, task: Task) -> str:
     """
     size, in_flight = block_plan(study, task, study.seeds)
     return (
-        f"memory: about {devices.in_words(block_bytes(study, task, size))} for each block of {size} networks, "
+        f"memory: about {format_bytes(block_bytes(study, task, size))} for each block of {size} networks, "
         f"{in_flight} at a time on {len(devices.training_devices())} device(s); "
-        f"budget {devices.in_words(devices.memory_budget())}"
+        f"budget {format_bytes(devices.memory_budget())}"
     )
 
 

@@ -15,6 +15,7 @@ from multiview.theory.outcome import (
     idealised_single_error,
     single_view_rate,
 )
+from multiview.theory.paper import paper_error, paper_gain, paper_line
 from multiview.theory.power_iteration import (
     expected_maximum,
     foreign_moment,
@@ -57,6 +58,9 @@ __all__ = [
     "mean_label_strength",
     "memory_time",
     "noise_room",
+    "paper_error",
+    "paper_gain",
+    "paper_line",
     "phase",
     "race",
     "single_view_rate",

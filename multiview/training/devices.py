@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from multiview.parameters import ConfigError
+from multiview.words import format_bytes
 
 
 class Resources(NamedTuple):
@@ -78,21 +79,12 @@ def blocks_in_flight(block_bytes: int, advice: str) -> int:
     budget, devices = memory_budget(), len(training_devices())
     if block_bytes > budget:
         raise ConfigError(
-            f"--memory = {in_words(budget)} is not allowed: one block of networks takes about {in_words(block_bytes)}; "
+            f"--memory = {format_bytes(budget)} is not allowed: one block of networks takes about {format_bytes(block_bytes)}; "
             + advice
         )
     if jax.default_backend() != "cpu":
         return devices
     return max(1, min(max(os.cpu_count() or 1, devices), budget // max(block_bytes, 1)))
-
-
-def in_words(size: float) -> str:
-    """A number of bytes as people write it: 1.5 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarray, int, jax.Device], Any]) -> Any:

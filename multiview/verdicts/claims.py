@@ -17,9 +17,9 @@ from multiview.measures.errors import ErrorCounts, error_interval, exact_interva
 from multiview.measures.lottery import lottery
 from multiview.parameters import ConfigError
 from multiview.studies.outcome import Group, StudyResult, start_and_final_overlaps
-from multiview.theory import idealised_single_error
+from multiview.theory import paper_error, paper_gain
 from multiview.verdicts.prediction import Prediction
-from multiview.words import self_distilled_name
+from multiview.words import name_of, self_distilled_name
 
 Interval = tuple[float, float]
 
@@ -97,15 +97,6 @@ def check_verifiable(study: Study) -> None:
         raise ConfigError(
             "data.single_view_fraction = 0 is not allowed here: errors are measured in units of μ, it must be > 0"
         )
-
-
-def _paper(name: str, study: Study, asymptotic: Interval) -> Interval:
-    """The paper's figure for two views; for another number of views the same formula (docs/theory.md)."""
-    views = study.data.num_views
-    if views == 2:
-        return asymptotic
-    generation = 0 if name == "single" else 1
-    return (idealised_single_error(views, generation),) * 2
 
 
 def _error_claim(
@@ -211,29 +202,30 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
     finite = {name: int((~g.finite).sum()) for name, g in groups.items()}
     mu = study.data.single_view_fraction
     single = groups["single"]
-    half = _paper("single", study, (0.49, 0.51))
+    views = study.data.num_views
     claims = [
-        _train_claim("train_error_single", "single network", single),
+        _train_claim("train_error_single", name_of("single"), single),
         _error_claim(
             "single_error", "a single network misses half of the views", single.errors, predictions["single"],
-            half, study, finite["single"],
+            paper_error("single", views), study, finite["single"],
         ),
         _error_claim(
             "ensemble_error", "the ensemble (mean of logits) has all views", result.ensembles["ensemble"],
-            predictions["ensemble"], (0.0, 0.001), study,
+            predictions["ensemble"], paper_error("ensemble", views), study,
         ),
         _error_claim(
             "ensemble_probabilities_error", "so has the mean of probabilities",
-            result.ensembles["ensemble_probabilities"], predictions["ensemble_probabilities"], (0.0, 0.001), study,
+            result.ensembles["ensemble_probabilities"], predictions["ensemble_probabilities"],
+            paper_error("ensemble_probabilities", views), study,
         ),
     ]  # fmt: skip
     if "distilled" in groups:
         distilled = groups["distilled"]
         claims += [
-            _train_claim("train_error_distilled", "distilled student", distilled),
+            _train_claim("train_error_distilled", name_of("distilled"), distilled),
             _error_claim(
                 "distilled_error", "a student of the ensemble learns all views", distilled.errors,
-                predictions["distilled"], (0.0, 0.001), study, finite["distilled"],
+                predictions["distilled"], paper_error("distilled", views), study, finite["distilled"],
             ),
         ]  # fmt: skip
     for generation in range(study.self_distill.generations):
@@ -241,16 +233,14 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
         if name not in groups:
             continue
         group = groups[name]
-        ideal = idealised_single_error(study.data.num_views, generation + 1)
-        paper = (0.0, 0.26) if (generation, study.data.num_views) == (0, 2) else (ideal, ideal)
         claims += [
-            _train_claim(f"train_error_{name}", "self-distilled student", group),
+            _train_claim(f"train_error_{name}", name_of("self_distilled"), group),
             _error_claim(
                 f"{name}_error", "a student of one network has both networks' views", group.errors,
-                predictions[name], paper, study, finite[name],
+                predictions[name], paper_error(name, views), study, finite[name],
             ),
         ]  # fmt: skip
-        if generation == 0 and study.data.num_views > 1:
+        if generation == 0 and views > 1:
             claims.append(_gain_claim(single.errors, group.errors, predictions, study, mu))
     claims.append(_lottery_claim(result))
     dark = result.dark_knowledge[:, None]
@@ -284,7 +274,7 @@ def _gain_claim(
         "self-distillation lowers the error",
         "μ",
         (max(one.low - other.high, 1e-9), one.high - other.low),
-        (0.23, 0.51) if study.data.num_views == 2 else (0.0, 1.0),
+        paper_gain(study.data.num_views),
         float(before.mean() - after.mean()),
         (low_before - high_after, high_before - low_after),
         1.0 if low_before > high_after else 0.0,  # intervals that overlap decide nothing

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from multiview.config import DataConfig
-from multiview.files import write_file
+from multiview.files import write_npz
 from multiview.parameters import ConfigError
 from multiview.world.arrays import check_arrays, check_representation
 from multiview.world.samples import MultiViewDataset
@@ -31,12 +31,7 @@ def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None,
     """
     arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)} | {"features": features}
     arrays = {n: np.asarray(a) for n, a in arrays.items() if a is not None}
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays, description=np.asarray(description))
-
-    write_file(path, write)
+    write_npz(path, arrays | {"description": np.asarray(description)})
 
 
 def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset, Float[Array, "f d"] | None]:
