@@ -79,8 +79,8 @@ def blocks_in_flight(block_bytes: int, advice: str) -> int:
     budget, devices = memory_budget(), len(training_devices())
     if block_bytes > budget:
         raise ConfigError(
-            f"--memory = {format_bytes(budget)} is not allowed: one block of networks takes about {format_bytes(block_bytes)}; "
-            + advice
+            f"--memory = {format_bytes(budget)} is not allowed: one block of networks takes about "
+            f"{format_bytes(block_bytes)}; {advice}"
         )
     if jax.default_backend() != "cpu":
         return devices
