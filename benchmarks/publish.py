@@ -13,7 +13,7 @@ import jax
 from benchmarks import machine, many_seeds, report, rows, scaling, startup
 from multiview import load_preset, replace, run_study
 from multiview.files import write_file
-from multiview.systems.blocks import block_size
+from multiview.systems.block_plan import block_size
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
 PARTS = ("rows", "startup", "many_seeds", "scaling")

@@ -25,7 +25,8 @@ from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
 from multiview.systems import lazy, linear, linearised, random_features, table
-from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_keys, train_networks
+from multiview.systems.block_plan import block_bytes
+from multiview.systems.blocks import settings_of, sizes_of, start_keys, train_networks
 from multiview.systems.descent import begun, descend
 from multiview.training import devices
 from multiview.world.patches import vectors

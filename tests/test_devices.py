@@ -22,7 +22,8 @@ from multiview.presets import load_preset
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
-from multiview.systems.blocks import block_bytes, settings_of, sizes_of, start_keys
+from multiview.systems.block_plan import block_bytes
+from multiview.systems.blocks import settings_of, sizes_of, start_keys
 from multiview.systems.table import load
 from multiview.training import devices
 from multiview.world.law import sample_dataset

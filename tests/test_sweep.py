@@ -156,7 +156,7 @@ def test_only_points_that_share_data_and_steps_are_trained_together():
 
 def test_the_plan_knows_the_block_of_the_cpu():
     from multiview.sweeps.cost import CPU_BLOCK
-    from multiview.systems.blocks import block_size
+    from multiview.systems.block_plan import block_size
 
     assert block_size(small().train) == CPU_BLOCK
 

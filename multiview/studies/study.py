@@ -13,7 +13,8 @@ from multiview.config import Study
 from multiview.precision import in_own_precision
 from multiview.studies.outcome import StudyResult, collect
 from multiview.studies.replicate import run_replicate
-from multiview.systems.blocks import Recorder, memory_plan
+from multiview.systems.block_plan import memory_plan
+from multiview.systems.blocks import Recorder
 from multiview.world.task import Task
 from multiview.world.world import World
 

@@ -46,7 +46,7 @@ def as_text(study: Study) -> str:
 def places() -> tuple[int, int]:
     """Networks in a block of the compiled program where `train.block_size` is 0, and blocks in flight, here."""
     from multiview.config import TrainConfig
-    from multiview.systems.blocks import block_size
+    from multiview.systems.block_plan import block_size
     from multiview.training.devices import blocks_in_flight
 
     return block_size(TrainConfig()), blocks_in_flight(0, "")
