@@ -111,22 +111,24 @@ def toml_of(mapping: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"[{n}]\n{toml_of(v)}" for n, v in sections.items())])
 
 
+def tiny_preset(name: str) -> str:
+    """The text of a preset in the size of the tiny study."""
+    from multiview import config, presets
+
+    # A preset's other choices stay, but for those that a tiny world has no room for.
+    study = config.from_mapping({"data": {"representation": "limit_single_view_noise"}})
+    text = (importlib.resources.files(presets) / "smoke.toml").read_text(encoding="utf-8")
+    mapping = config.to_mapping(config.replace(config.from_mapping(tomllib.loads(text), study), TINY))
+    mapping.pop("preset")
+    return "# a tiny preset\n" + toml_of(mapping)
+
+
 @pytest.fixture
 def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every preset in the size of the tiny study."""
-    from multiview import config, presets
+    from multiview import presets
 
-    text_of = presets.preset_text
-
-    def tiny(name: str) -> str:
-        # A preset's other choices stay, but for those that a tiny world has no room for.
-        study = config.from_mapping({"data": {"representation": "limit_single_view_noise"}})
-        study = config.from_mapping(tomllib.loads(text_of("smoke")), study)
-        mapping = config.to_mapping(config.replace(study, TINY))
-        mapping.pop("preset")
-        return "# a tiny preset\n" + toml_of(mapping)
-
-    monkeypatch.setattr(presets, "preset_text", tiny)
+    monkeypatch.setattr(presets, "preset_text", tiny_preset)
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""A guest's manners: importing or calling the library changes nothing of its user's process (`manners` says what)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import multiview
+
+HERE = Path(__file__).parent
+NAMES = [name for name in multiview.__all__ if name != "__version__"]
+MORE = [
+    "import", "stores", "a study in double precision", "a sweep in double precision", "a report", "a film",
+    "a damaged store",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory) -> dict[str, list[str]]:
+    """By case, what changed in a fresh process."""
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    run = subprocess.run(
+        [sys.executable, HERE / "manners.py", tmp_path_factory.mktemp("manners")],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("case", [*MORE, *NAMES])
+def test_the_users_process_is_as_it_was(case, changed):
+    assert changed[case] == []
+
+
+def test_every_offence_is_seen(changed):
+    """The tests above can fail."""
+    seen = {name.removeprefix("offence: "): lines for name, lines in changed.items() if name.startswith("offence: ")}
+    assert len(seen) > 20
+    for name, lines in seen.items():
+        assert any(line.startswith(name + ":") for line in lines), name
