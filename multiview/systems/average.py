@@ -20,7 +20,7 @@ from multiview.config import NetworkConfig
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems import network
-from multiview.systems.descent import PATIENCE, Descent, begun, descend
+from multiview.systems.descent import PATIENCE, Descent, descend
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.world.patches import Patches
 from multiview.world.task import Task
@@ -40,7 +40,8 @@ def _start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes:
     def one(key: Array, of_member: NetworkConfig) -> Parameters:
         return init_network(key, task.patches, sizes.dimension, sizes.classes, of_member, task.data.weights.dtype)
 
-    return begun(jax.vmap(one)(keys, settings.network), (len(keys),))
+    count = jnp.zeros(len(keys), jnp.int32)
+    return Descent((), jax.vmap(one)(keys, settings.network), count, count)
 
 
 @partial(jax.jit, static_argnames=("sizes",))

@@ -35,7 +35,7 @@ class Descent(NamedTuple):
     """The state of gradient descent.
 
     Attributes:
-        start: parameters before any step.
+        start: parameters before any step, where outputs depend on them.
         parameters: where they are now, any pytree.
         wrong: training samples that were wrong before the last step.
         taken: steps since this phase of training began.
@@ -93,9 +93,9 @@ def as_vectors(task: Task, sizes: Sizes) -> DenseVectors:
     return DenseVectors(part.vectors.astype(dtype), norm.astype(dtype) if tracked and norm is not None else None)
 
 
-def begun(parameters: Any, networks: tuple[int, ...] = ()) -> Descent:
-    """The state before any step; counts have the shape `networks`."""
-    zero = jnp.zeros(networks, jnp.int32)
+def begun(parameters: Any) -> Descent:
+    """The state of one network before any step."""
+    zero = jnp.zeros((), jnp.int32)
     return Descent(parameters, parameters, zero, zero)
 
 
