@@ -38,7 +38,7 @@ from multiview.studies.diversity import agreement, error_correlation
 from multiview.studies.study import training_tasks
 from multiview.systems import linear
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
-from multiview.systems.descent import descend
+from multiview.systems.descent import begun, descend
 from multiview.world.patches import DenseVectors, vectors
 from multiview.world.task import Task
 from multiview.world.world import World
@@ -191,7 +191,7 @@ def rate_of(task: Task, study: Study, neurons: int) -> float:
     gram = summed @ summed.T
     if part.noise_norm is not None:
         gram = gram + jnp.diag((part.noise_norm**2).sum(1))
-    return float(linear.step_size(neurons * gram[None], data.weights))
+    return float(linear.step_size(linear.largest_curvature(neurons * gram[None], data.weights)))
 
 
 @partial(jax.jit, static_argnames=("study", "max_steps"))
@@ -204,7 +204,9 @@ def _train_linear(keys: Array, task: Task, study: Study, rate: Array, max_steps:
     def one(key: Array) -> Any:
         dimension = task.dimension(study.data.num_features)
         start = init_network(key, task.patches, dimension, study.data.num_classes, study.network, jnp.float32)
-        return descend(outputs, start, task, rate, steps, max_steps)
+        done = descend(outputs, begun(start), 0, max_steps, steps, task, rate)
+        wrong = (outputs(done.parameters, task.patches).argmax(-1) != task.data.labels).sum()
+        return done.parameters.weights, wrong, done.taken
 
     return jax.lax.map(one, keys)
 
@@ -232,8 +234,8 @@ def train(rung: Rung, study: Study, task: Task, keys: Array) -> Trained:
         m = study.network.neurons_per_class
         # One neuron that stands for m of them moves m times as far.
         rate = m * rate_of(task, study, m)
-        done = _train_linear(keys, task, linear_study(study), jnp.float32(rate), LONGER * steps)
-        return Trained(np.asarray(done.parameters.weights), np.asarray(done.train_wrong), int(done.steps.max()))
+        weights, wrong, taken = _train_linear(keys, task, linear_study(study), jnp.float32(rate), LONGER * steps)
+        return Trained(np.asarray(weights), np.asarray(wrong), int(taken.max()))
     if rung.power == 1:
         study = replace(study, {"train.learning_rate": rate_of(task, study, study.network.neurons_per_class)})
     trained = train_networks(study, task, keys, num_steps=steps, record_at=[steps])
