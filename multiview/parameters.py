@@ -34,6 +34,7 @@ def parameter(
     allowed: str = "",
     traced: bool = False,
     infinite: bool = False,
+    option: str = "",
 ) -> Any:
     """Declare a field of a dataclass as a parameter of the study.
 
@@ -44,11 +45,13 @@ def parameter(
         traced: whether a change of the value leaves every shape and the structure of the training program alone. Points
             of a sweep that differ in traced parameters alone share one compiled program (`sweeps.plan.group_key`).
         infinite: whether inf is allowed.
+        option: the kind of option of training that it is, such as `systems.table.STEP`; systems that do not understand
+            this kind keep to the default.
 
     Returns:
         The field, for the right-hand side of its declaration.
     """
-    metadata = {"check": check, "allowed": allowed, "traced": traced, "infinite": infinite}
+    metadata = {"check": check, "allowed": allowed, "traced": traced, "infinite": infinite, "option": option}
     return field(default=default, metadata=metadata)
 
 

@@ -18,7 +18,7 @@ from multiview.config.data import DataConfig, check_data
 from multiview.config.training import DistillConfig, NetworkConfig, TrainConfig
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
 from multiview.parameters import ConfigError, at_least, parameter, refusal
-from multiview.systems.table import FLOW, STEP_OPTIONS, SYSTEMS
+from multiview.systems.table import STEP, SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _check_together(study: Study) -> None:
     if study.train.batch_size > data.num_train:
         raise refusal("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
     if study.train.solver == "gradient_flow":
-        _only_defaults(study, STEP_OPTIONS, "train.solver = 'gradient_flow'")
+        _only_defaults(study, {STEP}, "train.solver = 'gradient_flow'")
     if study.train.momentum and study.train.optimizer != "sgd":
         raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
     entry = SYSTEMS[study.system]
@@ -133,8 +133,8 @@ def _check_together(study: Study) -> None:
             default = all_fields()[name][0].default
             if name not in entry.fields and get(study, name) != default:
                 raise refusal(name, get(study, name), f"{default:g} with system = {study.system!r}; it is of {owner}")
-    refused = tuple(name for name in (*FLOW, *STEP_OPTIONS) if name not in entry.understands)
-    _only_defaults(study, refused, f"system = {study.system!r}")
+    kinds = {field.metadata["option"] for field, _ in all_fields().values()} - {"", *entry.understands}
+    _only_defaults(study, kinds, f"system = {study.system!r}")
     if study.train.optimizer != "sgd":
         import optax
 
@@ -146,12 +146,11 @@ def _check_together(study: Study) -> None:
             raise refusal("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
 
 
-def _only_defaults(study: Study, names: tuple[str, ...], where: str) -> None:
-    """Refuse other values than the defaults of these parameters."""
-    for name in names:
-        value, default = get(study, name), all_fields()[name][0].default
-        if value != default:
-            raise refusal(name, value, f"{default} with {where}")
+def _only_defaults(study: Study, kinds: set[str], where: str) -> None:
+    """Refuse options of these kinds with other values than their defaults."""
+    for name, (field, _) in all_fields().items():
+        if field.metadata["option"] in kinds and get(study, name) != field.default:
+            raise refusal(name, get(study, name), f"{field.default} with {where}")
 
 
 def get(study: Study, name: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from multiview.parameters import BELOW_ONE, above, at_least, parameter
+from multiview.systems.table import FLOW, STEP
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,21 @@ class TrainConfig:
     """Step size η."""
     num_steps: int = parameter(1500, **at_least(1), traced=True)
     """Number of steps T; training stops at this fixed time η·T."""
-    batch_size: int = parameter(0, **at_least(0))
+    batch_size: int = parameter(0, **at_least(0), option=STEP)
     """Number of samples drawn afresh for each step; 0 means all samples."""
-    optimizer: str = parameter("sgd")
+    optimizer: str = parameter("sgd", option=STEP)
     """Name of any optax optimiser that takes a learning rate."""
-    momentum: float = parameter(0.0, **BELOW_ONE)
+    momentum: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Momentum of sgd, here written m; the step size is then η (1 − m), which keeps the theory's times."""
-    weight_decay: float = parameter(0.0, **at_least(0))
+    weight_decay: float = parameter(0.0, **at_least(0), option=STEP)
     """Weight decay λ: the gradient is that of the loss plus λ w."""
-    label_smoothing: float = parameter(0.0, **BELOW_ONE)
+    label_smoothing: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Weight ε of the uniform distribution in the targets; not used under a teacher."""
-    mixup: Literal["none", "uniform", "midpoint"] = parameter("none")
+    mixup: Literal["none", "uniform", "midpoint"] = parameter("none", option=STEP)
     """Mix two samples and their targets, with a uniform share or half and half; not used under a teacher."""
-    dropped_patches: float = parameter(0.0, **BELOW_ONE)
+    dropped_patches: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Probability with which a patch is left out of a step; not used under a teacher."""
-    solver: Literal["gradient_descent", "gradient_flow"] = parameter("gradient_descent")
+    solver: Literal["gradient_descent", "gradient_flow"] = parameter("gradient_descent", option=FLOW)
     """Steps of size η, or adaptive steps along the gradient flow to the same time η·T."""
     flow_tolerance: float = parameter(0.6, check=lambda v: 1e-6 <= v <= 1, allowed="a number in [1e-6, 1]", traced=True)
     """Error allowed in one step of gradient_flow, in units of σ₀ plus the size of an overlap."""

@@ -83,8 +83,7 @@ def footprint(shapes: Shapes, study: Study) -> Footprint:
     if study.train.changes_patches:  # each network makes patches of its own, and mixed noise with its gradient
         mixes_noise = study.train.mixup != "none" and shapes.noise
         kept += shapes.samples * shapes.patches * (shapes.dimension + (2 * each if mixes_noise else 0))
-    beside = _beside(study.train.solver, study.train.optimizer, study.train.momentum)
-    return Footprint(parameters * (1 + beside), kept)
+    return Footprint(parameters * (1 + _beside(jax.tree.structure(study.train))), kept)
 
 
 def work(shapes: Shapes, study: Study) -> Work:
@@ -117,11 +116,11 @@ def _each_patch(study: Study) -> tuple[float, float]:
 
 
 @functools.cache
-def _beside(solver: str, optimizer: str, momentum: float) -> int:
-    """Numbers that a solver or optimiser keeps for each parameter."""
+def _beside(static: jax.tree_util.PyTreeDef) -> int:
+    """Numbers that a solver or optimiser keeps for each parameter, of the static part of `train`."""
+    train: TrainConfig = jax.tree.unflatten(static, [1] * static.num_leaves)
     weights = jax.ShapeDtypeStruct((1, 1, 64), jnp.float32)  # large beside an optimiser's own counters
-    train = TrainConfig(solver=solver, optimizer=optimizer, momentum=momentum)  # type: ignore[arg-type]
-    begin = start_flow if solver == "gradient_flow" else make_optimizer(train).init
+    begin = start_flow if train.solver == "gradient_flow" else make_optimizer(train).init
     state = jax.eval_shape(begin, Parameters(weights, ()))  # type: ignore[arg-type]
     return sum(a.size for a in jax.tree.leaves(state)) // weights.size
 

@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from multiview.systems.protocol import System
 
-# Options of training that change what a step does; a system understands all of them or the plain step alone.
-FLOW = ("train.solver",)
-STEP_OPTIONS = tuple(
-    f"train.{name}"
-    for name in (
-        "batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "mixup", "dropped_patches"
-    )
-)  # fmt: skip
+# Kinds of options of training, as `parameter(option=…)` declares them: another solver, and what changes a descent step.
+# A system understands all options of a kind or their defaults alone.
+FLOW, STEP = "flow", "step"
 
 
 class Entry(NamedTuple):
@@ -28,7 +23,7 @@ class Entry(NamedTuple):
     Attributes:
         words: what is trained.
         module: the file in this room whose `SYSTEM` it is.
-        understands: options of training that may differ from their defaults.
+        understands: kinds of options of training that may differ from their defaults.
         students: the system that its students are of.
         fields: parameters of the study that belong to this system alone.
         predicted: whether the theory's conditions and predictions are about it.
@@ -43,7 +38,7 @@ class Entry(NamedTuple):
 
 
 SYSTEMS: Mapping[str, Entry] = {
-    "network": Entry("the theory's network", "network", understands=(*FLOW, *STEP_OPTIONS), predicted=True),
+    "network": Entry("the theory's network", "network", understands=(FLOW, STEP), predicted=True),
     "average": Entry("the mean of all networks' outputs, trained jointly", "average", students="network"),
     "lazy": Entry("networks at the output scale α, their start subtracted", "lazy", fields=("output_scale",)),
     "linearised": Entry("networks linearised at their start (neural tangent kernel)", "linearised"),
