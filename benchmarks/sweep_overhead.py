@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import multiview
-import multiview.sweeps
 from multiview.commands.common import use_compilation_cache
 from multiview.studies.outcome import collect
 from multiview.studies.replicate import run_replicate

@@ -70,7 +70,7 @@ _SERVER = """
 import json, os, signal, sys, warnings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 warnings.simplefilter("ignore")
-import jax, multiview.commands.main, multiview.sweeps, multiview.studies.study, multiview.stores.labelled
+import jax, multiview.commands.main, multiview.sweeps.runner, multiview.studies.study, multiview.stores.labelled
 import xarray, zarr, rich.progress
 for line in sys.stdin:
     job = json.loads(line)

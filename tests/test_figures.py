@@ -267,7 +267,7 @@ def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, a
 def test_random_points_are_drawn_where_they_lie(tmp_path, ax):
     path = tmp_path / "points.zarr"
     over = {"network.init_std": "0.01:0.05:log", "data.noise_norm": "0.2:1"}
-    multiview.run_sweep(replace(small(), {"replicates": 1}), over, path, random=4)
+    multiview.run_sweep(replace(small(), {"replicates": 1}), over, path, method="random", points=4)
     points = open_results(path)
     plot_phase(points, ax)
     (marks,) = [c for c in ax.collections if isinstance(c, PathCollection)]

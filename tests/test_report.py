@@ -26,7 +26,7 @@ from multiview.figures import report
 from multiview.figures.reproduce import command_of
 from multiview.figures.stored import study_of
 from multiview.stores.store import open_results
-from multiview.sweeps import make_design
+from multiview.sweeps.design import make_design
 from multiview.verdicts.prediction import predict_study
 
 FEW_STUDIES = functools.partial(predict_study, num_studies=4)  # a rougher prediction, in a tenth of the time

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from sweeping import FIELDS, OVER, contents, events, small, words
 
 import multiview
-import multiview.sweeps
 from multiview.commands.main import main
 from multiview.config import Study, all_fields, explained, from_mapping, replace
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
@@ -29,10 +28,10 @@ from multiview.presets import load_preset, load_toml, preset_names, preset_toml
 from multiview.stores.sweep_store import DONE, FAILED, SweepStore
 from multiview.stores.tables import summarise
 from multiview.studies.study import run_study, training_tasks
-from multiview.sweeps import group_key, make_design, make_plan
 from multiview.sweeps.block import as_text, run_blocks
+from multiview.sweeps.design import make_design
 from multiview.sweeps.grammar import labels, parse_values
-from multiview.sweeps.plan import ROW_MULTIPLE
+from multiview.sweeps.plan import ROW_MULTIPLE, group_key, make_plan
 from multiview.world.world import World
 
 EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
@@ -82,7 +81,7 @@ def test_a_grid_is_the_product_of_its_axes_and_zipped_axes_run_together():
 @pytest.mark.parametrize("method", ["random", "sobol"])
 def test_drawn_designs_stay_inside_and_follow_their_seed(method):
     over = ["data.single_view_fraction=0.01:0.2:log", "seeds=2:5", "train.dtype=float32,float64", "data.noise_norm=0:1"]
-    design = make_design(over, **{method: 64})
+    design = make_design(over, method=method, points=64)
     mu, seeds, dtype, noise = (np.array(c) for c in zip(*design.factors[0].rows, strict=True))
     assert design.shape == (64,)
     assert (mu >= 0.01).all()
@@ -92,8 +91,8 @@ def test_drawn_designs_stay_inside_and_follow_their_seed(method):
     # Uniform in the logarithm: half of the points below the geometric mean, within 4 standard errors.
     assert abs((mu < math.sqrt(0.01 * 0.2)).mean() - 0.5) < 4 * 0.5 / 8
     assert abs(noise.mean() - 0.5) < 4 * math.sqrt(1 / 12 / 64)
-    assert design == make_design(over, **{method: 64})
-    assert design != make_design(over, **{method: 64}, design_seed=1)
+    assert design == make_design(over, method=method, points=64)
+    assert design != make_design(over, method=method, points=64, design_seed=1)
 
 
 def test_python_gives_axes_as_a_mapping():
@@ -281,9 +280,7 @@ def test_dimensions_units_and_circumstances_are_labelled(swept):
 
 
 def test_a_finished_sweep_computes_nothing_again(swept, monkeypatch):
-    import multiview.sweeps.executors
-
-    monkeypatch.setattr(multiview.sweeps.executors, "run_blocks", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("multiview.sweeps.executors.run_blocks", lambda *_: pytest.fail("computed again"))
     before = contents(swept)
     assert multiview.run_sweep(small(), OVER, swept).done == 12
     assert contents(swept) == before
@@ -567,7 +564,7 @@ BAD = {
     "million": (["--over", "train.num_steps=1:1000:1000", "seed=0:1000:1001"], "--yes"),
     "random without axes": (["--random=4"], "at least one"),
     "random of none": (["--random=0", "--over", "data.noise_norm=0:1"], "≥ 1"),
-    "both": (["--random=4", "--sobol=4", "--over", "data.noise_norm=0:1"], "exclude"),
+    "both": (["--random=4", "--sobol=4", "--over", "data.noise_norm=0:1"], "--random and --sobol exclude"),
     "zip in sobol": (["--sobol=4", "--zip", "seeds=2,3"], "--zip"),
     "broken whole range": (["--sobol=4", "--over", "seeds=2:3.5"], "whole numbers"),
     "cluster": (["--cluster=nowhere", "--over", "seeds=2,3"], "--cluster"),

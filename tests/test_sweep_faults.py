@@ -18,10 +18,10 @@ import pytest
 from sweeping import BLOCKS, Server, contents, events, kill, small, wait_for, words
 
 import multiview
-import multiview.sweeps
 from multiview.parameters import ConfigError
 from multiview.stores.lock import release_lock, take_lock
 from multiview.stores.sweep_store import SweepStore
+from multiview.sweeps.runner import WriteError
 
 pytestmark = pytest.mark.slow
 # Three points share their blocks, four times.
@@ -138,7 +138,7 @@ def small_disk(folder, kind):
 def test_a_full_disk_is_one_clear_line_and_the_store_continues_when_there_is_room(kind, whole, tmp_path):
     with small_disk(tmp_path / "disk", kind) as (fill, room):
         store = tmp_path / "disk" / "sweep.zarr"
-        with pytest.raises(multiview.sweeps.WriteError, match=r"run the same command again") as error:
+        with pytest.raises(WriteError, match=r"run the same command again") as error:
             multiview.run_sweep(small(), OVER, store, report=fill)
         assert len(str(error.value).splitlines()) == 1
         room()

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
 from multiview.config import all_fields, get
+from multiview.parameters import ConfigError
+from multiview.sweeps.draws import DRAWS
 from multiview.words import format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from multiview.sweeps import Plan
+    from multiview.sweeps.plan import Plan
 
 
 class Terminated(KeyboardInterrupt):
@@ -95,18 +97,18 @@ class _SweepProgress:
         self.bar.stop()
 
 
-def _optional_whole(flag: str, word: str | None, least: int) -> int | None:
-    return None if word is None else whole_number(flag, word, least)
-
-
 def _sweep(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
-    from multiview.sweeps import make_design, make_plan
+    from multiview.sweeps.design import make_design
+    from multiview.sweeps.plan import make_plan
     from multiview.sweeps.runner import WriteError, check_same, run_plan
 
+    drawn = {name: count for name in DRAWS if (count := getattr(arguments, name)) is not None}
+    if len(drawn) > 1:
+        raise ConfigError(f"{' and '.join(f'--{name}' for name in drawn)} exclude each other")
+    method, count = next(iter(drawn.items()), ("grid", "0"))
     design = make_design(
-        arguments.over, arguments.zip, random=_optional_whole("--random", arguments.random, 1),
-        sobol=_optional_whole("--sobol", arguments.sobol, 1),
+        arguments.over, arguments.zip, method=method, points=whole_number(f"--{method}", count, len(drawn)),
         design_seed=whole_number("--design-seed", arguments.design_seed, 0), any_size=arguments.yes,
     )  # fmt: skip
     plan = make_plan(study, design, arguments.with_students)
@@ -190,9 +192,9 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
                        help="an axis: 2,3,4 or LOW:HIGH:COUNT or LOW:HIGH:COUNT:log; several make a grid")  # fmt: skip
     sweep.add_argument("--zip", nargs="+", action="append", default=[], metavar="FIELD=VALUES",
                        help="axes of equal length that run together")  # fmt: skip
-    sweep.add_argument("--random", metavar="N", help="N random points; ranges are then LOW:HIGH or LOW:HIGH:log")
-    sweep.add_argument("--sobol", metavar="N", help="N points of a scrambled Sobol sequence, likewise")
-    sweep.add_argument("--design-seed", default="0", metavar="N", help="seed of random and Sobol points (%(default)s)")
+    for name, draw in DRAWS.items():
+        sweep.add_argument(f"--{name}", metavar="N", help=f"N {draw.text}; ranges are then LOW:HIGH or LOW:HIGH:log")
+    sweep.add_argument("--design-seed", default="0", metavar="N", help="seed of drawn points (%(default)s)")
     sweep.add_argument("--out", required=True, metavar="STORE", help="zarr store, new or begun by this command")
     sweep.add_argument("--with-students", action="store_true", help="train students too, not only single networks")
     sweep.add_argument("--cluster", metavar="WHERE",

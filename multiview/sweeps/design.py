@@ -1,7 +1,7 @@
-"""Which points a sweep visits: the grammar of `--over`, grids, zipped axes, random and Sobol designs.
+"""Which points a sweep visits: grids, zipped axes, and drawn designs such as random and Sobol points (`draws`).
 
 A design is a product of factors. A factor is one axis of a grid, several axes that run together (zipped), or all the
-points of a random or Sobol design. Each factor becomes one labelled dimension of the results.
+points of a drawn design. Each factor becomes one labelled dimension of the results.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from multiview.config import convert
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, refusal
+from multiview.sweeps.draws import DRAWS
 from multiview.sweeps.grammar import MOST_POINTS, axis_field, distinct, labels, parse_values, quantile
 from multiview.words import parameter_value
-
-Method = Literal["grid", "random", "sobol"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +37,14 @@ class Factor:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """All points of a sweep: the product of its factors, the last one changing fastest."""
+    """All points of a sweep: the product of its factors, the last one changing fastest.
 
-    method: Method
+    Attributes:
+        method: grid, or the name of a drawn design in `DRAWS`.
+        factors: its dimensions.
+    """
+
+    method: str
     factors: tuple[Factor, ...]
 
     @property
@@ -111,8 +115,8 @@ def make_design(
     over: Sequence[str] | Mapping[str, Any] = (),
     zipped: Sequence[Sequence[str] | Mapping[str, Any]] = (),
     *,
-    random: int | None = None,
-    sobol: int | None = None,
+    method: str = "grid",
+    points: int = 0,
     design_seed: int = 0,
     any_size: bool = False,
 ) -> Design:
@@ -120,11 +124,11 @@ def make_design(
 
     Args:
         over: axes, `["network.relu_power=2,3,4", "data.single_view_fraction=0.01:0.2:8:log"]` or a mapping
-            `{"network.relu_power": [2, 3, 4]}`. Their product is the grid. In a random or Sobol design a range
+            `{"network.relu_power": [2, 3, 4]}`. Their product is the grid. In a drawn design a range
             has no count: `LOW:HIGH` or `LOW:HIGH:log`.
         zipped: groups of axes of equal length that run together.
-        random: draw this many points at random instead of a grid.
-        sobol: take this many points of a scrambled Sobol sequence instead.
+        method: grid, or a drawn design: random, sobol.
+        points: how many points a drawn design has.
         design_seed: of the drawing.
         any_size: allow more than 10⁶ points.
 
@@ -141,12 +145,14 @@ def make_design(
         if fields.count(name) > 1:
             raise ConfigError(f"--over {name}: this field stands on two axes")
     label = labels(fields)
-    if random is not None or sobol is not None:
-        if random is not None and sobol is not None:
-            raise ConfigError("--random and --sobol exclude each other")
+    if method != "grid":
+        if method not in DRAWS:
+            raise refusal("method", method, "one of " + ", ".join(("grid", *DRAWS)))
         if groups:
-            raise ConfigError("--zip does not go with --random or --sobol")
-        return _drawn("random" if sobol is None else "sobol", axes, int(random or sobol or 0), design_seed, any_size)
+            raise ConfigError(f"--zip does not go with --{method}")
+        return _drawn(method, axes, points, design_seed, any_size)
+    if points:
+        raise refusal("points", points, "0 in a grid; a drawn design has a method of its own")
     parsed: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = []
     for name, given in axes:
         parsed.append(((name,), [(v,) for v in _values(name, given)]))
@@ -173,23 +179,15 @@ def _allow(count: int, any_size: bool) -> None:
 
 
 def _drawn(
-    method: Method, axes: list[tuple[str, str | list[Any]]], count: int, design_seed: int, any_size: bool
+    method: str, axes: list[tuple[str, str | list[Any]]], count: int, design_seed: int, any_size: bool
 ) -> Design:
     if count < 1:
         raise ConfigError(f"--{method} = {count} is not allowed: it must be a whole number ≥ 1")
     if not axes:
         raise ConfigError(f"--{method} needs at least one --over FIELD=LOW:HIGH")
     _allow(count, any_size)
-    if method == "random":
-        places = np.random.default_rng(design_seed).random((count, len(axes)))
-    else:
-        from scipy.stats import qmc
-
-        sequence = qmc.Sobol(len(axes), scramble=True, rng=np.random.default_rng(design_seed))
-        # A power of two keeps the sequence balanced; scipy warns otherwise, and the user chose.
-        places = sequence.random_base2(max(0, math.ceil(math.log2(count))))[:count]
     columns = []
-    for (name, given), u in zip(axes, places.T, strict=True):
+    for (name, given), u in zip(axes, DRAWS[method].places(count, len(axes), design_seed).T, strict=True):
         if isinstance(given, str):
             columns.append(quantile(name, given, u))
         else:

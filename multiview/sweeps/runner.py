@@ -68,8 +68,8 @@ def run_sweep(
     out: str | Path = "sweep.zarr",
     *,
     zipped: Sequence[Sequence[str] | Mapping[str, Any]] = (),
-    random: int | None = None,
-    sobol: int | None = None,
+    method: str = "grid",
+    points: int = 0,
     design_seed: int = 0,
     students: bool = False,
     cluster: Any = None,
@@ -88,8 +88,8 @@ def run_sweep(
         over: axes of the design, see `design.make_design`.
         out: the store, new or one that this sweep began.
         zipped: groups of axes that run together.
-        random: draw so many points at random.
-        sobol: take so many points of a Sobol sequence.
+        method: grid, or a drawn design: random, sobol.
+        points: how many points a drawn design has.
         design_seed: of the drawing.
         students: train students too.
         cluster: None for this machine; "dask", "dask:N", an address, a scheduler file, or a Dask client or cluster.
@@ -113,7 +113,7 @@ def run_sweep(
         (2, 2)
     """
     study = load_preset(study) if isinstance(study, str) else study
-    design = make_design(over, zipped, random=random, sobol=sobol, design_seed=design_seed, any_size=any_size)
+    design = make_design(over, zipped, method=method, points=points, design_seed=design_seed, any_size=any_size)
     return run_plan(make_plan(study, design, students), out, cluster=cluster, retry_failed=retry_failed, report=report)
 
 
