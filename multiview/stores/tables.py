@@ -49,10 +49,12 @@ def point_dimensions(data: xr.Dataset) -> tuple[str, ...]:
     return tuple(str(d) for d in data["done"].dims if d != "replicate")
 
 
-def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: Sequence[str] = ()) -> Table:
+def summarise(
+    data: xr.Dataset | xr.DataTree, measures: Sequence[str] = DEFAULT_MEASURES, by: Sequence[str] = ()
+) -> Table:
     """Aggregate a sweep over seeds and replicates, and over the dimensions that it is not shown by.
 
-    Test errors get the interval of `analysis.errors.error_interval` where one μ applies, other measures that of the
+    Test errors get the interval of `measures.errors.error_interval` where one μ applies, other measures that of the
     hierarchical bootstrap over replicates and networks. Blocks that are not finished are left out.
 
     Args:
@@ -61,7 +63,7 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
         by: dimensions or axes to keep; all of the design by default.
 
     Raises:
-        ConfigError: no such measure or dimension.
+        ConfigError: no such measure or dimension, or the store of one study.
 
     Example:
         >>> import multiview as mv
@@ -69,6 +71,8 @@ def summarise(data: xr.Dataset, measures: Sequence[str] = DEFAULT_MEASURES, by: 
         >>> [row.keys for row in table.rows]
         [(20,), (30,), (40,)]
     """
+    if not isinstance(data, xr.Dataset):
+        raise ConfigError("data holds one study; tables are made of sweeps")
     points = point_dimensions(data)
     allowed = [str(n) for n, v in data.data_vars.items() if set(v.dims) <= {*points, "replicate", "seed", "student"}]
     for name in measures:
