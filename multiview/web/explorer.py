@@ -17,7 +17,7 @@ from multiview.presets import load_preset
 
 SOURCES = Path(__file__).parent / "src"  # not in a wheel
 PAGE = Path(__file__).parent / "explorer.html"
-SCRIPTS = ("engine.js", "address.js", "draw.js", "lesson.js", "app.js")
+SCRIPTS = ("engine.js", "address.js", "draw.js", "lesson.js", "world.js", "jobs.js", "panels.js", "app.js")
 
 
 def page() -> str:
@@ -28,7 +28,8 @@ def page() -> str:
     """
     read = {path.name: path.read_text(encoding="utf-8") for path in SOURCES.iterdir()}
     defaults = json.dumps(to_mapping(load_preset("explorer")), separators=(",", ":"))
-    script = "\n".join([f"const DEFAULTS = {defaults};", *(read[name] for name in SCRIPTS)])
+    inside = "\n".join([f"const DEFAULTS = {defaults};", *(read[name] for name in SCRIPTS)])
+    script = f'"use strict";\n(() => {{\n{inside}}})();\n'  # one scope for all scripts, and no name in the window's
     style = read["explorer.css"]
     parts = {"policy": content_security_policy(style, script), "style": style, "script": script}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], read["explorer.html"])

@@ -3,7 +3,8 @@
  * It is the exact limit of large patch dimension (docs/theory.md, section 7): a patch is (feature, coefficient,
  * private noise direction), and a network is its overlaps U with the features and A with the private directions.
  * A `study` has the sections and names of the Python package (`multiview.config`), so a study means the same in both.
- * Nothing here knows of the page; the same file runs in a browser and in node.
+ * Nothing here knows of the page; the same file runs in a browser and in node. It is long because it is the whole
+ * simulation: whoever wants to run or check it elsewhere takes this one file.
  */
 "use strict";
 
@@ -313,7 +314,7 @@ const Engine = (() => {
     }
   }
 
-  // ---- Objectives: what each does to the logits (multiview/losses.py). ----
+  // ---- Objectives: what each does to the logits (multiview/training/losses.py). ----
 
   /** softmax(min(F, cap)/T) of one row, written to `out`. */
   function softRow(F, row, k, temperature, cap, out) {

@@ -1,7 +1,7 @@
 /* The argument in eight screens. Each asks for a prediction, then shows what happens.
  *
  * `look` names the panel to look at, `run` the action that the reveal starts, `theory` the option that the theory
- * expects, and `answer` makes the explanation from the facts that the page measured (see `facts` in app.js).
+ * expects, and `answer` makes the explanation from the facts that the page measured (see `facts` in jobs.js).
  */
 "use strict";
 
