@@ -9,9 +9,10 @@ float64 arrays in float32, without an error: what a user gets back is NumPy's, o
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
@@ -33,17 +34,24 @@ def precision(dtype: str) -> AbstractContextManager[None]:
 
 
 def in_own_precision(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
-    """Make a function run in the precision of its first argument, a study or several of one precision.
+    """Make a function run in the precision of its first argument: a study, several of one precision, or a world.
 
     Args:
-        function: no generator, see `precision`.
+        function: a function or method, and no generator (see `precision`).
     """
+
+    first = next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
     def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
-        study = arguments[0] if arguments else next(iter(named[n] for n in ("study", "studies") if n in named))
-        first = study if isinstance(study, Study) else study[0]  # type: ignore[index]
-        with precision(first.train.dtype):
+        with precision(_dtype_of(arguments[0] if arguments else named.get(first))):
             return function(*arguments, **named)
 
     return call
+
+
+def _dtype_of(owner: Any) -> str:
+    """What else stands in the first place is refused by the function itself."""
+    if isinstance(owner, list | tuple) and owner:
+        owner = owner[0]
+    return owner.train.dtype if isinstance(owner, Study) else str(getattr(owner, "dtype", "float32"))

@@ -12,22 +12,29 @@ from typing import Any
 
 import jax
 
+# Numbers of the streams. A number is never used for something else: networks would change.
 TRAINING_DATA = 1
 TEST_DATA = 2
 FEATURES = 3
 START = 4
 STUDENT_START = 5
 TEST_NOISE = 6
-PREDICTION = 7  # of NumPy, in prediction.py
+PREDICTION = 7  # seeds NumPy's generator in `verdicts.prediction`
 BATCHES = 8  # folded into the key of a start
 TRAINING_DATA_OF_ONE_KIND = 9
-# Folded into the key of the batches, beyond the number of any step.
+# Folded into the key of the batches beside the numbers of steps, which are smaller.
 MIXED = 2**31
 DROPPED = 2**31 + 1
 
 
 def stream(seed: int, name: int, *indices: int) -> jax.Array:
-    """The typed key of one stream, folded with further indices (replicate, generation, …)."""
+    """Make the typed key of one stream.
+
+    Args:
+        seed: base seed of the study or world.
+        name: number of the stream, one of this module's constants.
+        indices: folded in one after the other: replicate, generation, …
+    """
     key = jax.random.fold_in(jax.random.key(seed), name)
     for index in indices:
         key = jax.random.fold_in(key, index)
@@ -35,10 +42,14 @@ def stream(seed: int, name: int, *indices: int) -> jax.Array:
 
 
 def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]) -> Callable[..., Any]:
-    """`jax.jit` for a program that draws random numbers and runs once or twice.
+    """Compile a program that draws random numbers and runs once or twice.
 
     The compiler would optimise it for seconds and gain nothing, so it is told not to; the numbers are the same bit by
-    bit. Inside another program, which has options of its own, it is a plain `jax.jit`.
+    bit. Called inside another program, whose options hold there, it is a plain `jax.jit`.
+
+    Args:
+        function: draws from keys among its arguments.
+        static_argnames: see `jax.jit`.
     """
     inside = jax.jit(function, static_argnames=static_argnames)
     alone = jax.jit(function, static_argnames=static_argnames, compiler_options={"xla_backend_optimization_level": "1"})
@@ -51,5 +62,5 @@ def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]
     return call
 
 
-# Normal numbers of a shape, outside of any other program; `jax.random.normal` by itself compiles for a second.
 normal = jit_for_draws(jax.random.normal, static_argnames=("shape", "dtype"))
+"""`jax.random.normal`, which by itself compiles for a second whenever a shape is new."""

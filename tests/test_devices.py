@@ -18,6 +18,7 @@ from multiview.commands.common import parse_bytes
 from multiview.commands.main import main
 from multiview.config import replace
 from multiview.parameters import ConfigError
+from multiview.precision import in_own_precision
 from multiview.presets import load_preset
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
@@ -240,3 +241,14 @@ def test_quickly_compiled_draws_are_the_same_numbers_and_may_be_part_of_another_
     inside = jax.jit(lambda k: sample_dataset(k, config, 50))(key)
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(inside), strict=True):
         assert (np.asarray(one) == np.asarray(other)).all()
+
+
+def test_a_study_given_by_name_runs_in_its_own_precision_too(tiny):
+    def first(study, report=None):
+        return jnp.ones(2).dtype
+
+    double = replace(tiny, {"train.dtype": "float64"})
+    assert in_own_precision(first)(report=None, study=double) == np.float64
+    assert in_own_precision(first)([double, double]) == np.float64
+    with pytest.raises(TypeError, match="study"):
+        in_own_precision(first)()

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from multiview.parameters import ConfigError
+from multiview.precision import in_own_precision
 from multiview.world.arrays import check_dataset
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
-from multiview.world.world import World, in_own_precision
+from multiview.world.world import World
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

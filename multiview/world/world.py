@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DataConfig, Study, TrainConfig, check_data, check_section
 from multiview.parameters import refusal
-from multiview.precision import precision
+from multiview.precision import in_own_precision
 from multiview.world.law import orthonormal_features, sample_dataset
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, MultiViewDataset, Split
@@ -30,20 +30,6 @@ _ROW_MULTIPLE = 64
 # Numbers of the kinds in the streams of test samples and of their noise.
 _SAMPLES = {"mixture": 0, "multi_view": 1, "single_view": 2}
 _NOISE = {"multi_view": 0, "single_view": 1, "mixture": 2}
-
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-
-
-def in_own_precision(method: _Method) -> _Method:
-    """Make a method run in the precision of its world."""
-
-    @functools.wraps(method)
-    def call(self: World, *arguments: Any, **named: Any) -> Any:
-        with precision(self.dtype):
-            return method(self, *arguments, **named)
-
-    return cast(_Method, call)
 
 
 class Chunk(NamedTuple):
