@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from multiview.config import DataConfig, NetworkConfig
+from multiview.config import DataConfig, NetworkConfig, Study
 from multiview.network.activation import ACTIVATIONS, SmoothedRelu, activation_of, smoothed_relu, smoothed_relu_slope
 from multiview.network.noiseless import noiseless_logits
+from multiview.parameters import ConfigError
+from multiview.verdicts.claims import check_verifiable
 from multiview.world.law import sample_dataset
 from multiview.world.patches import NoiselessRows, represent
 
@@ -64,14 +66,14 @@ def test_the_smoothed_relu_is_continuous_and_its_slope_too_for_q_above_1(q):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("q", POWERS)
 def test_slope_is_the_derivative_that_autodiff_finds(name, q):
-    activation = ACTIVATIONS[name](q)
+    activation = ACTIVATIONS[name](NetworkConfig(relu_power=q))
     automatic = jax.vmap(jax.grad(lambda v: activation.value(v, 0.7)))(jnp.asarray(GRID))
     np.testing.assert_allclose(activation.slope(GRID, 0.7), automatic, rtol=2e-5, atol=4 * EPS)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_plain_numbers_are_those_of_compiled_programs(name):
-    activation = ACTIVATIONS[name](2.5)
+    activation = ACTIVATIONS[name](NetworkConfig(relu_power=2.5))
     value, slope = activation.numbers(GRID.astype(float), 0.7)
     np.testing.assert_allclose(value, activation.value(GRID, 0.7), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(slope, activation.slope(GRID, 0.7), rtol=1e-5, atol=1e-6)
@@ -80,7 +82,7 @@ def test_plain_numbers_are_those_of_compiled_programs(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_declared_power_is_the_law_below_the_threshold(name):
     """Kernels add up neurons below ϱ in closed form where an activation declares its power."""
-    activation = ACTIVATIONS[name](3.0)
+    activation = ACTIVATIONS[name](NetworkConfig(relu_power=3.0))
     if activation.power is not None:
         x = np.linspace(-1, 0.7, 50)
         law = np.maximum(x, 0) ** activation.power / (activation.power * 0.7 ** (activation.power - 1))
@@ -122,3 +124,9 @@ def test_rows_without_a_power_law_are_evaluated_neuron_by_neuron():
 
     for ours, closed in zip(answered(WithoutLaw()), answered(SmoothedRelu(3.0)), strict=True):
         np.testing.assert_allclose(ours, closed, rtol=1e-4, atol=1e-5)
+
+
+def test_claims_are_not_judged_with_an_activation_that_the_closed_forms_do_not_know(monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, SmoothedRelu.name, lambda network: WithoutLaw())
+    with pytest.raises(ConfigError, match=r"need a power q"):
+        check_verifiable(Study())

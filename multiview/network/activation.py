@@ -7,6 +7,7 @@ where it computes, so that closed forms (`theory`) start without it.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -113,9 +114,11 @@ class SmoothedRelu:
         return value, np.where(bent > 0, (bent / threshold) ** (self.power - 1), 0.0)
 
 
-ACTIVATIONS = {SmoothedRelu.name: SmoothedRelu}
+ACTIVATIONS: Mapping[str, Callable[[NetworkConfig], Activation]] = {
+    SmoothedRelu.name: lambda network: SmoothedRelu(network.relu_power),
+}
 
 
 def activation_of(network: NetworkConfig) -> Activation:
     """The activation of a network."""
-    return ACTIVATIONS["smoothed_relu"](network.relu_power)
+    return ACTIVATIONS["smoothed_relu"](network)

@@ -15,6 +15,7 @@ import numpy as np
 from multiview.config import Study
 from multiview.measures.errors import ErrorCounts, error_interval, exact_interval, hierarchical_bootstrap
 from multiview.measures.lottery import lottery
+from multiview.network.activation import activation_of
 from multiview.parameters import ConfigError
 from multiview.studies.outcome import Group, StudyResult, start_and_final_overlaps
 from multiview.theory import paper_error, paper_gain
@@ -92,7 +93,10 @@ _ERROR_WIDTH = 0.125
 
 
 def check_verifiable(study: Study) -> None:
-    """Refuse a study whose unit of error, μ, is 0."""
+    """Refuse a study whose unit of error, μ, is 0, or whose activation the closed forms do not know."""
+    activation = activation_of(study.network)
+    if activation.power is None:
+        raise ConfigError(f"claims are not allowed with the activation {activation.name}: predictions need a power q")
     if study.data.single_view_fraction <= 0:
         raise ConfigError(
             "data.single_view_fraction = 0 is not allowed here: errors are measured in units of μ, it must be > 0"
