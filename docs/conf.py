@@ -13,6 +13,7 @@ from PIL import Image
 import multiview
 from multiview.config import meanings
 from multiview.files import cache_folder
+from multiview.measures.recorded import MEASURES
 from multiview.web import explorer
 
 project = "multiview"
@@ -89,6 +90,15 @@ def _public_names() -> list[str]:
     return ["| name | meaning |", "|---|---|", *rows]
 
 
+def _recorded_measures() -> list[str]:
+    """The table of what is recorded of each network over training."""
+    rows = [
+        f"| `{row.name}` | {', '.join(('seed', 'time', *row.dimensions))} | {row.unit} | {row.text} |"
+        for row in MEASURES
+    ]
+    return ["| name | dimensions | unit | meaning |", "|---|---|---|---|", *rows]
+
+
 def _modules(room: str) -> list[str]:
     """The room's own words, then its modules; what a room exports is described in the modules."""
     lines = []
@@ -106,7 +116,9 @@ def _reference(app: Any, page: str, text: list[str]) -> None:
         text[0] = re.sub(
             r"<!-- modules: (.*?) -->",
             lambda match: "\n".join(line for room in match[1].split() for line in _modules(room)),
-            text[0].replace("<!-- public names -->", "\n".join(_public_names())),
+            text[0]
+            .replace("<!-- public names -->", "\n".join(_public_names()))
+            .replace("<!-- recorded measures -->", "\n".join(_recorded_measures())),
         )
 
 

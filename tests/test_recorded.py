@@ -126,3 +126,18 @@ def test_a_sweep_computes_what_it_declares_in_the_declared_dimensions(tiny_resul
     assert set(variables) == set(values)
     for name, variable in variables.items():
         assert values[name].ndim == len(variable.dimensions), name
+
+
+def test_a_sweep_of_a_version_without_a_measure_is_refused_in_one_line(tiny, tmp_path, monkeypatch):
+    """And not half way through its next block."""
+    from multiview.config import replace
+    from multiview.sweeps.design import make_design
+    from multiview.sweeps.plan import make_plan
+    from multiview.sweeps.runner import _create, run_plan
+
+    plan = make_plan(replace(tiny, {"seeds": 2, "replicates": 1}), make_design({"train.num_steps": [20, 30]}))
+    here = {"versions": {}, "git_commit": "", "device": ""}
+    _create(plan, tmp_path / "old.zarr", here)
+    monkeypatch.setattr(recorded, "MEASURES", (*MEASURES, BY_NEURON))
+    with pytest.raises(ConfigError, match="older multiview and has no place for by_neuron"):
+        run_plan(plan, tmp_path / "old.zarr")

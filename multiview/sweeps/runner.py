@@ -20,7 +20,7 @@ from multiview.parameters import ConfigError
 from multiview.presets import load_preset
 from multiview.stores.lock import release_lock, take_lock
 from multiview.stores.store import is_sweep, sidecar_path
-from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
+from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore, Variable
 from multiview.sweeps.block import as_text, places
 from multiview.sweeps.design import make_design
 from multiview.sweeps.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
@@ -223,6 +223,12 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
     if not path.exists():
         return _create(plan, path, here)
     store = SweepStore(path, writable=True)
+    lacking = sorted(set(_variables(plan)) - set(store.arrays))
+    if lacking:
+        raise ConfigError(
+            f"--out = {str(path)!r} is of an older multiview and has no place for {', '.join(lacking)}: "
+            "continue it with that version, or name a new folder"
+        )
     versions = json.loads(store.attributes["versions"])
     told = [
         f"{name} {there} then, {now} now"
@@ -238,7 +244,6 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
 
 
 def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
-    from multiview.stores.sweep_variables import sweep_variables
     from multiview.systems.blocks import record_steps
 
     design = plan.design
@@ -271,12 +276,16 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
         **here,
         "versions": json.dumps(here["versions"]),
     }
-    variables = sweep_variables(
-        plan.students, plan.largest["self_distill.generations"], "float64" if plan.double else "float32"
-    )
     return SweepStore.create(
-        path, attributes, points, sizes, variables, coordinates, np.reshape(plan.replicates, design.shape)
+        path, attributes, points, sizes, _variables(plan), coordinates, np.reshape(plan.replicates, design.shape)
     )
+
+
+def _variables(plan: Plan) -> dict[str, Variable]:
+    from multiview.stores.sweep_variables import sweep_variables
+
+    precision = "float64" if plan.double else "float32"
+    return sweep_variables(plan.students, plan.largest["self_distill.generations"], precision)
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
 from multiview.network.activation import activation_of
 from multiview.precision import in_own_precision
-from multiview.words import self_distilled_name
-from multiview.world.samples import Kind, MultiViewDataset
+from multiview.words import SAMPLE_KINDS, self_distilled_name
+from multiview.world.samples import MultiViewDataset
 from multiview.world.world import World
 
 # Simulated studies: enough for 2.5 % quantiles to be interpolated between extremes, in a few seconds.
@@ -36,7 +36,6 @@ NUM_TEST_SETS = 8
 TEST_SAMPLES = 1000
 # Their streams lie beyond any study's own replicates.
 FIRST_TEST_SET = 1_000_000
-KINDS: tuple[Kind, ...] = ("multi_view", "single_view")
 
 
 class Prediction(NamedTuple):
@@ -105,7 +104,9 @@ def predict_study(
     # What ideal networks answer are strengths of features, so the dense representation is not needed.
     law = dataclasses.replace(data, representation="limit") if data.representation == "dense" else data
     world = World(law, study.seed)
-    test_sets = [[world.test(kind, TEST_SAMPLES, FIRST_TEST_SET + i) for kind in KINDS] for i in range(NUM_TEST_SETS)]
+    test_sets = [
+        [world.test(kind, TEST_SAMPLES, FIRST_TEST_SET + i) for kind in SAMPLE_KINDS] for i in range(NUM_TEST_SETS)
+    ]
     from_ensemble = theory.taught_overlap(study, study.distill)
     from_network = theory.taught_overlap(study, study.self_distill)
 
@@ -137,7 +138,7 @@ def predict_study(
         everyone = jnp.asarray(np.concatenate(list(groups.values())), jnp.float32)
         sizes = {n: len(group) for n, group in groups.items()}
         errors: dict[str, list[float]] = {}
-        for kind, samples in zip(KINDS, test_sets[index % NUM_TEST_SETS], strict=True):
+        for kind, samples in zip(SAMPLE_KINDS, test_sets[index % NUM_TEST_SETS], strict=True):
             labels = np.asarray(samples.labels)
             outputs = by_group(np.asarray(ideal_logits(everyone, samples, network)), sizes)
             for name, values_of in outputs.items():
