@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
-from PIL import Image
-from stores import rewritten
 from sweeping import small
 
 import multiview
-from multiview.commands.main import main
 from multiview.config import replace
-from multiview.figures import animation, kinds, style
+from multiview.figures import kinds, style
 from multiview.figures import lottery as lottery_figure
 from multiview.figures.dark_knowledge import trace_answers
 from multiview.figures.dynamics import plot_dynamics
@@ -31,19 +23,15 @@ from multiview.figures.memorisation import fitted_step, plot_memorisation
 from multiview.figures.mosaic import plot_mosaic
 from multiview.figures.phase import plot_phase
 from multiview.figures.sweep import plot_sweep
-from multiview.figures.verify import verify_figure
 from multiview.measures.features import learned_views
 from multiview.measures.lottery import lottery
 from multiview.network.activation import smoothed_relu
-from multiview.parameters import ConfigError
 from multiview.stores.labelled import from_datatree, to_datatree
 from multiview.stores.store import open_results
 from multiview.stores.tables import summarise
 from multiview.theory import ensemble_error, paper_line, time_scales
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
-
-STUDY_KINDS = [name for name, kind in kinds.KINDS.items() if kind.store == "study"]
 
 
 @pytest.fixture(scope="module")
@@ -293,273 +281,3 @@ def test_text_from_a_store_stays_text():
     assert style.plain("a$\\frac$") == "a\\$\\frac\\$"
     assert style.plain("two\nlines") == "two lines"
     assert len(style.plain("x" * 500)) == 60
-
-
-@pytest.mark.parametrize("width", style.SIZES)
-def test_every_kind_is_written_and_fits_its_place(study_store, sweep_store, empty, capsys, width):
-    for name, kind in kinds.KINDS.items():
-        if width == "slide" and name not in ("mosaic", "errors", "phase"):
-            continue
-        store = study_store if kind.store == "study" else sweep_store
-        assert main(["plot", str(store), "--kind", name, "--width", width]) == 0
-        assert capsys.readouterr().out == f"Figure: {store.name.removesuffix('.zarr')}-{name}.png\n"
-        with Image.open(empty / f"{store.name.removesuffix('.zarr')}-{name}.png") as image:
-            assert image.width == pytest.approx(300 * style.SIZES[width].width, abs=2)
-            assert image.height <= 300 * style.SIZES[width].height + 2
-
-
-def test_the_ending_names_the_format_and_the_same_store_gives_the_same_bytes(study_store, empty):
-    for ending, begins in ((".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")):
-        for name in ("a", "b"):
-            assert main(["plot", str(study_store), "--kind=errors", f"--out={name}{ending}"]) == 0
-        first, second = ((empty / f"{name}{ending}").read_bytes() for name in ("a", "b"))
-        assert first.startswith(begins)
-        assert first == second
-    assert b"<image" not in (empty / "a.svg").read_bytes()
-
-
-# Films.
-
-
-@pytest.fixture
-def brief(monkeypatch):
-    monkeypatch.setattr(animation, "FRAMES", 8)
-    monkeypatch.setattr(animation, "REST", 2)
-
-
-def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, empty, capsys, brief):
-    steps, shades = animation.growth(results, replicate=1)
-    final = results["single"]["largest_overlap"].values[1].reshape(5, -1, 8)
-    scale = final[:, -1].max(-1, keepdims=True)
-    np.testing.assert_allclose(shades[0], final[:, 0] / scale, rtol=1e-6)
-    np.testing.assert_allclose(shades[-1], final[:, -1] / scale, rtol=1e-6)
-    assert (steps[0], steps[-1]) == (0.5, 60)
-    assert main(["animate", str(study_store)]) == 0
-    assert capsys.readouterr().out == "Film: study-views.gif\n"
-    with Image.open(empty / "study-views.gif") as film:
-        assert film.format == "GIF"
-        assert film.n_frames >= 5  # equal frames are merged
-    assert (empty / "study-views.gif").stat().st_size < 2e6
-
-
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_film_as_mp4_plays_the_frames_of_the_gif(study_store, empty, brief):
-    assert main(["animate", str(study_store), "--out=a.mp4"]) == 0
-    assert b"ftyp" in (empty / "a.mp4").read_bytes()[:16]
-    decode = ["ffmpeg", "-v", "error", "-i", "a.mp4", "-fps_mode", "passthrough", "frame%02d.png"]
-    subprocess.run(decode, check=True, capture_output=True)
-    frames = []
-    for path in sorted(empty.glob("frame*.png")):
-        with Image.open(path) as image:
-            assert image.width == 1920  # as wide as a projector
-            frames.append(np.asarray(image.convert("L").resize((96, 43)), dtype=float))
-    assert len(frames) == 8 + 2
-    mosaic = [frame[6:-6, 3:44] for frame in frames]
-    assert mosaic[0].min() > 150  # nothing is known
-    assert mosaic[-1].min() < 60  # and at the end a view of each class
-    assert np.abs(mosaic[-1] - mosaic[-2]).max() < 8  # the end is held
-    probe = ["ffmpeg", "-i", "a.mp4", "-f", "null", "-"]
-    # What every player decodes.
-    assert "yuv420p" in subprocess.run(probe, check=True, capture_output=True, text=True).stderr
-
-
-# Bad input.
-
-
-def refused(words, capsys, *named):
-    folder = Path.cwd()
-    before = sorted(folder.rglob("*"))
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    (complaint,) = captured.err.splitlines()
-    assert complaint.startswith("multiview: error: ")
-    assert captured.out == ""
-    for word in named:
-        assert word in complaint, complaint
-    assert sorted(folder.rglob("*")) == before
-    return complaint
-
-
-COMMANDS = (["plot", "--kind=errors"], ["report"], ["animate"])
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
-def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys):
-    Path("empty.zarr").mkdir()
-    xr.DataTree.from_dict({"/": xr.Dataset({"a": ("x", [1, 2])})}).to_zarr("foreign.zarr", consolidated=False)
-    for name, said in (
-        ("none.zarr", "is not there"),
-        ("empty.zarr", "zarr.json"),
-        ("foreign.zarr", "no store of multiview"),
-    ):
-        refused([command[0], name, *command[1:]], capsys, f"store = '{name}'", said)
-    shutil.copytree(study_store, "bare.zarr")
-    for part in ("single", "distilled", "self_distilled"):
-        shutil.rmtree(f"bare.zarr/{part}")
-    refused([command[0], "bare.zarr", *command[1:]], capsys, "bare.zarr", "multiview train")
-    for text in ("hello", "[1]", '{\\"data\\": 3}', '{\\"nonsense\\": 3}'):
-        shutil.rmtree("odd.zarr", ignore_errors=True)
-        shutil.copytree(study_store, "odd.zarr")
-        file = Path("odd.zarr/zarr.json")
-        attributes = json.loads(file.read_text())
-        attributes["attributes"]["config"] = json.loads(f'"{text}"')
-        file.write_text(json.dumps(attributes))
-        refused([command[0], "odd.zarr", *command[1:]], capsys)
-
-
-@pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
-def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
-    from multiview.stores.sweep_store import SweepStore
-
-    shutil.copytree(sweep_store, "part.zarr")
-    SweepStore("part.zarr", writable=True).forget([(0, 0, 1), (2, 1, 0)])
-    words = [command[0], "part.zarr", *command[1:]]
-    refused(words, capsys, "part.zarr", "unfinished", "2 of 12 blocks", "--partial")
-    assert main([*words, "--partial"]) == 0
-    capsys.readouterr()
-    SweepStore("part.zarr", writable=True).forget(list(np.ndindex(3, 2, 2)))
-    if command[0] == "plot":
-        refused([*words, "--partial"], capsys, "no block of this sweep is done")
-
-
-def test_a_kind_without_data_says_what_to_run(study_store, sweep_store, empty, capsys):
-    for name in STUDY_KINDS:
-        refused(["plot", str(sweep_store), "--kind", name], capsys, f"--kind {name}", "multiview train")
-    for name in ("sweep", "phase"):
-        refused(["plot", str(study_store), "--kind", name], capsys, f"--kind {name}", "multiview sweep --over")
-    refused(["animate", str(sweep_store)], capsys, "multiview train")
-    shutil.copytree(study_store, "less.zarr")
-    shutil.rmtree("less.zarr/single/weights")
-    refused(["plot", "less.zarr", "--kind=dark-knowledge"], capsys, "single/weights", "multiview train")
-    shutil.rmtree("less.zarr/ensemble_size_test_wrong_multi_view")
-    refused(["plot", "less.zarr", "--kind=ensemble"], capsys, "ensemble size", "multiview train")
-    shutil.rmtree("less.zarr/single/largest_overlap")
-    refused(["plot", "less.zarr", "--kind=dynamics"], capsys, "single/largest_overlap", "multiview train")
-    refused(["animate", "less.zarr"], capsys, "single/largest_overlap", "multiview train")
-    assert main(["report", "less.zarr"]) == 0  # says what is missing
-    text = Path("less-report.html").read_text(encoding="utf-8")
-    assert "dynamics: the store lacks single/largest_overlap" in text
-
-
-def test_a_study_without_a_unit_of_error_or_without_noise_says_so(results):
-    for field, value, kind in (("single_view_fraction", 0.0, "errors"), ("single_view_fraction", 0.0, "ensemble")):
-        bare = results.copy()
-        config = json.loads(bare.attrs["config"])
-        config["data"][field] = value
-        bare.attrs = bare.attrs | {"config": json.dumps(config)}
-        with pytest.raises(ConfigError, match=r"data\.single_view_fraction is 0"):
-            kinds.make_figure(bare, kind)
-    silent = results.copy(deep=True)
-    silent["single"]["noise_overlap_single_view"][:] = 0
-    with pytest.raises(ConfigError, match=r"run multiview train --data\.noise-norm"):
-        kinds.make_figure(silent, "memorisation")
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["--kind=mosaik"], ("'mosaik'", "did you mean mosaic?")),
-        (["--kind=errors", "--out=a.bmp"], ("a.bmp", ".pdf, .png, .svg")),
-        (["--kind=errors", "--replicate=1"], ("--replicate is not for --kind errors",)),
-        (["--kind=mosaic", "--replicate=2"], ("--replicate = 2", "0 … 1")),
-        (["--kind=mosaic", "--replicate=x"], ("--replicate = 'x'",)),
-        (["--kind=mosaic", "--by=seed"], ("--by is not for --kind mosaic",)),
-        (["--kind=errors", "--width=wall"], ("wall",)),
-        (["--kind=errors", "--out=/proc/none/a.png"], ("cannot be written",)),
-        ([], ("--kind",)),
-    ],
-    ids=str,
-)
-def test_bad_words_for_a_study(study_store, empty, capsys, words, named):
-    refused(["plot", str(study_store), *words], capsys, *named)
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["--kind=sweep", "--measure=nothing"], ("'nothing'", "test_error")),
-        (["--kind=sweep", "--by=nothing"], ("'nothing'", "num_steps, weak_view_strength")),
-        (["--kind=phase", "--by=num_steps"], ("'num_steps'", "2 axes")),
-        (["--kind=phase", "--measure=test_error,learned_views"], ("one measure",)),
-        (["--kind=sweep", "--by=num_steps,weak_view_strength,seed"], ("'seed'",)),
-    ],
-    ids=str,
-)
-def test_bad_words_for_a_sweep(sweep_store, empty, capsys, words, named):
-    refused(["plot", str(sweep_store), *words], capsys, *named)
-
-
-def test_films_and_reports_have_endings_too(study_store, empty, capsys, monkeypatch):
-    refused(["animate", str(study_store), "--out=a.avi"], capsys, "a.avi", ".gif, .mp4")
-    monkeypatch.setattr(animation.animation.FFMpegWriter, "isAvailable", lambda: False)
-    refused(["animate", str(study_store), "--out=a.mp4"], capsys, "ffmpeg", ".gif")
-    refused(["animate", str(study_store), "--replicate=9"], capsys, "--replicate = 9")
-    refused(["report", str(study_store), "--out=a.txt"], capsys, "a.txt", ".html")
-
-
-def test_a_figure_that_fails_leaves_what_was_there(study_store, empty, monkeypatch):
-    Path("a.png").write_bytes(b"before")
-
-    def fail(*_, **__):
-        raise RuntimeError("power cut")
-
-    monkeypatch.setattr(style.Figure, "savefig", fail)
-    with pytest.raises(RuntimeError, match="power cut"):
-        main(["plot", str(study_store), "--kind=errors", "--out=a.png"])
-    assert Path("a.png").read_bytes() == b"before"
-    assert [p.name for p in empty.iterdir()] == ["a.png"]
-
-
-def test_a_damaged_array_is_one_line(study_store, empty, capsys):
-    shutil.copytree(study_store, "bad.zarr")
-    chunks = [p for p in Path("bad.zarr/single/largest_overlap/c").rglob("*") if p.is_file()]
-    for chunk in chunks:
-        chunk.write_bytes(b"no numbers")
-    refused(["plot", "bad.zarr", "--kind=dynamics"], capsys, "bad.zarr", "single/largest_overlap: damaged")
-    for chunk in chunks:
-        chunk.unlink()
-    for command in (["plot", "--kind=errors"], ["animate"], ["report"]):
-        refused([*command, "bad.zarr"], capsys, "single/largest_overlap", "chunks missing", "multiview train")
-    assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
-
-
-def test_a_store_with_other_words_of_claims_is_drawn(study_store, empty):
-    shutil.copytree(study_store, "bad.zarr")
-    rewritten(Path("bad.zarr"), '"claims": "[]"', '"claims": "nothing"')
-    assert main(["plot", "bad.zarr", "--kind=errors"]) == 0
-
-
-def test_the_picture_of_verify_has_both_panels(tiny_result, tmp_path):
-    verify_figure(to_datatree(tiny_result), tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.size == (1560, 702)
-        assert len(set(image.convert("RGB").resize((60, 27)).get_flattened_data())) > 50  # something is drawn
-
-
-def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, capsys):
-    """No row of a table and no point of a curve is left out without a word."""
-    commands = (["table"], ["report"], ["plot", "--kind=sweep"], ["export", "--to=csv", "--out=a.csv"])
-    shutil.copytree(sweep_store, "bad.zarr")
-    (chunk, *_) = [p for p in sorted(Path("bad.zarr/test_wrong_single_view/c").rglob("*")) if p.is_file()]
-    chunk.write_bytes(b"no numbers")
-    for command in commands:
-        refused([*command, "bad.zarr"], capsys, "the store is damaged: test_wrong_single_view", "multiview check")
-    chunk.unlink()
-    for command in commands:
-        refused(
-            [*command, "bad.zarr"],
-            capsys,
-            "bad.zarr",
-            "test_wrong_single_view is missing in a finished block",
-            "1 such",
-        )
-    assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
-
-
-def test_a_sweep_without_a_unit_of_error_is_still_a_table(empty, capsys):
-    """At μ = 0 test errors are no numbers: that is no damage."""
-    changes = {"data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1}
-    multiview.run_sweep(replace(small(), changes), ["seed=0,1"], "zero.zarr")
-    assert main(["table", "zero.zarr"]) == 0
-    assert "–" in capsys.readouterr().out

@@ -21,7 +21,7 @@ class ProgressDisplay:
 
     Args:
         console: where to.
-        expected: seconds that all of it takes by a guess made before, which counts less the more is done.
+        expected: seconds by a forecast made before, which counts less the more is done.
     """
 
     def __init__(self, console: Console, expected: float) -> None:
@@ -56,7 +56,7 @@ class ProgressDisplay:
 
 
 def seconds_left(elapsed: float, share: float, expected: float) -> float:
-    """What is left when a share is done: the whole is what has passed, and the rest at the speed that was expected.
+    """Predict the seconds left: the total is what has passed, and the rest at the speed that was expected.
 
     At first this is the guess, in the end the measured speed; compiling, which comes first and once, never counts for
     the rest.

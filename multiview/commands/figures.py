@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _open(arguments: argparse.Namespace) -> Results:
-    """A store that is whole, unless the user wants what there is."""
+    """Open a store; a damaged one is refused, and an unfinished sweep without --partial."""
     import numpy as np
     import xarray as xr
 

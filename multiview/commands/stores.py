@@ -31,7 +31,7 @@ def _state(path: Path) -> str:
     from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
 
     if not is_sweep(path):
-        return "study, whole"
+        return "study, complete"
     done = SweepStore(path).done
     failed = f", {int((done == FAILED).sum())} failed" if (done == FAILED).any() else ""
     return f"sweep, {int((done == DONE).sum())} of {int((done >= MISSING).sum())} blocks done{failed}"
@@ -144,7 +144,7 @@ def _check(arguments: argparse.Namespace) -> int:
         bad = damaged_variables(path)
         for name, what in bad.items():
             print(f"{name}: {what}")
-        print(f"{path}: {len(bad)} damaged arrays; train it again" if bad else f"{path}: whole")
+        print(f"{path}: {len(bad)} damaged arrays; train it again" if bad else f"{path}: complete")
         return int(bool(bad))
     store = SweepStore(path)
     data = open_results(path)

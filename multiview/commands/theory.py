@@ -77,7 +77,7 @@ def _run_verify(
     if all(c.holds for c in conditions):
         console.print(f"All {len(conditions)} conditions of the theory hold here (multiview regime lists them).")
     else:
-        console.print("The theory does not speak here; these conditions fail:")
+        console.print("Outside the theory's regime; these conditions fail:")
         print_regime(console, conditions, only_failing=True)
     with ProgressDisplay(console, expected_seconds(study, students=True)) as progress:
         predictions = predict_first(study, progress)

@@ -37,9 +37,9 @@ def check_film(path: str | Path) -> Path:
 
 
 def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Overlaps of one training set's single networks at the frames of the film.
+    """Interpolate the overlaps of one training set's single networks at the frames of the film.
 
-    Between recorded steps they are interpolated. Frames are closer where overlaps change much.
+    Frames are closer where overlaps change much.
 
     Returns:
         Steps [F] and Λ in units of each network's largest at the end [F, S, k·L].
@@ -54,8 +54,8 @@ def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.nda
     # Half of the frames go by log time, half by how much there is to see.
     change = np.append(0.0, np.nan_to_num(np.abs(np.diff(overlap, axis=0))).mean((1, 2)).cumsum())
     elapsed = np.log(step / step[0])
-    told = elapsed / max(elapsed[-1], 1e-12) + change / max(change[-1], 1e-12)
-    frames = step[0] * np.exp(np.interp(np.linspace(0, told[-1], FRAMES), told, elapsed))
+    progress = elapsed / max(elapsed[-1], 1e-12) + change / max(change[-1], 1e-12)
+    frames = step[0] * np.exp(np.interp(np.linspace(0, progress[-1], FRAMES), progress, elapsed))
     frames[-1] = step[-1]
     place = np.interp(np.log(frames), np.log(step), np.arange(len(step)))
     below = np.minimum(place.astype(int), max(len(step) - 2, 0))
@@ -101,7 +101,7 @@ def animate(results: Results, path: str | Path, ending: str = "", replicate: int
             xscale="log", yscale="log", xlabel="step", ylabel="largest overlap Λ, median", xlim=(step[0], step[-1])
         )
         right.legend(loc="upper left")
-        told = right.set_title("step 0\n", fontweight="bold")
+        heading = right.set_title("step 0\n", fontweight="bold")
         figure.canvas.draw()
         figure.set_layout_engine("none")  # where things stand is settled; a frame only changes what they show
 
@@ -113,8 +113,8 @@ def animate(results: Results, path: str | Path, ending: str = "", replicate: int
                 x = np.append(step[step < at], at)
                 line.set_data(x, np.exp(np.interp(np.log(x), np.log(step), np.log(medians[:, index]))))
             now.set_xdata([at, at])
-            told.set_text(f"step {0 if frame == 0 else round(at)}\n")
-            return [mesh, *lines, now, told]
+            heading.set_text(f"step {0 if frame == 0 else round(at)}\n")
+            return [mesh, *lines, now, heading]
 
         film = animation.FuncAnimation(figure, show, frames=len(frames) + REST, blit=False)
         writer: animation.AbstractMovieWriter

@@ -15,20 +15,20 @@ from multiview.parameters import ConfigError
 from multiview.stores.tables import Table, point_dimensions
 
 DEFAULT_MEASURES = ("test_error", "ensemble_test_error")
-# Errors in units of μ lie below 1 where the theory speaks. Those of networks that learned nothing are tens of times
+# Errors in units of μ lie below 1 in the theory's regime. Those of networks that learned nothing are tens of times
 # larger, and a linear scale would then hide all others; from 1 on it is logarithmic.
 FAR_BEYOND = 3.0
 UNIT_TICKS = (0.0, 0.5, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 def axes_of(data: xr.Dataset) -> dict[str, str]:
-    """The axes of a sweep with the dimension that each runs along."""
+    """Find the axes of a sweep with the dimension that each runs along."""
     points = point_dimensions(data)
     return {str(n): str(v.dims[0]) for n, v in data.coords.items() if len(v.dims) == 1 and v.dims[0] in points}
 
 
 def finished_sweep(results: Results) -> xr.Dataset:
-    """A sweep with at least one finished block.
+    """Check that a store is a sweep with at least one finished block.
 
     Raises:
         ConfigError: a single study, or nothing is finished.
@@ -43,7 +43,7 @@ def finished_sweep(results: Results) -> xr.Dataset:
 
 
 def chosen_axes(data: xr.Dataset, by: Sequence[str], least: int, most: int) -> list[str]:
-    """The axes that a figure is over: those named, else the longest ones.
+    """Choose the axes of a figure: those named, else the longest ones.
 
     Raises:
         ConfigError: an unknown axis, or too few.
@@ -74,7 +74,7 @@ def keys(table: Table, name: str) -> list[Any]:
 
 
 def positions(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
-    """Where the values of an axis stand, and their words if they are no numbers."""
+    """Place the values of an axis, with their words if they are no numbers."""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return np.array(values, float), None
     words = list(dict.fromkeys(map(str, values)))
@@ -82,7 +82,7 @@ def positions(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
 
 
 def far_beyond(measures: Sequence[str], values: np.ndarray) -> bool:
-    """Whether these are errors of which some are many units of μ."""
+    """Tell whether these are errors of which some are many units of μ."""
     return all(m.endswith("test_error") for m in measures) and float(np.nanmax(values)) > FAR_BEYOND
 
 
@@ -92,7 +92,7 @@ def unit_ticks(largest: float) -> list[float]:
 
 
 def _logarithmic(values: np.ndarray) -> bool:
-    """Whether the distinct values of an axis spread over more than a factor of 5, evenly in ratios or nearly so."""
+    """Tell whether the distinct values of an axis spread over more than a factor of 5, evenly in ratios or nearly so."""
     distinct = np.unique(values)
     if len(distinct) < 3 or distinct[0] <= 0 or distinct[-1] / distinct[0] < 5:
         return False
@@ -100,19 +100,19 @@ def _logarithmic(values: np.ndarray) -> bool:
 
 
 def axis_label(data: xr.Dataset, name: str) -> str:
-    """An axis in words: the full name of its field, which is what the command line calls it."""
+    """Write an axis in words: the full name of its field, which is what the command line calls it."""
     return plain(data[name].attrs.get("field", name))
 
 
 def measure_label(data: xr.Dataset, name: str) -> str:
-    """A measure with its unit."""
+    """Write a measure with its unit."""
     unit = data[name].attrs.get("unit", "") if name in data else ""
     words = plain(name.replace("_", " "))
     return f"{words} ({plain(unit)})" if unit not in ("", "1") else words
 
 
 def few_digits(values: np.ndarray) -> list[str]:
-    """Numbers in as few digits as tell them apart."""
+    """Write numbers in as few digits as tell them apart."""
     for digits in range(2, 7):
         words = [f"{v:.0f}" if v == round(v) and abs(v) < 1e5 else f"{v:.{digits}g}" for v in values]
         if len(set(words)) == len(words):
@@ -136,7 +136,7 @@ def set_scale(ax: Axes, which: str, values: np.ndarray, words: list[str] | None)
 
 
 def averaged(data: xr.Dataset, kept: Sequence[str]) -> str:
-    """What a figure averages over, in words, or nothing."""
+    """Name what a figure averages over; "" if nothing."""
     axes = axes_of(data)
     others = {d for d in point_dimensions(data) if data.sizes[d] > 1} - {axes[n] for n in kept}
     words = [axis_label(data, n) for n, d in axes.items() if d in others]
@@ -144,10 +144,10 @@ def averaged(data: xr.Dataset, kept: Sequence[str]) -> str:
 
 
 def note(data: xr.Dataset, kept: Sequence[str]) -> str:
-    """What a reader of the figure has to know: what is averaged over, and which blocks are missing."""
+    """Write the note below the title: what is averaged over, and which blocks are missing."""
     state = data["done"].values
-    told = [averaged(data, kept)]
+    parts = [averaged(data, kept)]
     for value, word in ((0, "not computed"), (2, "failed")):
         if (state == value).any():
-            told.append(f"{(state == value).sum()} of {(state >= 0).sum()} blocks {word}")
-    return "; ".join(filter(None, told))
+            parts.append(f"{(state == value).sum()} of {(state >= 0).sum()} blocks {word}")
+    return "; ".join(filter(None, parts))

@@ -15,7 +15,7 @@ from multiview.words import name_of
 
 
 def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.ndarray:
-    r"""What a mean trace of view (j, ℓ) adds to the logit of class j, for each network [S, k, L].
+    r"""Compute what a mean trace of view (j, ℓ) adds to the logit of class j, for each network [S, k, L].
 
     Logits are sums over patches, so this is exact: $C_p \sum_r \mathrm{act}(\bar z\,\langle w_{j,r}, v_{j,\ell}\rangle
     / C_p)$ with $\bar z$ the mean strength of a foreign feature. Noise is left out.
@@ -41,7 +41,7 @@ def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.nd
 
 
 def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
-    """The dark-knowledge matrix: networks, their ensemble and students down, views of classes across.
+    """Draw the dark-knowledge matrix: networks, their ensemble and students down, views of classes across.
 
     A cell's shade is what a trace of that view adds to the logit of its class (`trace_answers`).
 
@@ -64,6 +64,6 @@ def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> A
 
 
 def describe_dark_knowledge(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     right = float(np.nanmean(results.to_dataset()["dark_knowledge"].values))
     return f"The ensemble's outputs order {right:.1%} of pairs of samples with and without a trace right."

@@ -20,7 +20,7 @@ SMALLEST = 1e-6  # of a logarithmic axis; an overlap of 0 is drawn there
 
 
 def winner_and_loser(results: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
-    """Λ over time of the strongest view at the end and of the next one, of each finite network's classes.
+    """Select Λ over time of the strongest view at the end and of the next one, of each finite network's classes.
 
     Returns:
         Steps [T] and overlaps [pairs, T, min(L, 2)], pairs of class and network.
@@ -34,7 +34,7 @@ def winner_and_loser(results: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clock_steps(study: Study) -> dict[str, float]:
-    """The theory's clocks in steps: views are learned, single-view samples memorised, second views learned."""
+    """Convert the theory's clocks to steps: views are learned, single-view samples memorised, second views learned."""
     clock, rate = time_scales(study), study.train.learning_rate
     found = {
         "views learned": clock.view,
@@ -45,7 +45,7 @@ def clock_steps(study: Study) -> dict[str, float]:
 
 
 def mark_clocks(ax: Axes, study: Study, last: float, names: tuple[str, ...] = ()) -> None:
-    """Vertical lines at the theory's clocks (those named, else all), as far as training went."""
+    """Draw vertical lines at the theory's clocks (those named, else all), as far as training went."""
     lines = (":", "-.", (0, (1, 3)))
     for (name, step), line in zip(clock_steps(study).items(), lines, strict=False):
         if step <= last and (not names or name in names):
@@ -53,7 +53,7 @@ def mark_clocks(ax: Axes, study: Study, last: float, names: tuple[str, ...] = ()
 
 
 def plot_dynamics(results: xr.DataTree, ax: Axes) -> Axes:
-    """Λ of the winning and the losing view of each class and network on log time, with the theory's clocks.
+    """Draw Λ of the winning and the losing view of each class and network on log time, with the theory's clocks.
 
     Thin lines are single pairs of class and network (evenly chosen, at most 200 of each kind); thick ones are
     medians over all.
@@ -87,7 +87,7 @@ def plot_dynamics(results: xr.DataTree, ax: Axes) -> Axes:
 
 
 def describe_dynamics(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     _, pairs = winner_and_loser(results)
     if not len(pairs):
         return "No network stayed finite."

@@ -16,7 +16,7 @@ from multiview.words import SAMPLE_KINDS, decimal
 
 
 def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[float, float]]]:
-    """Errors in units of μ of disjoint ensembles of each size [R, ensembles], with the interval of their mean.
+    """Compute the errors in units of μ of disjoint ensembles of each size [R, ensembles], with the interval of their mean.
 
     Raises:
         ConfigError: the store lacks them.
@@ -39,7 +39,7 @@ def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[fl
 
 
 def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
-    """Test error of ensembles of K networks, and the law in closed form (`theory.ensemble_error`, nothing fitted).
+    """Draw the test error of ensembles of K networks, and the law in closed form (`theory.ensemble_error`, nothing fitted).
 
     Args:
         results: the store of a study.
@@ -70,6 +70,6 @@ def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
 
 
 def describe_ensemble(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     means = [f"{size} {decimal(float(errors.mean()))}" for size, (errors, _) in errors_by_size(results).items()]
     return "Mean test error in units of μ by size: " + ", ".join(means) + "."

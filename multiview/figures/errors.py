@@ -45,7 +45,7 @@ class Measured(NamedTuple):
 
 
 def positive_fraction(study: Study) -> float:
-    """μ, the unit of errors.
+    """Look up μ, the unit of errors.
 
     Raises:
         ConfigError: it is 0.
@@ -59,7 +59,7 @@ def positive_fraction(study: Study) -> float:
 
 
 def measured_errors(results: xr.DataTree) -> list[Measured]:
-    """The errors of single networks, their ensemble and each kind of student, in this order."""
+    """Compute the errors of single networks, their ensemble and each kind of student, in this order."""
     study = study_of(results)
     mu = positive_fraction(study)
     claims = claims_of(results)
@@ -88,7 +88,7 @@ def measured_errors(results: xr.DataTree) -> list[Measured]:
 
 
 def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
-    """Test errors in units of μ of every kind of network, with 95 % intervals, and the paper's figures as lines.
+    """Draw test errors in units of μ of every kind of network, with 95 % intervals, and the paper's figures as lines.
 
     Small marks are single networks. A store with claims (`multiview verify` makes them) adds the predicted intervals.
 
@@ -130,14 +130,14 @@ def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
 
 
 def _label(name: str) -> str:
-    """A kind of network in short lines."""
+    """Write a kind of network in short lines."""
     if name in NETWORK_KINDS:
         return {"single": "single", "ensemble": "ensemble", "distilled": "distilled"}.get(name, "self-\ndistilled")
     return name_of(name).replace(" student, generation ", "\n× ").replace("self-", "self-\n")
 
 
 def describe_errors(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     return "Test error in units of μ: " + ", ".join(
         f"{name_of(m.name)} {decimal(m.mean)} (paper {decimal(m.paper)})" for m in measured_errors(results)
     ) + "."  # fmt: skip

@@ -42,7 +42,7 @@ KINDS: Mapping[str, FigureKind] = {
 
 
 def figure_kind(name: str) -> FigureKind:
-    """A kind by its name.
+    """Look up a kind by its name.
 
     Raises:
         ConfigError: there is none of that name.
@@ -55,13 +55,13 @@ def figure_kind(name: str) -> FigureKind:
 
 
 def function_of(name: str) -> Callable[..., Any]:
-    """The function that draws a kind; this is where matplotlib is imported."""
+    """Import the function that draws a kind, and with it matplotlib."""
     module = name.replace("-", "_")
     return getattr(importlib.import_module(f"multiview.figures.{module}"), f"plot_{module}")
 
 
 def description(results: Any, name: str) -> str:
-    """What a kind of figure shows of a store, in one sentence; "" for a kind that describes nothing."""
+    """Describe what a kind of figure shows of a store, in one sentence; "" for a kind that describes nothing."""
     module = name.replace("-", "_")
     describe = getattr(importlib.import_module(f"multiview.figures.{module}"), f"describe_{module}", None)
     return "" if describe is None else str(describe(results))
@@ -114,5 +114,5 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
 
 
 def file_name(store: str | Path, name: str, ending: str) -> Path:
-    """Where a figure goes if nobody says where: beside nothing, in the working folder."""
+    """Name the file of a figure, in the working folder, where the user names none."""
     return Path(f"{Path(store).resolve().name.removesuffix('.zarr')}-{name}{ending}")

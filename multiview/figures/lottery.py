@@ -40,7 +40,7 @@ class Leads(NamedTuple):
 
 
 def leads(results: xr.DataTree) -> Leads:
-    """How far the view with the largest `favourite_score` leads, at the start and at the end.
+    """Measure how far the view with the largest `favourite_score` leads, at the start and at the end.
 
     Raises:
         ConfigError: the store lacks the measures, or its classes have one view each.
@@ -68,7 +68,7 @@ def leads(results: xr.DataTree) -> Leads:
 
 
 def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
-    """Start against outcome: one mark for each class of each network.
+    """Draw start against outcome: one mark for each class of each network.
 
     Across: how far the favourite of the start leads (its margin 1 + 1/log² m is shaded). Up: how far it leads at the
     end; above 2 it has clearly won, below 1/2 another view has.
@@ -108,7 +108,7 @@ def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
 
 
 def describe_lottery(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     found = leads(results)
     right, wrong = int(found.right.sum()), int(found.wrong.sum())
     return f"The view that leads at the start wins {right} of {right + wrong} clear races of {len(found.start)} in all."

@@ -20,7 +20,7 @@ GAP = 1.0  # between kinds of networks, in rows
 
 
 def who_learned_what(results: xr.DataTree, replicate: int = 0) -> dict[str, np.ndarray]:
-    """The views that each network of a training set has learned, by kind of network.
+    """Find the views that each network of a training set has learned, by kind of network.
 
     Returns:
         By kind, arrays [S, k, L] with 1 for learned, 0 for not; NaN for networks that turned non-finite.
@@ -53,7 +53,7 @@ def draw_rows(ax: Axes, rows: dict[str, np.ndarray], study: Study, **options: An
     for name, values in rows.items():
         edges = top + np.arange(len(values) + 1)
         drawn = ax.pcolormesh(np.arange(k * views + 1), edges, np.ma.masked_invalid(values), **options)
-        # Between classes, and between networks where rows are high enough to bear it.
+        # Between classes, and between networks where rows are high enough.
         ax.vlines(views * np.arange(1, k), top, edges[-1], color=PAPER, linewidth=letters() / 9)
         ax.hlines(edges[1:-1], 0, k * views, color=PAPER, linewidth=letters() / 25)
         ticks.append(((top + edges[-1]) / 2, name))
@@ -80,7 +80,7 @@ def _lines(name: str) -> str:
 
 
 def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
-    """Which views of which classes each network has learned: a row a network, a column a view.
+    """Draw which views of which classes each network has learned: a row a network, a column a view.
 
     A view counts as learned if its overlap is more than half of the class's largest. The place of a cell says which
     view it is; the colours only repeat it.
@@ -114,6 +114,6 @@ def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
 
 
 def describe_mosaic(results: xr.DataTree) -> str:
-    """What the figure shows, in one sentence with its numbers."""
+    """Describe the figure in one sentence with its numbers."""
     shares = {name: np.nanmean(values) for name, values in who_learned_what(results).items()}
     return "Share of views learned: " + ", ".join(f"{name_of(n)} {share:.0%}" for n, share in shares.items()) + "."

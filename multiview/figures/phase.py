@@ -31,7 +31,7 @@ from multiview.stores.tables import summarise
 
 
 def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Sequence[str] = ()) -> Axes:
-    """A measure's mean over two axes of a sweep as shades, with its numbers where there is room.
+    """Draw a measure's mean over two axes of a sweep as shades, with its numbers where there is room.
 
     Points of a random or Sobol design are drawn where they lie. Points that are not computed stay empty and crossed.
 
@@ -94,7 +94,7 @@ def plot_phase(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
 
 
 def _write_numbers(ax: Axes, grid: np.ndarray, drawn: Any) -> None:
-    """Numbers in the cells of a small grid, a cross in each empty one."""
+    """Write numbers into the cells of a small grid, a cross in each empty one."""
     for (row, column), value in np.ndenumerate(grid):
         if np.isnan(value):
             ax.plot(column + 0.5, row + 0.5, marker="x", color=INK)

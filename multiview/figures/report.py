@@ -125,7 +125,7 @@ def _regime(study: Study) -> str:
     summary = (
         "All conditions hold."
         if not failing
-        else f"{failing} of {len(conditions)} conditions fail: where they do, the theory does not speak."
+        else f"{failing} of {len(conditions)} conditions fail: the study lies outside the theory's regime."
     )
     header = ("Condition", "Verdict", "Left", "Right")
     return (
@@ -161,10 +161,10 @@ def _versions(results: Results) -> str:
         versions = {str(n): str(v) for n, v in json.loads(results.attrs["versions"]).items()}
     except (KeyError, ValueError, AttributeError, TypeError):
         versions = {}
-    told = list(versions.items())
-    told += [(name, str(results.attrs.get(key, ""))) for name, key in (("commit", "git_commit"), ("device", "device"))]
-    told.append(("report made by", f"multiview {__version__}"))
-    return table("What the numbers were computed with", ("What", "Version"), [(safe(n), safe(v)) for n, v in told if v])
+    rows = list(versions.items())
+    rows += [(name, str(results.attrs.get(key, ""))) for name, key in (("commit", "git_commit"), ("device", "device"))]
+    rows.append(("report made by", f"multiview {__version__}"))
+    return table("What the numbers were computed with", ("What", "Version"), [(safe(n), safe(v)) for n, v in rows if v])
 
 
 def page(results: Results, name: str, claims: Claims = (), reason: str = "") -> str:

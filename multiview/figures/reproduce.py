@@ -13,7 +13,7 @@ from multiview.presets import load_preset, preset_names
 
 
 def command_of(results: Results) -> str:
-    """The command that computes this store again, from the preset that it started from.
+    """Write the command that computes this store again, from the preset that it started from.
 
     Raises:
         ConfigError: the store's configuration or design is damaged.

@@ -1,4 +1,4 @@
-"""What figures ask of a store: its configuration and its measures, or one clear line where it has none."""
+"""Reading stores for figures: configuration and measures, or one clear line where a store lacks them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Results = xr.DataTree | xr.Dataset
 
 
 def study_of(results: Results) -> Study:
-    """The configuration in a store.
+    """Read the configuration in a store.
 
     Raises:
         ConfigError: it is damaged, or not one of this multiview.
@@ -30,7 +30,7 @@ def study_of(results: Results) -> Study:
 
 
 def as_study(results: Results, advice: str = "run multiview train --out STORE and draw that") -> xr.DataTree:
-    """The store of a study.
+    """Check that a store is that of a study.
 
     Raises:
         ConfigError: it is that of a sweep.
@@ -41,7 +41,7 @@ def as_study(results: Results, advice: str = "run multiview train --out STORE an
 
 
 def group_of(results: Results, name: str, needed: tuple[str, ...], advice: str = "") -> xr.Dataset:
-    """The networks of one kind in the store of a study.
+    """Select the networks of one kind in the store of a study.
 
     Args:
         results: the store.
@@ -66,7 +66,7 @@ def group_of(results: Results, name: str, needed: tuple[str, ...], advice: str =
 
 
 def values_of(data: xr.Dataset, name: str, *dimensions: str) -> np.ndarray:
-    """A variable as numbers, its axes in this order.
+    """Read a variable as numbers, its axes in this order.
 
     Raises:
         ConfigError: its axes are others, or it cannot be read.
@@ -91,18 +91,18 @@ def replicate_of(data: xr.Dataset, replicate: int) -> int:
 
 
 def student_groups(results: xr.DataTree) -> list[str]:
-    """The kinds of students in a store, in the order of the theorems."""
+    """List the kinds of students in a store, in the order of the theorems."""
     # A zarr folder has no order of its own; distilled, self_distilled, self_distilled_2, … are in order of length.
     return sorted((name for name in results.children if name != "single"), key=lambda name: (len(name), name))
 
 
 def steps_of(data: xr.Dataset) -> np.ndarray:
-    """Recorded steps for a logarithmic axis, on which step 0 stands at one half."""
+    """Read the recorded steps for a logarithmic axis, on which step 0 stands at one half."""
     return np.maximum(np.asarray(data["step"].values, float), 0.5)
 
 
 def claims_of(results: Results) -> dict[str, dict[str, Any]]:
-    """The claims that a store carries, by name; none in most."""
+    """Read the claims that a store carries, by name; none in most."""
     try:
         return {str(c["id"]): dict(c) for c in json.loads(results.attrs.get("claims", "[]"))}
     except (ValueError, TypeError, KeyError):
@@ -110,7 +110,7 @@ def claims_of(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def design_of(results: xr.Dataset) -> dict[str, Any]:
-    """The design that a sweep's store names.
+    """Read the design that a sweep's store names.
 
     Raises:
         ConfigError: it is damaged.

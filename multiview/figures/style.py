@@ -139,7 +139,7 @@ def check_ending(path: str | Path, allowed: Sequence[str] = ENDINGS, name: str =
 
 
 def plain(text: object) -> str:
-    """Text from a store as itself: a dollar sign in it begins no formula, and no line of it runs away."""
+    """Escape text from a store for a figure: a dollar sign begins no formula, and a long text is cut."""
     word = "".join(c if c.isprintable() else " " for c in str(text))
     word = word if len(word) <= 60 else word[:59] + "…"
     return word.replace("$", r"\$")

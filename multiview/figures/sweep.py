@@ -31,7 +31,7 @@ MOST_LINES = len(SERIES)
 
 
 def plot_sweep(results: Results, ax: Axes, measures: Sequence[str] = (), by: Sequence[str] = ()) -> Axes:
-    """Means over seeds and replicates along one axis, with bands of their 95 % intervals; a line for each measure.
+    """Draw means over seeds and replicates along one axis, with bands of their 95 % intervals; a line for each measure.
 
     With a second axis there is a line for each of its values too. Axes that are not shown are averaged over, and the
     note below the title says so.
@@ -95,7 +95,7 @@ def _value(value: Any) -> str:
 
 
 def _line_name(measure: str) -> str:
-    """A measure in the legend: test errors by the kind of network, such as "self-distilled students"."""
+    """Name a measure in the legend: test errors by the kind of network, such as "self-distilled students"."""
     kind = measure.removesuffix("test_error").removesuffix("_") or "single"
     known = measure.endswith("test_error") and (kind in NETWORK_KINDS or name_of(kind) != kind)
     return name_of(kind, plural=True) if known else plain(measure.replace("_", " "))

@@ -8,7 +8,7 @@ from multiview.world.samples import MultiViewDataset
 
 
 def classes_present(data: MultiViewDataset, num_classes: int, num_views: int) -> np.ndarray:
-    """Whether any view of class j is in sample n, shape [N, k]."""
+    """Mark the classes of which a sample shows any view, shape [N, k]."""
     feature = np.asarray(data.patch_feature)
     present = np.zeros((len(feature), num_classes + 1), bool)
     np.put_along_axis(present, np.where(feature >= 0, feature // num_views, num_classes), True, axis=1)

@@ -36,7 +36,7 @@ def combine(e_multi: np.ndarray, e_single: np.ndarray, mu: float) -> np.ndarray:
 
 
 def exact_interval(wrong: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper–Pearson interval of a binomial rate."""
+    """Compute the Clopper–Pearson interval of a binomial rate."""
     tail = (1 - confidence) / 2
     low = 0.0 if wrong <= 0 else float(betaincinv(wrong, samples - wrong + 1, tail))
     high = 1.0 if wrong >= samples else float(betaincinv(wrong + 1, samples - wrong, 1 - tail))
@@ -49,7 +49,7 @@ def exact_upper_bound(wrong: int, samples: int, confidence: float = 0.95) -> flo
 
 
 def hierarchical_bootstrap(values: np.ndarray, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of values [R, S]: replicates are drawn again, then seeds within each.
+    """Bootstrap the interval of the mean of values [R, S]: replicates are drawn again, then seeds within each.
 
     Args:
         values: one number for each replicate and seed.
@@ -70,7 +70,7 @@ def hierarchical_bootstrap(values: np.ndarray, seed: int = 0, confidence: float 
 
 
 def error_interval(counts: ErrorCounts, mu: float, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean error in units of μ.
+    """Bootstrap the 95 % interval of the mean error in units of μ.
 
     Hierarchical bootstrap over replicates and seeds, in which each network's errors are drawn again from their
     binomial law (test samples). A kind of data with no error at all adds its exact upper bound, from the

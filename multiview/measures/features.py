@@ -13,7 +13,7 @@ CLEAR_RATIO = 2.0
 
 
 def own_overlaps(overlaps: Float[Array, "f k m"], num_views: int) -> Float[Array, "k l m"]:
-    """Overlaps ⟨w_{i,r}, v_{i,ℓ}⟩ of each class's neurons with its own views."""
+    """Select the overlaps ⟨w_{i,r}, v_{i,ℓ}⟩ of each class's neurons with its own views."""
     k, m = overlaps.shape[1:]
     by_class = overlaps.reshape(k, num_views, k, m)
     return by_class[jnp.arange(k), :, jnp.arange(k), :]
@@ -37,7 +37,7 @@ def largest_foreign_overlap(overlaps: Float[Array, "f k m"], num_views: int) -> 
 
 
 def winners(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The winning view of each class, and whether it is clear (its overlap ≥ 2 times the next).
+    """Find the winning view of each class, and whether it is clear (its overlap ≥ 2 times the next).
 
     Args:
         overlap: Λ, shape [..., k, L].
@@ -52,5 +52,5 @@ def winners(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learned_views(overlap: np.ndarray) -> np.ndarray:
-    """Which views are learned: overlap more than half of the strongest of the class. Shape of `overlap`, bool."""
+    """Mark learned views: overlap more than half of the strongest of the class. Shape of `overlap`, bool."""
     return overlap > overlap.max(-1, keepdims=True) / CLEAR_RATIO

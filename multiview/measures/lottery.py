@@ -32,7 +32,7 @@ def view_moments(data: MultiViewDataset, num_classes: int, num_views: int, power
 
 
 def single_view_counts(data: MultiViewDataset, num_classes: int, num_views: int) -> np.ndarray:
-    """Single-view samples of each view, [k, L]."""
+    """Count the single-view samples of each view, [k, L]."""
     single = np.asarray(data.is_single_view)
     cell = np.asarray(data.labels)[single] * num_views + np.asarray(data.chosen_view)[single]
     return np.bincount(cell, minlength=num_classes * num_views).reshape(num_classes, num_views)

@@ -63,7 +63,7 @@ def smoothed_relu_slope(x: Array, power: float, threshold: float | Array) -> Arr
 
 
 class Activation(Protocol):
-    """What the network's kernels, its linearisations and the closed forms ask of an activation.
+    """Protocol of an activation: all that kernels, linearisations and closed forms ask of it.
 
     An instance is hashable and holds what is static; the threshold ϱ is handed in, as networks of one program differ
     in it.

@@ -38,7 +38,7 @@ def _own_overlaps(weights: Array) -> Array:
 
 
 def _own_class(weights: Array) -> Array:
-    """Whether feature f belongs to class i, as 0 or 1 [kL, k]."""
+    """Mark with 1 the class of each feature [kL, k]."""
     features, k, _ = weights.shape
     return jnp.repeat(jnp.eye(k, dtype=weights.dtype), features // k, axis=0)
 
@@ -51,7 +51,7 @@ def _foreign_gain(power: float, threshold: Array, weights: Array) -> Array:
 
 
 def _some_foreign_overlap_is_large(power: float, threshold: Array, gain: Array, table: Array) -> Array:
-    """Whether a foreign pre-activation can exceed ϱ; false only if none does (a sum bounds its largest term)."""
+    """Tell whether a foreign pre-activation can exceed ϱ; false only if none does (a sum bounds its largest term)."""
     if power == 1:  # plain ReLU is its own power on both sides of ϱ
         return jnp.zeros((), bool)
     return gain.max() * power * raised_to(table.max(), power) > threshold

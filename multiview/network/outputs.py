@@ -59,7 +59,7 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
 
 
 def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
-    """How large each overlap is for the purposes of its error.
+    """Compute the size of each overlap, in units of which its integration error counts.
 
     An error in a noise overlap counts by what it changes in its patch, so there the feature of the patch counts too, by
     the absolute value of z·⟨w, v⟩/ν (in rows; dense vectors have no overlap with one feature).

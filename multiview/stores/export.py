@@ -1,4 +1,4 @@
-"""Stores as files of other programs: one network as .npz, all of it as NetCDF, its rows as CSV or Parquet."""
+"""Stores as files of other programs: one network as .npz, everything as NetCDF, its rows as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def export_network(tree: xr.DataTree | xr.Dataset, group: str, replicate: int, s
 
 
 def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str | Path) -> None:
-    """Write a store as NetCDF (all of it), or as CSV or Parquet: one row for each network, without time and classes.
+    """Write a store as NetCDF with everything, or as CSV or Parquet: one row for each network, without time and classes.
 
     Args:
         data: of `open_results`.

@@ -21,7 +21,7 @@ from multiview.parameters import ConfigError
 
 
 def _start_time(pid: int) -> int | None:
-    """When a process of this machine started, in clock ticks since boot; None where the system does not say."""
+    """Look up when a process of this machine started, in clock ticks since boot; None where that is unknown."""
     try:
         # The name, in brackets, may hold blanks; field 22 is the twentieth after it.
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
@@ -49,7 +49,7 @@ def _myself() -> dict[str, Any]:
 
 
 def _alive(holder: dict[str, Any]) -> bool | None:
-    """Whether the holder lives; None for a process of another machine, which cannot be seen from here."""
+    """Look up whether the holder lives; None for a process of another machine, which cannot be seen from here."""
     me = _myself()
     if me["job"] and holder.get("job") == me["job"] and holder.get("restart") != me["restart"]:
         return False  # the batch system started this job again, so its earlier run is over

@@ -13,7 +13,7 @@ from multiview import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Collect the versions of what the numbers depend on."""
     import optax
 
     return {
@@ -26,12 +26,12 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """What numbers are computed with: versions, git commit and device."""
+    """Collect what numbers are computed with: versions, git commit and device."""
     return {"versions": versions(), "git_commit": git_commit(), "device": device_name()}
 
 
 def git_commit() -> str:
-    """Commit of the checkout that this package is imported from, or "" for an installed package. Only reads files."""
+    """Read the commit of the checkout that this package is imported from, or "" for an installed package. Only reads files."""
     root = Path(__file__).resolve().parents[2]
     try:
         git = root / ".git"
@@ -52,6 +52,6 @@ def git_commit() -> str:
 
 
 def device_name() -> str:
-    """The device that JAX computes on, in words."""
+    """Name the device that JAX computes on."""
     device = jax.devices()[0]
     return f"{len(jax.devices())} × {device.platform} ({device.device_kind})"

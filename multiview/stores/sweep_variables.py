@@ -116,12 +116,12 @@ _LOTTERY = {  # of each single network, from _Views; a student's start is not wh
 
 
 def _recorded() -> list[recorded.Measure]:
-    """What is recorded of each single network over time; a measure of some solvers alone is not swept."""
+    """Rows of what is recorded of each single network over time; a measure of some solvers alone is not swept."""
     return [row for row in recorded.MEASURES if row.function is not None]
 
 
 def sweep_variables(students: bool, generations: int, precision: str) -> dict[str, Variable]:
-    """What a sweep stores of each block, by name; students' measures carry their kind as a prefix.
+    """List what a sweep stores of each block, by name; students' measures carry their kind as a prefix.
 
     Args:
         students: whether students are trained.
@@ -149,7 +149,7 @@ def sweep_variables(students: bool, generations: int, precision: str) -> dict[st
 
 
 def sweep_values(result: StudyResult) -> dict[str, np.ndarray]:
-    """The arrays of `sweep_variables` for a result of one replicate."""
+    """Compute the arrays of `sweep_variables` for a result of one replicate."""
     mu = result.study.data.single_view_fraction
     values: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""The clocks of a configuration, and whether it lies where the theory speaks (docs/theory.md, section 6)."""
+"""The clocks of a configuration, and whether it lies in the theory's regime (docs/theory.md, section 6)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def _single_views(data: DataConfig) -> int:
 
 
 def drawn_training_set(rng: np.random.Generator, study: Study) -> tuple[np.ndarray, np.ndarray]:
-    r"""What one training set has of each view, by the sampling law.
+    r"""Draw what one training set has of each view, by the sampling law.
 
     Args:
         rng: draws it.
@@ -55,7 +55,7 @@ def drawn_training_set(rng: np.random.Generator, study: Study) -> tuple[np.ndarr
 
 
 def _when_pushed(typical: TypicalNetwork, learned_at: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """When labels have given losers this share of their whole push; infinite beyond 1. Shapes broadcast."""
+    """Find when labels have given losers this share of their total push; infinite beyond 1. Shapes broadcast."""
     nearest = np.abs(learned_at[..., None] - typical.arrival).argmin(-1)
     nearest, learned_at = (np.broadcast_to(a, share.shape) for a in (nearest, learned_at))
     out = np.full(share.shape, np.inf)
@@ -69,7 +69,7 @@ def _when_pushed(typical: TypicalNetwork, learned_at: np.ndarray, share: np.ndar
 def ideal_overlaps(
     start: np.ndarray, moments: np.ndarray, study: Study, single_views: np.ndarray | float | None = None
 ) -> np.ndarray:
-    r"""What tensor power iteration, the dying gradient and lost samples make of a start, class by class.
+    r"""Follow a start through tensor power iteration, the dying gradient and lost samples, class by class.
 
     The winner is $\arg\max_\ell \Lambda_\ell(0) S_\ell^{1/(q-2)}$ (the first to reach ϱ). Losers then stand at
     `tensor_power_loser` and run down their phase further: by what labels still push (`typical_network`), by what finite

@@ -41,7 +41,7 @@ def taught_overlap(study: Study, distill: DistillConfig) -> float:
 
 
 class Race(NamedTuple):
-    """What the push on one class has given by each instant, as long as the class lacks a view that the teacher knows.
+    """Push on a class by each instant, as long as the class lacks a view that the teacher knows.
 
     Attributes:
         phase: given to the lost view [T].
@@ -117,7 +117,7 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
 
 
 class Lesson(NamedTuple):
-    """What a student has after distillation: overlaps [..., k, L], and of each class the share captured [..., k]."""
+    """Result of distillation: overlaps [..., k, L], and of each class the share captured [..., k]."""
 
     overlap: np.ndarray
     captured: np.ndarray
@@ -127,7 +127,7 @@ def lesson(
     own: np.ndarray, known: np.ndarray, study: Study, distill: DistillConfig, captured: np.ndarray | float = 0.0,
     left: float = 0.0,
 ) -> Lesson:  # fmt: skip
-    """What a student learns from its teacher: each lost view that lacks less phase than the `race` gives it.
+    """Teach a student each lost view that lacks less phase than the `race` gives it.
 
     Args:
         own: overlaps that it would end with alone [..., k, L], see `student_alone`.

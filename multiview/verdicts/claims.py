@@ -1,7 +1,7 @@
 """The claims of the theory, each a prediction for this size, a measurement with its interval, and a verdict.
 
 The prediction is fixed before training. A claim holds if the measured 95 % interval overlaps the predicted one,
-fails if it does not, and is undecided if the measured interval is wider than the claim can bear.
+fails if it does not, and is undecided if the measured interval is too wide to tell.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _lottery_claim(result: StudyResult) -> Claim:
 
 
 def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> list[Claim]:
-    """All claims of a study, in the order of the theorems.
+    """Judge all claims of a study, in the order of the theorems.
 
     Args:
         result: what was measured.

@@ -20,7 +20,7 @@ from multiview.world.world import World
 
 
 class Verification(NamedTuple):
-    """What `verify` found: the measured study, the predictions made before it, and the claims."""
+    """Result of `verify`: the measured study, the predictions made before it, and the claims."""
 
     result: StudyResult
     predictions: dict[str, Prediction]
@@ -54,7 +54,7 @@ def _runs(group: Group, study: Study) -> dict[str, Any]:
 
 
 def predict_first(study: Study, report: ProgressCallback | None = None) -> dict[str, Prediction]:
-    """The prediction, as the first part of a verification.
+    """Predict a study, as the first part of a verification.
 
     Args:
         study: the configuration.
