@@ -92,7 +92,7 @@ def unit_ticks(largest: float) -> list[float]:
 
 
 def _logarithmic(values: np.ndarray) -> bool:
-    """Tell whether the distinct values of an axis spread over more than a factor of 5, evenly in ratios or nearly so."""
+    """Tell whether the distinct values of an axis spread over more than a factor of 5, more evenly in ratios."""
     distinct = np.unique(values)
     if len(distinct) < 3 or distinct[0] <= 0 or distinct[-1] / distinct[0] < 5:
         return False

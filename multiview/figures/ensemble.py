@@ -16,7 +16,7 @@ from multiview.words import SAMPLE_KINDS, decimal
 
 
 def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[float, float]]]:
-    """Compute the errors in units of μ of disjoint ensembles of each size [R, ensembles], with the interval of their mean.
+    """Compute errors in units of μ of disjoint ensembles of each size [R, ensembles], with intervals of their means.
 
     Raises:
         ConfigError: the store lacks them.
@@ -39,7 +39,7 @@ def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[fl
 
 
 def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
-    """Draw the test error of ensembles of K networks, and the law in closed form (`theory.ensemble_error`, nothing fitted).
+    """Draw the test error of ensembles of K networks, and the law in closed form (`theory.ensemble_error`).
 
     Args:
         results: the store of a study.

@@ -16,7 +16,7 @@ _PARTS = (("single_view", "single-view samples", LOSER), ("multi_view", "multi-v
 
 
 def fitted_step(results: xr.DataTree) -> float:
-    """Find the median step of the first record with training error 0, over networks; infinite where half never get there."""
+    """Find the median step of the first record with training error 0; infinite where half of the networks have none."""
     data = group_of(results, "single", ("train_wrong", "step"))
     wrong = values_of(data, "train_wrong", "replicate", "seed", "time").reshape(-1, data.sizes["time"])
     first = np.where((wrong == 0).any(-1), steps_of(data)[(wrong == 0).argmax(-1)], np.inf)
@@ -24,7 +24,7 @@ def fitted_step(results: xr.DataTree) -> float:
 
 
 def plot_memorisation(results: xr.DataTree, ax: Axes) -> Axes:
-    """Draw the largest overlap with the noise of training samples on log time, multi-view and single-view samples apart.
+    """Draw the largest overlaps with the noise of multi-view and of single-view training samples on log time.
 
     Thin lines are networks, thick ones medians. Marked are the theory's clock of memory and the measured time at which
     the median network reaches training error 0.

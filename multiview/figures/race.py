@@ -30,8 +30,8 @@ def race(results: Results) -> tuple[str, str]:
     rounded = [
         [[[float(f"{v:.4g}") for v in line] for line in views] for views in classes] for classes in overlap.tolist()
     ]
-    numbers = {"step": step.tolist(), "low": 0.7 * low, "high": 1.5 * float(overlap.max()), "overlap": rounded}
-    text = json.dumps(numbers, separators=(",", ":")).replace("<", "\\u003c")
+    shown = {"step": step.tolist(), "low": 0.7 * low, "high": 1.5 * float(overlap.max()), "overlap": rounded}
+    text = json.dumps(shown, separators=(",", ":")).replace("<", "\\u003c")
 
     def choice(id: str, word: str, count: int) -> str:
         options = "".join(f'<option value="{i}">{i + 1}</option>' for i in range(count))

@@ -37,7 +37,7 @@ def export_network(tree: xr.DataTree | xr.Dataset, group: str, replicate: int, s
 
 
 def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str | Path) -> None:
-    """Write a store as NetCDF with everything, or as CSV or Parquet: one row for each network, without time and classes.
+    """Write a store as NetCDF, complete, or as CSV or Parquet: one row for each network, without time and classes.
 
     Args:
         data: of `open_results`.

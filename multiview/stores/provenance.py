@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """Read the commit of the checkout that this package is imported from, or "" for an installed package. Only reads files."""
+    """Read the commit of the checkout that this package is imported from, or "" for an installed package."""
     root = Path(__file__).resolve().parents[2]
     try:
         git = root / ".git"

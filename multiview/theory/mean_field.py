@@ -59,7 +59,7 @@ class _Stretch(NamedTuple):
 
 
 def _edges(equations: Equations, time: float) -> np.ndarray:
-    """List the instants at which something begins: arrivals, then instants at growing distances, up to the time itself."""
+    """List the instants at which something begins: arrivals, then instants at growing distances, up to the time."""
     arrivals = np.unique(equations.arrival[equations.arrival < time])
     if not len(arrivals):
         return np.array([time])

@@ -70,7 +70,7 @@ def ideal_logits(overlaps: Array, data: MultiViewDataset, network: NetworkConfig
 
 
 def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
-    """Count the ideal networks that `predict_study` draws and tests; each takes about as long as one step of one network."""
+    """Count the ideal networks that `predict_study` draws; each takes about as long as one step of one network."""
     students = study.students * (1 + study.self_distill.generations)
     return num_studies * study.replicates * (study.seeds + students)
 
