@@ -43,7 +43,7 @@ def test_a_port_that_is_none_is_one_line(word, capsys):
 
 
 def test_without_marimo_the_line_says_how_to_install_it(capsys, monkeypatch):
-    monkeypatch.setattr("multiview.commands.lab.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("multiview.commands.web.importlib.util.find_spec", lambda name: None)
     assert "pip install 'multiview-theory[lab]'" in line_of(["lab", "--port", "27180"], capsys)
 
 
@@ -60,7 +60,7 @@ def test_an_export_is_a_page(capsys, tmp_path):
 @needs_marimo
 def test_an_export_that_fails_says_why_and_leaves_nothing(capsys, empty, monkeypatch):
     Path("broken.py").write_text("import marimo\napp = marimo.App()\n@app.cell\ndef _():\n    1 / 0\n")
-    monkeypatch.setattr("multiview.commands.lab.NOTEBOOK", Path("broken.py"))
+    monkeypatch.setattr("multiview.commands.web.NOTEBOOK", Path("broken.py"))
     assert "--export = 'lab.html' was not written" in line_of(["lab", "--export", "lab.html"], capsys)
     assert [path.name for path in empty.iterdir() if path.suffix == ".html"] == []
 
@@ -104,7 +104,7 @@ def test_an_export_shows_the_race_and_the_table(exported, browser):
 def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "multiview.commands.lab.os.execve", lambda program, words, environment: calls.append((words, environment))
+        "multiview.commands.web.os.execve", lambda program, words, environment: calls.append((words, environment))
     )
     main(["lab", "--port", "27181", "--no-browser"])
     ((words, environment),) = calls

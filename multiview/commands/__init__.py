@@ -1,1 +1,1 @@
-"""Commands of the command line, one file a family; `cli` holds the parser and the older commands."""
+"""The command line: one family of commands a file; `main` puts them together."""

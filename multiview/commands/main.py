@@ -6,17 +6,18 @@ Every parameter is a flag, `--section.field-name`, made from the dataclasses of 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from multiview import __version__
-from multiview.commands import data, experiments, figures, lab, stores, sweeps, theory
+from multiview.commands import data, experiments, figures, presets, stores, studies, sweeps, web
 from multiview.commands.common import add_study_flags
 from multiview.config import convert
 from multiview.parameters import ConfigError
-from multiview.presets import preset_names, preset_text
+
+# Families of commands, in the order in which --help lists them. A new one is a file in this room and a name here.
+FAMILIES = (studies, data, web, presets, sweeps, figures, experiments, stores)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -24,32 +25,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
-
-
-def _explore(arguments: argparse.Namespace) -> int:
-    import webbrowser
-
-    from multiview.web.explorer import page_path
-
-    page = page_path()
-    if not page.is_file():
-        raise ConfigError(f"{page} is missing; reinstall the package")
-    opened = False
-    if not arguments.print_path:
-        # A launcher that fails differs by system; the path is of use after every such failure.
-        with contextlib.suppress(Exception):
-            opened = webbrowser.open(page.as_uri())
-    print(page if arguments.print_path else f"Explorer: {page}" if opened else f"No browser opened; open {page}")
-    return 0
-
-
-def _presets(arguments: argparse.Namespace) -> int:
-    if arguments.name:
-        print(preset_text(arguments.name), end="")
-        return 0
-    for name in preset_names():
-        print(f"{name:12s} {preset_text(name).splitlines()[0].lstrip('# ')}")
-    return 0
 
 
 def _parser() -> _Parser:
@@ -65,17 +40,8 @@ def _parser() -> _Parser:
             add_study_flags(sub, preset)
         return sub
 
-    theory.add_commands(command)
-    data.add_commands(command)
-    explore = command("explore", _explore, "open the explorer, a simulation in the browser")
-    explore.add_argument("--print-path", action="store_true", help="print where the page is, and open nothing")
-    presets = command("presets", _presets, "list the presets, or print one as TOML")
-    presets.add_argument("name", nargs="?")
-    lab.add_command(command)
-    sweeps.add_commands(command)
-    figures.add_commands(command)
-    experiments.add_commands(command)
-    stores.add_commands(command)
+    for family in FAMILIES:
+        family.add_commands(command)
     return parser
 
 

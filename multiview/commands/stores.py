@@ -1,4 +1,4 @@
-"""Commands around stores and presets: ls, show, table, check, export, init."""
+"""Commands around stores: ls, show, table, check, export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from multiview.commands.common import make_console, refuse_lost_numbers, whole_number
 from multiview.config import all_fields, from_mapping, get
 from multiview.parameters import ConfigError
-from multiview.presets import load_preset, preset_toml
+from multiview.presets import load_preset
 from multiview.words import parameter_value
 
 
@@ -193,18 +193,6 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _init(arguments: argparse.Namespace) -> int:
-    text = preset_toml(arguments.name)
-    if arguments.out is None:
-        print(text, end="")
-        return 0
-    from multiview.files import new_path, write_file
-
-    write_file(new_path(arguments.out), lambda path: path.write_text(text, encoding="utf-8"))
-    print(f"Study: {arguments.out}")
-    return 0
-
-
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Declare the commands of this family."""
     listing = command("ls", _ls, "list the stores in a folder")
@@ -226,6 +214,3 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     export.add_argument("--replicate", default="0")
     export.add_argument("--network", default="0", help="seed, or number of the student")
     export.add_argument("--out", required=True, metavar="FILE")
-    init = command("init", _init, "write a preset as a commented TOML file")
-    init.add_argument("name", nargs="?", default="reference", metavar="PRESET")
-    init.add_argument("--out", metavar="FILE", help="new file (default: the terminal)")

@@ -1,1 +1,1 @@
-"""stores"""
+"""Stores: labelled results on disk, and what is made of them."""

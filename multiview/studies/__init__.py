@@ -1,1 +1,1 @@
-"""studies"""
+"""Studies: replicates of networks, ensembles and students, trained and tested."""

@@ -6,7 +6,7 @@ import os
 
 from multiview.config import Study
 from multiview.systems.table import load, students_of
-from multiview.training import memory
+from multiview.training import forecast
 
 # Activations that steps pass per second, forward and back, with two cores. Measured: 1.1·10⁹ for `smoke`, 0.9 for
 # `reference`, 1.8 for `dense`, 0.4 for 400 samples with noise. Only the first estimate rests on it; a sweep that runs
@@ -29,7 +29,7 @@ def expected_seconds(study: Study, students: bool) -> float:
 
 def activations(study: Study, students: bool) -> float:
     """Predicted activations of one replicate, by each system's own formula."""
-    shapes = memory.expected_shapes(study)
+    shapes = forecast.expected_shapes(study)
     single = load(study.system).work(shapes, study)
     total = study.seeds * (single.once + study.train.num_steps * single.step + single.answer)
     if not students:
@@ -47,14 +47,14 @@ def worker_bytes(study: Study) -> float:
 
     An accelerator has memory of its own.
     """
-    shapes = memory.expected_shapes(study)
+    shapes = forecast.expected_shapes(study)
 
     def in_flight(name: str) -> float:
         system = load(name)
         size, at_once = study.train.block_size or CPU_BLOCK, os.cpu_count() or 1
         if system.joint:
             size = study.seeds
-        block = memory.training_bytes(shapes, study, system.footprint, size)
+        block = forecast.training_bytes(shapes, study, system.footprint, size)
         return block * (1 if system.joint or system.alone else at_once)
 
     return PROCESS_BYTES + max(in_flight(study.system), in_flight(students_of(study.system)))

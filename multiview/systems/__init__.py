@@ -1,1 +1,1 @@
-"""Systems that the theory is contrasted with (docs/theory.md, section 8), one a file."""
+"""Everything that trains: the theory's network, and what it is contrasted with, one system a file."""

@@ -6,7 +6,7 @@ import jax
 
 from multiview.config import Study, TrainConfig
 from multiview.systems import table
-from multiview.training import devices, memory
+from multiview.training import devices, forecast
 from multiview.words import format_bytes
 from multiview.world.task import Task
 
@@ -17,7 +17,7 @@ def block_size(train: TrainConfig) -> int:
 
 
 def block_bytes(study: Study, task: Task, size: int | None = None, system: str | None = None) -> int:
-    """Predicted peak memory of one block while it trains, from shapes alone (`training.memory`).
+    """Predicted peak memory of one block while it trains, from shapes alone (`training.forecast`).
 
     Args:
         study: the configuration.
@@ -27,7 +27,7 @@ def block_bytes(study: Study, task: Task, size: int | None = None, system: str |
     """
     of = table.load(system or study.system)
     size = size or (study.seeds if of.joint else block_size(study.train))
-    return round(memory.training_bytes(memory.shapes_of(task, study), study, of.footprint, size))
+    return round(forecast.training_bytes(forecast.shapes_of(task, study), study, of.footprint, size))
 
 
 def block_plan(study: Study, task: Task, count: int, system: str | None = None) -> tuple[int, int]:

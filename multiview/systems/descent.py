@@ -19,7 +19,7 @@ from multiview.config import DistillConfig, Study
 from multiview.network.parameters import Parameters
 from multiview.systems import network
 from multiview.systems.protocol import Kept, Seen, Settings, Sizes, System
-from multiview.training.memory import Footprint, Shapes, Work
+from multiview.training.forecast import Footprint, Shapes, Work
 from multiview.training.step import logit_gradient
 from multiview.training.stopping import count_wrong, until_fitted
 from multiview.world.patches import DenseVectors, Patches, noise_shape

@@ -23,7 +23,7 @@ from multiview.systems import linearised, network
 from multiview.systems.descent import Descent, as_vectors, by_descent
 from multiview.systems.linear import largest_curvature, linear_footprint, linear_work, step_size
 from multiview.systems.protocol import Settings, Sizes
-from multiview.training.memory import Footprint, Shapes, Work
+from multiview.training.forecast import Footprint, Shapes, Work
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 

@@ -22,8 +22,8 @@ from multiview.config import DistillConfig, NetworkConfig, Study
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems.descent import PATIENCE, as_vectors
 from multiview.systems.protocol import Seen, Settings, Sizes, System
+from multiview.training.forecast import Footprint, Shapes, Work
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
-from multiview.training.memory import Footprint, Shapes, Work
 from multiview.training.stopping import count_wrong, until_fitted
 from multiview.world.patches import DenseVectors
 from multiview.world.task import Task

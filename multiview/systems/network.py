@@ -15,7 +15,7 @@ from multiview.network.outputs import fresh_logits, logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.flow import flow, start_flow
-from multiview.training.memory import Footprint, Shapes, Work, expected_slots
+from multiview.training.forecast import Footprint, Shapes, Work, expected_slots
 from multiview.training.step import TrainingState, advance, make_optimizer
 from multiview.world.task import Task
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Key
 
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.network.parameters import Parameters
-from multiview.training.memory import Footprint, Shapes, Work
+from multiview.training.forecast import Footprint, Shapes, Work
 from multiview.world.task import Task
 
 State = Any  # a system's own: whatever its next step needs, any pytree with a leading axis of networks

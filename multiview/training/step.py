@@ -1,4 +1,4 @@
-"""Training one network: the pure step and the loop. Blocks of many networks are `batching`'s business."""
+"""Training one network: the pure step and the loop. `systems.blocks` trains many."""
 
 from __future__ import annotations
 

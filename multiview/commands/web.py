@@ -1,8 +1,9 @@
-"""The command that opens the laboratory, a marimo notebook."""
+"""Commands that open something in the browser: the explorer, a simulation, and the laboratory, a marimo notebook."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -82,8 +83,27 @@ def _lab(arguments: argparse.Namespace) -> int:
     os.execve(sys.executable, words, _environment())
 
 
-def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Declare the command."""
+def _explore(arguments: argparse.Namespace) -> int:
+    import webbrowser
+
+    from multiview.web.explorer import page_path
+
+    page = page_path()
+    if not page.is_file():
+        raise ConfigError(f"{page} is missing; reinstall the package")
+    opened = False
+    if not arguments.print_path:
+        # A launcher that fails differs by system; the path is of use after every such failure.
+        with contextlib.suppress(Exception):
+            opened = webbrowser.open(page.as_uri())
+    print(page if arguments.print_path else f"Explorer: {page}" if opened else f"No browser opened; open {page}")
+    return 0
+
+
+def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the commands of this family."""
+    explore = command("explore", _explore, "open the explorer, a simulation in the browser")
+    explore.add_argument("--print-path", action="store_true", help="print where the page is, and open nothing")
     lab = command("lab", _lab, "open the laboratory: sliders to trained networks, in your browser (needs marimo)")
     lab.add_argument("--port", default="2718", metavar="N", help="on this machine (%(default)s)")
     lab.add_argument("--no-browser", action="store_true", help="serve, and open no browser")
