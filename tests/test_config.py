@@ -115,6 +115,14 @@ def test_every_parameter_has_a_meaning_and_an_ascii_name(name):
     assert explained(name).startswith(meaning(name))
 
 
+@pytest.mark.parametrize("name", ["train.solver", "train.mixup", "data.representation", "distill.objective", "system"])
+def test_help_names_every_word_that_a_parameter_may_be(name):
+    with pytest.raises(ConfigError) as refused:
+        convert(name, "no such word") if name != "system" else Study(system="no such word")
+    words = str(refused.value).rpartition("must be one of ")[2]
+    assert explained(name).endswith(f"(one of {words})")
+
+
 def test_a_parameter_without_source_has_no_meaning_and_no_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "elsewhere", types.ModuleType("elsewhere"))
     assert config.meanings(type("Model", (), {"__module__": "elsewhere"})) == {}

@@ -9,6 +9,7 @@ import ast
 import functools
 import itertools
 import sys
+import typing
 
 from multiview.config.study import all_fields, section_of
 
@@ -44,5 +45,7 @@ def meaning(name: str) -> str:
 
 def explained(name: str) -> str:
     """The meaning of a parameter, with what is allowed in brackets."""
-    allowed = all_fields()[name][0].metadata["allowed"]
+    field, kind = all_fields()[name]
+    words = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    allowed = "one of " + ", ".join(words) if words else field.metadata["allowed"]
     return f"{meaning(name)} ({allowed})" if allowed else meaning(name)
