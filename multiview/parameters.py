@@ -1,4 +1,4 @@
-"""Declare a parameter: its default, the check of its value, and the one line that refuses a bad value.
+"""Declaration of a parameter: its default, the check of its value, and the line that refuses a bad value.
 
 The meaning of a parameter is the docstring below its field, where editors show it; `config.meanings` reads it.
 """
@@ -39,14 +39,14 @@ def parameter(
     """Declare a field of a dataclass as a parameter of the study.
 
     Args:
-        default: its value where nothing else is said.
-        check: whether a converted value is allowed; None allows every value of the field's type.
-        allowed: the words for what `check` allows.
-        traced: whether a change of the value leaves every shape and the structure of the training program alone. Points
-            of a sweep that differ in traced parameters alone share one compiled program (`sweeps.plan.group_key`).
+        default: its default value.
+        check: function that says whether a converted value is allowed; None allows every value of the field's type.
+        allowed: what `check` allows, in words.
+        traced: whether a change of the value leaves all shapes and the structure of the training program as they are.
+            Points of a sweep that differ in traced parameters only share one compiled program (`plan.group_key`).
         infinite: whether inf is allowed.
-        option: the kind of option of training that it is, such as `systems.table.STEP`; systems that do not understand
-            this kind keep to the default.
+        option: the kind of training option, such as `systems.table.STEP`; "" if it is none. A system that does not
+            understand this kind accepts the default only.
 
     Returns:
         The field, for the right-hand side of its declaration.
@@ -74,5 +74,14 @@ BOUNDS: dict[str, Any] = {
 
 
 def refusal(name: str, value: Any, allowed: str) -> ConfigError:
-    """Word the refusal of a value: its name, the value, and what is allowed."""
+    """Make the error that refuses a value.
+
+    Args:
+        name: the parameter or argument.
+        value: the refused value.
+        allowed: what is allowed, in words.
+
+    Returns:
+        The error, with a message of one line.
+    """
     return ConfigError(f"{name} = {value!r} is not allowed: it must be {allowed}")

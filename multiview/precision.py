@@ -1,9 +1,10 @@
-"""JAX's 64-bit numbers, switched on where a study asks for them, and for nobody else.
+"""JAX's 64-bit numbers, switched on for a study that asks for them and off for everything else.
 
-JAX has one switch. Set for the process (`jax.config.update`), it would change the numbers of whoever called the
-library; so it is set as a context alone, which ends with the call. Two rules follow. A context does not reach other
-threads: whoever starts some hands the switch on (`training.devices.over_blocks`). And outside of it JAX computes with
-float64 arrays in float32, without an error: what a user gets back is NumPy's, or goes into another call of ours.
+JAX has one switch. Set for the whole process (`jax.config.update`), it would change the numbers of the program that
+calls this library; so it is set as a context, which ends with the call. Two rules follow. A context does not reach
+other threads: code that starts threads sets the switch in each of them (`training.devices.over_blocks`). And outside
+the context JAX computes with float64 arrays in float32, without an error: so users get NumPy arrays back, or arrays
+that they pass to another function of this library.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ Returned = TypeVar("Returned")
 def precision(dtype: str) -> AbstractContextManager[None]:
     """Switch JAX's 64-bit numbers on for float64 and off for float32, in this thread, inside a `with` block.
 
-    Never put it around a `yield`: the caller's own code would run inside.
+    Never put it around a `yield`: the caller's code would run inside the context.
 
     Args:
-        dtype: float32 or float64, as `train.dtype`.
+        dtype: "float32" or "float64", as in `train.dtype`.
+
+    Returns:
+        The context.
     """
     return jax.enable_x64(dtype == "float64")
 
@@ -37,9 +41,11 @@ def in_own_precision(function: Callable[Arguments, Returned]) -> Callable[Argume
     """Make a function run in the precision of its first argument: a study, several of one precision, or a world.
 
     Args:
-        function: a function or method, and no generator (see `precision`).
-    """
+        function: a function or method, but no generator (see `precision`).
 
+    Returns:
+        The function with the same arguments.
+    """
     first = next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
@@ -51,7 +57,7 @@ def in_own_precision(function: Callable[Arguments, Returned]) -> Callable[Argume
 
 
 def _dtype_of(owner: Any) -> str:
-    """What else stands in the first place is refused by the function itself."""
+    """Return the dtype of a study or a world; the function itself refuses any other first argument."""
     if isinstance(owner, list | tuple) and owner:
         owner = owner[0]
     return owner.train.dtype if isinstance(owner, Study) else str(getattr(owner, "dtype", "float32"))

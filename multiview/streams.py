@@ -1,7 +1,7 @@
 """Named random streams: data, features, starts, test sets and predictions never share a key.
 
-Every key is `jax.random.key(seed)` folded with a stream constant and then with indices, so that asking for
-more seeds or replicates never changes those that were there before: seed 7 is seed 7 in any batch.
+Every key is `jax.random.key(seed)` folded with a stream constant and then with indices, so that more seeds or
+replicates never change the earlier ones: seed 7 is the same network in any batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-# Numbers of the streams. A number is never used for something else: networks would change.
+# Numbers of the streams. A number is never reused for another stream: networks would change.
 TRAINING_DATA = 1
 TEST_DATA = 2
 FEATURES = 3
@@ -20,9 +20,9 @@ START = 4
 STUDENT_START = 5
 TEST_NOISE = 6
 PREDICTION = 7  # seeds NumPy's generator in `verdicts.prediction`
-BATCHES = 8  # folded into the key of a start
+BATCHES = 8  # folded into the key of a network's start
 TRAINING_DATA_OF_ONE_KIND = 9
-# Folded into the key of the batches beside the numbers of steps, which are smaller.
+# Folded into a key of batches, like the numbers of steps, which are smaller.
 MIXED = 2**31
 DROPPED = 2**31 + 1
 
@@ -33,7 +33,10 @@ def stream(seed: int, name: int, *indices: int) -> jax.Array:
     Args:
         seed: base seed of the study or world.
         name: number of the stream, one of this module's constants.
-        indices: folded in one after the other: replicate, generation, …
+        indices: numbers that are folded in one after the other: replicate, generation, …
+
+    Returns:
+        A typed key; equal arguments give the same key.
     """
     key = jax.random.fold_in(jax.random.key(seed), name)
     for index in indices:
@@ -44,12 +47,15 @@ def stream(seed: int, name: int, *indices: int) -> jax.Array:
 def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]) -> Callable[..., Any]:
     """Compile a program that draws random numbers and runs once or twice.
 
-    The compiler would optimise it for seconds and gain nothing, so it is told not to; the numbers are the same bit by
-    bit. Called inside another program, whose options hold there, it is a plain `jax.jit`.
+    The compiler would optimise such a program for seconds and gain nothing, so its optimisation is switched off; the
+    numbers are the same bit by bit. Inside another compiled program, whose options hold, this is a plain `jax.jit`.
 
     Args:
-        function: draws from keys among its arguments.
+        function: function that draws from keys among its arguments.
         static_argnames: see `jax.jit`.
+
+    Returns:
+        The compiled function.
     """
     inside = jax.jit(function, static_argnames=static_argnames)
     alone = jax.jit(function, static_argnames=static_argnames, compiler_options={"xla_backend_optimization_level": "1"})
@@ -63,4 +69,4 @@ def jit_for_draws(function: Callable[..., Any], static_argnames: tuple[str, ...]
 
 
 normal = jit_for_draws(jax.random.normal, static_argnames=("shape", "dtype"))
-"""`jax.random.normal`, which by itself compiles for a second whenever a shape is new."""
+"""`jax.random.normal`, without its second of compiling for each new shape."""

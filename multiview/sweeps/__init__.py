@@ -1,1 +1,1 @@
-"""Sweeps: a design of points, run block by block into one store, and continued wherever it stopped."""
+"""Sweeps: a design of points, run block by block into one store; an interrupted sweep resumes where it stopped."""

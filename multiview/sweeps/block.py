@@ -1,4 +1,4 @@
-"""Computing blocks of a sweep: plain JSON in, arrays out, in this process or in a worker anywhere."""
+"""Blocks of a sweep: studies come in as JSON text, arrays go out, in this process or in a worker on any machine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 
 class Abandoned(Exception):
-    """Raised inside a block that nobody waits for any more."""
+    """Stop of a block whose result nobody waits for any more."""
 
 
 @functools.lru_cache(maxsize=1)
 def _world(study: Study) -> tuple[Any, list[Any]]:
-    """The world of a study and the training samples of every replicate; those who share them are computed in a row."""
+    """Make the world of a study and the training samples of every replicate.
+
+    The last result is kept: blocks with the same samples are computed one after another.
+    """
     from multiview.studies.study import training_tasks
     from multiview.world.world import World
 
@@ -33,18 +36,23 @@ def _world(study: Study) -> tuple[Any, list[Any]]:
 
 
 def _world_of(study: Study) -> Study:
-    """What of a study its training samples depend on; the rest is at its defaults."""
+    """Reduce a study to the parameters that its training samples depend on; all others take their defaults."""
     names = ("seed", "replicates", "train.dtype", "train.mixup", "train.dropped_patches")
     return replace(Study(data=study.data), {name: get(study, name) for name in names})
 
 
 def as_text(study: Study) -> str:
-    """A study as JSON text, which is what travels to workers."""
+    """Write a study as JSON text, the form in which it travels to workers."""
     return json.dumps(to_mapping(study))
 
 
-def places() -> tuple[int, int]:
-    """Networks in a block of the compiled program where `train.block_size` is 0, and blocks in flight, here."""
+def block_size_and_parallelism() -> tuple[int, int]:
+    """Return how this machine trains by default.
+
+    Returns:
+        Networks in a block of the compiled program where `train.block_size` is 0, and the number of blocks that are
+        trained at the same time.
+    """
     from multiview.config import TrainConfig
     from multiview.systems.block_plan import block_size
     from multiview.training.devices import blocks_in_flight
@@ -53,12 +61,12 @@ def places() -> tuple[int, int]:
 
 
 class Result(NamedTuple):
-    """What became of a block.
+    """The result of one block.
 
     Attributes:
-        arrays: of `sweep_variables.sweep_values`.
-        reason: why it failed, or "".
-        seconds: its share of the time.
+        arrays: values to store by name, from `sweep_variables.sweep_values`.
+        reason: why the block failed; "" if it did not.
+        seconds: the block's share of the wall time of all blocks computed together.
     """
 
     arrays: dict[str, np.ndarray]
@@ -69,16 +77,16 @@ class Result(NamedTuple):
 def run_blocks(
     texts: Sequence[str], replicate: int, students: bool, stop: threading.Event | None = None
 ) -> list[Result]:
-    """Train and measure one replicate of several studies together; if that fails, each by itself.
+    """Train and measure one replicate of several studies together; if this fails, each study by itself.
 
     Args:
-        texts: the studies, of `as_text`, with equal `plan.batch_key`.
-        replicate: its number.
+        texts: the studies as JSON text (`as_text`), with equal `plan.batch_key`.
+        replicate: number of the replicate.
         students: whether to train students too.
-        stop: when set, the blocks are abandoned at their next stretch of steps.
+        stop: event that abandons the blocks before their next stretch of steps.
 
     Returns:
-        The result of each study.
+        One result for each study.
 
     Raises:
         Abandoned: `stop` was set.
@@ -91,7 +99,7 @@ def run_blocks(
     studies = [from_mapping(json.loads(text)) for text in texts]
     first = studies[0]
 
-    def start_phase(what: str, number: int) -> Callable[[int], None]:
+    def start_phase(phase: str, networks: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:
             if stop is not None and stop.is_set():
                 raise Abandoned
@@ -105,27 +113,27 @@ def run_blocks(
             studies, world, replicate, tasks[replicate], start_phase=start_phase, distillation=students
         )
         collected = [collect(s, [m], world.features, 0.0) for s, m in zip(studies, measured, strict=True)]
-        found = [(sweep_values(result), _non_finite(result)) for result in collected]
+        values = [(sweep_values(result), _non_finite(result)) for result in collected]
     except Abandoned:
         raise
-    except Exception as error:  # out of memory, a shape that the compiler refuses: the rest of the sweep goes on
-        if len(texts) > 1:  # one study's failure is not the others'
+    except Exception as error:  # out of memory, or a shape that the compiler refuses: the sweep continues
+        if len(texts) > 1:  # one study must not make the others fail
             return [result for text in texts for result in run_blocks([text], replicate, students, stop)]
-        found = [({}, _reason(error))]
+        values = [({}, _reason(error))]
     share = (time.perf_counter() - begin) / len(texts)
-    return [Result(arrays, reason, share) for arrays, reason in found]
+    return [Result(arrays, reason, share) for arrays, reason in values]
 
 
 def _non_finite(result: StudyResult) -> str:
-    """Which networks turned non-finite, or ""."""
+    """Say which networks turned non-finite; "" if none did."""
     broken = {name: int((~group.finite).sum()) for name, group in result.groups.items()}
-    told = [f"{n} of {result.groups[name].finite.size} {name} networks" for name, n in broken.items() if n]
-    return f"non-finite: {', '.join(told)}" if told else ""
+    counts = [f"{n} of {result.groups[name].finite.size} {name} networks" for name, n in broken.items() if n]
+    return f"non-finite: {', '.join(counts)}" if counts else ""
 
 
 def _reason(error: BaseException) -> str:
-    """One short line for what went wrong."""
-    word = str(error)
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in word or "out of memory" in word.lower():
-        return f"out of memory: {' '.join(word.split())[:160]}"
-    return f"{error.__class__.__name__}: {' '.join(word.split())[:160]}"
+    """Say in one short line what went wrong."""
+    message = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in message or "out of memory" in message.lower():
+        return f"out of memory: {' '.join(message.split())[:160]}"
+    return f"{error.__class__.__name__}: {' '.join(message.split())[:160]}"

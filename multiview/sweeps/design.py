@@ -1,4 +1,4 @@
-"""Which points a sweep visits: grids, zipped axes, and drawn designs such as random and Sobol points (`draws`).
+"""Points of a sweep: grids, zipped axes, and drawn designs such as random and Sobol points (`draws`).
 
 A design is a product of factors. A factor is one axis of a grid, several axes that run together (zipped), or all the
 points of a drawn design. Each factor becomes one labelled dimension of the results.
@@ -49,66 +49,66 @@ class Design:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
+        """The length of each dimension."""
         return tuple(len(f.rows) for f in self.factors)
 
     @property
     def num_points(self) -> int:
-        """Number of points."""
+        """The number of points."""
         return math.prod(self.shape)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Names of the dimensions."""
+        """The names of the dimensions."""
         return tuple(f.dimension for f in self.factors)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """All parameters that the design changes."""
+        """The parameters that the design changes."""
         return tuple(name for f in self.factors for name in f.fields)
 
     def index(self, point: int) -> tuple[int, ...]:
-        """Where a point stands along each dimension."""
+        """Return a point's index along each dimension."""
         return tuple(int(i) for i in np.unravel_index(point, self.shape)) if self.factors else ()
 
     def changes(self, point: int) -> dict[str, Any]:
-        """What a point changes, by field."""
-        found: dict[str, Any] = {}
+        """Return the values of the parameters that a point changes, by field."""
+        values: dict[str, Any] = {}
         for factor, i in zip(self.factors, self.index(point), strict=True):
-            found.update(zip(factor.fields, factor.rows[i], strict=True))
-        return found
+            values.update(zip(factor.fields, factor.rows[i], strict=True))
+        return values
 
     def describe(self, point: int) -> str:
-        """A point in words: `network.relu_power=3.0 train.learning_rate=8.0`."""
+        """Describe a point in words: `network.relu_power=3.0 train.learning_rate=8.0`."""
         return (
             " ".join(f"{name}={parameter_value(value)}" for name, value in self.changes(point).items())
             or "the only point"
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Convert to plain values for JSON."""
         return {"method": self.method, "factors": [dataclasses.asdict(f) for f in self.factors]}
 
 
-def _words(over: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, str | list[Any]]]:
-    """Axes as (field, text), or (field, values) where Python gave values."""
+def _axes(over: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, str | list[Any]]]:
+    """Read axes as pairs (field, text), or (field, values) where the caller passed values."""
     if not isinstance(over, Mapping):
         return [axis_field(word) for word in over]
-    found: list[tuple[str, str | list[Any]]] = []
+    axes: list[tuple[str, str | list[Any]]] = []
     for name, values in over.items():
         if isinstance(values, str):
-            found.append(axis_field(f"{name}={values}"))
+            axes.append(axis_field(f"{name}={values}"))
             continue
         field, _ = axis_field(f"{name}=values")
         if not isinstance(values, Sequence | np.ndarray):
             raise ConfigError(f"--over {name} = {values!r}: it must be a list of values or a text such as '1:2:5'")
         plain = [v.item() if isinstance(v, np.generic) else v for v in values]
-        found.append((field, distinct(field, [convert(field, v) for v in plain])))
-    return found
+        axes.append((field, distinct(field, [convert(field, v) for v in plain])))
+    return axes
 
 
-def _values(name: str, given: str | list[Any]) -> list[Any]:
-    return parse_values(name, given) if isinstance(given, str) else given
+def _values(name: str, axis: str | list[Any]) -> list[Any]:
+    return parse_values(name, axis) if isinstance(axis, str) else axis
 
 
 def make_design(
@@ -120,7 +120,7 @@ def make_design(
     design_seed: int = 0,
     any_size: bool = False,
 ) -> Design:
-    """The design of a sweep.
+    """Make the design of a sweep.
 
     Args:
         over: axes, `["network.relu_power=2,3,4", "data.single_view_fraction=0.01:0.2:8:log"]` or a mapping
@@ -129,7 +129,7 @@ def make_design(
         zipped: groups of axes of equal length that run together.
         method: grid, or a drawn design: random, sobol.
         points: how many points a drawn design has.
-        design_seed: of the drawing.
+        design_seed: seed of a drawn design.
         any_size: allow more than 10⁶ points.
 
     Returns:
@@ -138,8 +138,8 @@ def make_design(
     Raises:
         ConfigError: one line that names the axis and what is allowed.
     """
-    axes = _words(over)
-    groups = [_words(group) for group in zipped]
+    axes = _axes(over)
+    groups = [_axes(group) for group in zipped]
     fields = [name for name, _ in axes] + [name for group in groups for name, _ in group]
     for name in fields:
         if fields.count(name) > 1:
@@ -154,14 +154,14 @@ def make_design(
     if points:
         raise refusal("points", points, "0 in a grid; a drawn design has a method of its own")
     parsed: list[tuple[tuple[str, ...], list[tuple[Any, ...]]]] = []
-    for name, given in axes:
-        parsed.append(((name,), [(v,) for v in _values(name, given)]))
+    for name, axis in axes:
+        parsed.append(((name,), [(v,) for v in _values(name, axis)]))
     for group in groups:
-        columns = [_values(name, given) for name, given in group]
+        columns = [_values(name, axis) for name, axis in group]
         lengths = {len(c) for c in columns}
         if len(lengths) != 1:
-            told = ", ".join(f"{name} has {len(c)}" for (name, _), c in zip(group, columns, strict=True))
-            raise ConfigError(f"--zip: axes that run together need equally many values; {told}")
+            counts = ", ".join(f"{name} has {len(c)}" for (name, _), c in zip(group, columns, strict=True))
+            raise ConfigError(f"--zip: axes that run together need equally many values; {counts}")
         parsed.append((tuple(name for name, _ in group), list(zip(*columns, strict=True))))
     count = math.prod(len(rows) for _, rows in parsed)
     _allow(count, any_size)
@@ -187,9 +187,9 @@ def _drawn(
         raise ConfigError(f"--{method} needs at least one --over FIELD=LOW:HIGH")
     _allow(count, any_size)
     columns = []
-    for (name, given), u in zip(axes, DRAWS[method].places(count, len(axes), design_seed).T, strict=True):
-        if isinstance(given, str):
-            columns.append(quantile(name, given, u))
+    for (name, axis), u in zip(axes, DRAWS[method].positions(count, len(axes), design_seed).T, strict=True):
+        if isinstance(axis, str):
+            columns.append(quantile(name, axis, u))
         else:
-            columns.append([given[min(int(x * len(given)), len(given) - 1)] for x in u])
+            columns.append([axis[min(int(x * len(axis)), len(axis) - 1)] for x in u])
     return Design(method, (Factor("point", tuple(n for n, _ in axes), tuple(zip(*columns, strict=True))),))

@@ -1,6 +1,6 @@
-"""The table of drawn designs: ways to place points in a box. A new one is a function here and its row in `DRAWS`.
+"""The table of drawn designs: ways to place points in a box. A new design is a function and a row in `DRAWS`.
 
-NumPy and SciPy are imported where points are drawn, so that the command line offers the names without starting them.
+NumPy and SciPy are imported where points are drawn, so that the command line lists the names without loading them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ class Draw(NamedTuple):
     """One way to draw points.
 
     Attributes:
-        text: which points these are.
-        places: number of points, number of axes and seed, to places in the unit cube [point, axis].
+        text: description for the command line.
+        positions: function from the number of points, the number of axes and the seed to positions in the unit cube,
+            shape [points, axes].
     """
 
     text: str
-    places: Callable[[int, int, int], ndarray]
+    positions: Callable[[int, int, int], ndarray]
 
 
 def _random(points: int, axes: int, seed: int) -> ndarray:

@@ -1,4 +1,4 @@
-"""Where blocks are computed: in a thread of this process, or by the workers of a Dask cluster."""
+"""Executors of blocks: a thread of this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Work(NamedTuple):
     texts: tuple[str, ...]
 
     def one_by_one(self) -> list[Work]:
-        """The same blocks, each by itself."""
+        """Split the unit into units of one block."""
         return [Work((block,), (text,)) for block, text in zip(self.blocks, self.texts, strict=True)]
 
 
@@ -29,18 +29,25 @@ Computed = tuple[Block, Result]
 
 
 def compute_here(work: Iterable[Work], students: bool) -> Generator[Computed]:
-    """Compute blocks in a thread, unit after unit, so that the caller can write and hear signals meanwhile.
+    """Compute blocks in a thread, unit after unit, so that the caller can write and receive signals meanwhile.
 
-    Closing the generator abandons the unit in hand within a stretch of steps.
+    Closing the generator abandons the current unit before its next stretch of steps.
+
+    Args:
+        work: the units, in order.
+        students: whether to train students too.
+
+    Yields:
+        Each block with its result.
     """
     stop = threading.Event()
     # One finished unit may wait for the writer while the next is computed.
-    found: queue.Queue[list[Computed] | BaseException | None] = queue.Queue(maxsize=1)
+    finished: queue.Queue[list[Computed] | BaseException | None] = queue.Queue(maxsize=1)
 
     def put(item: list[Computed] | BaseException | None) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                return found.put(item, timeout=0.2)
+                return finished.put(item, timeout=0.2)
 
     def loop() -> None:
         try:
@@ -51,13 +58,13 @@ def compute_here(work: Iterable[Work], students: bool) -> Generator[Computed]:
             put(None)
         except Abandoned:
             pass
-        except BaseException as error:  # handed to the caller
+        except BaseException as error:  # passed on to the caller
             put(error)
 
     thread = threading.Thread(target=loop, name="multiview-sweep", daemon=True)
     thread.start()
     try:
-        while (item := found.get()) is not None:
+        while (item := finished.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield from item
@@ -67,7 +74,7 @@ def compute_here(work: Iterable[Work], students: bool) -> Generator[Computed]:
 
 
 def check_cluster(cluster: Any) -> None:
-    """Refuse a cluster that cannot be meant, before any work.
+    """Refuse a cluster name that has no known form, before any work starts.
 
     Raises:
         ConfigError: Dask is missing, or the name is neither `dask`, `dask:N`, an address nor a scheduler file.
@@ -92,7 +99,17 @@ def check_cluster(cluster: Any) -> None:
 
 @contextlib.contextmanager
 def connect(cluster: Any) -> Generator[Any]:
-    """A Dask client of a cluster that is named (see `check_cluster`) or given as a client or cluster object."""
+    """Connect to a cluster, inside a `with` block.
+
+    Args:
+        cluster: a name (see `check_cluster`), or a Dask client or cluster object.
+
+    Yields:
+        The Dask client.
+
+    Raises:
+        ConfigError: the cluster cannot be reached.
+    """
     import logging
     import os
 
@@ -132,19 +149,30 @@ def connect(cluster: Any) -> Generator[Any]:
 def compute_on_cluster(work: Iterable[Work], students: bool, client: Any) -> Generator[Computed]:
     """Compute blocks on a Dask cluster, in whatever order they finish.
 
-    Plain JSON goes to the workers and arrays come back. A worker that dies costs the unit it was computing, which
-    Dask gives to another worker; if a unit kills several workers in a row its blocks are tried one by one, and one that
-    does so alone is given up.
+    Plain JSON goes to the workers and arrays come back. When a worker dies, Dask gives its unit to another worker. If a
+    unit kills several workers in a row, its blocks are tried one by one; a block that kills several workers by itself
+    is recorded as failed.
+
+    Args:
+        work: the units.
+        students: whether to train students too.
+        client: a Dask client, from `connect`.
+
+    Yields:
+        Each block with its result.
+
+    Raises:
+        ConfigError: the connection to the cluster was lost.
     """
     from distributed import as_completed
 
     waiting = iter(work)
-    again: list[Work] = []
+    retries: list[Work] = []
     units: dict[Any, Work] = {}
     finished = as_completed()
 
     def submit() -> bool:
-        unit = again.pop() if again else next(waiting, None)
+        unit = retries.pop() if retries else next(waiting, None)
         if unit is None:
             return False
         future = client.submit(run_blocks, unit.texts, unit.blocks[0].replicate, students, pure=False)
@@ -153,7 +181,7 @@ def compute_on_cluster(work: Iterable[Work], students: bool, client: Any) -> Gen
         return True
 
     def room() -> int:
-        # Two for each worker: one in hand and one waiting. Workers may come and go.
+        # Two units for each worker, one running and one waiting. Workers may come and go.
         return max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"])) - len(units)
 
     try:
@@ -165,7 +193,7 @@ def compute_on_cluster(work: Iterable[Work], students: bool, client: Any) -> Gen
             if error is None:
                 yield from zip(unit.blocks, future.result(), strict=True)
             elif len(unit.blocks) > 1 and _worker_reason(error):
-                again += unit.one_by_one()
+                retries += unit.one_by_one()
             else:
                 yield unit.blocks[0], Result({}, _worker_reason(error), 0.0)
             while room() > 0 and submit():

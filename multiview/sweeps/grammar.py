@@ -1,4 +1,4 @@
-"""The grammar of `--over`: values and ranges of one axis."""
+"""The grammar of `--over`: the values or the range of one axis."""
 
 from __future__ import annotations
 
@@ -16,18 +16,25 @@ from multiview.parameters import ConfigError
 from multiview.words import parameter_value
 
 MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
-# Names of the results that an axis cannot take; that no measure has the name of a parameter is tested.
+# Names that the results use, so that no axis can take them. A test holds that no measure has the name of a parameter.
 RESERVED = {*LENGTHS, "time", "step", "point", "zip", "done", "reason"}
 
 
 def labels(fields: Sequence[str]) -> dict[str, str]:
-    """Names of axes in the results: a field's last word where that is unmistakable, else section_word."""
+    """Name the axes in the results: the last word of a field where it is unambiguous, else section_word.
+
+    Args:
+        fields: the parameters that a design changes, such as `train.learning_rate`.
+
+    Returns:
+        The name of the axis for each field.
+    """
     leaves = [name.rpartition(".")[2] for name in fields]
-    found = {}
+    names = {}
     for name, leaf in zip(fields, leaves, strict=True):
-        clear = leaves.count(leaf) == 1 and leaf not in RESERVED
-        found[name] = leaf if clear else name.replace(".", "_") if "." in name else f"study_{name}"
-    return found
+        unambiguous = leaves.count(leaf) == 1 and leaf not in RESERVED
+        names[name] = leaf if unambiguous else name.replace(".", "_") if "." in name else f"study_{name}"
+    return names
 
 
 def _derived() -> dict[str, str]:
@@ -46,7 +53,11 @@ def _shown(text: str) -> str:
 
 
 def axis_field(word: str) -> tuple[str, str]:
-    """Split FIELD=VALUES and check the field."""
+    """Split FIELD=VALUES into the field and its values, and check the field.
+
+    Raises:
+        ConfigError: no values, or no parameter of this name.
+    """
     name, equals, values = word.partition("=")
     name = name.strip().replace("-", "_")
     if not equals or not values.strip():
@@ -56,7 +67,7 @@ def axis_field(word: str) -> tuple[str, str]:
     if name == "preset":
         raise ConfigError("--over preset: a preset is no axis; name one with --preset and sweep over its parameters")
     if name not in all_fields():
-        convert(name, values)  # says so, with the nearest name
+        convert(name, values)  # raises, and suggests the nearest name
     return name, values.strip()
 
 
@@ -66,7 +77,7 @@ def _kind(name: str) -> Any:
 
 
 def _split(name: str, text: str) -> list[str]:
-    """Words between commas; commas inside brackets belong to a value that is itself a list."""
+    """Split at commas; commas inside brackets belong to a value that is itself a list."""
     words, depth, word = [], 0, ""
     for character in text:
         depth += (character in "[(") - (character in "])")
@@ -92,7 +103,7 @@ def _number(name: str, text: str, word: str) -> float:
 
 
 def _ends(name: str, text: str, parts: list[str]) -> tuple[float, float, bool]:
-    """Lower and upper end of LOW:HIGH[:log], and whether it is logarithmic."""
+    """Read the lower and the upper end of LOW:HIGH[:log], and whether the range is logarithmic."""
     where = f"--over {name}={_shown(text)}"
     if _kind(name) not in (int, float):
         raise ConfigError(f"{where}: a range needs a field that is a number; list its values instead")
@@ -110,15 +121,22 @@ def _ends(name: str, text: str, parts: list[str]) -> tuple[float, float, bool]:
 
 
 def _as_field(name: str, value: float) -> Any:
-    """A number of a range as a value of the field, without the dust of floating point in its last digits."""
+    """Convert a number of a range to a value of the field, rounded to 12 digits."""
     return convert(name, round(value) if _kind(name) is int else float(f"{value:.12g}"))
 
 
 def parse_values(name: str, text: str) -> list[Any]:
-    """Values of one axis of a grid: `2,3,4`, `0.01:0.2:8`, `0.01:0.2:8:log`, `[1,1.5],[1,2]`.
+    """Read the values of one axis of a grid: `2,3,4`, `0.01:0.2:8`, `0.01:0.2:8:log`, `[1,1.5],[1,2]`.
+
+    Args:
+        name: the field.
+        text: a list of values, or a range LOW:HIGH:COUNT or LOW:HIGH:COUNT:log.
+
+    Returns:
+        The values, converted to the field's type.
 
     Raises:
-        ConfigError: it does not parse, is empty or inverted, repeats a value, or a value has the wrong type.
+        ConfigError: the text does not parse, is empty or inverted, repeats a value, or a value has the wrong type.
     """
     where = f"--over {name}={_shown(text)}"
     if ":" in text:
@@ -142,7 +160,11 @@ def parse_values(name: str, text: str) -> list[Any]:
 
 
 def distinct(name: str, values: Sequence[Any]) -> list[Any]:
-    """Check that an axis has values, and none of them twice."""
+    """Return the values of an axis as a list, after the check that there are some and that no value repeats.
+
+    Raises:
+        ConfigError: no value, or a value twice.
+    """
     if not values:
         raise ConfigError(f"--over {name}: it has no values")
     seen: set[Any] = set()
@@ -154,7 +176,19 @@ def distinct(name: str, values: Sequence[Any]) -> list[Any]:
 
 
 def quantile(name: str, text: str, u: np.ndarray) -> list[Any]:
-    """Values of one axis of a random or Sobol design at the places u in [0, 1) of its range or list."""
+    """Return the quantiles u of an axis of a drawn design: values at positions u of its range or list.
+
+    Args:
+        name: the field.
+        text: a range LOW:HIGH or LOW:HIGH:log, or a list of values.
+        u: positions in [0, 1), one for each point [points].
+
+    Returns:
+        One value of the field for each point.
+
+    Raises:
+        ConfigError: the text does not parse, or the range does not fit the field.
+    """
     if ":" not in text:
         values = parse_values(name, text)
         return [values[min(int(x * len(values)), len(values) - 1)] for x in u]

@@ -1,4 +1,4 @@
-"""What a sweep will do: its points as studies, the groups that share a compiled program, and what they will cost."""
+"""The plan of a sweep: its points as studies, the groups that share a compiled program, and the predicted cost."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from multiview.parameters import ConfigError
 from multiview.sweeps.cost import activations, seconds_for, worker_bytes
 from multiview.sweeps.design import Design
 
-# Rows of patches are padded to a multiple of this, so that points whose drawn data differ share shapes. It costs a few
-# per cent of the rows and changes no number (tests/test_sweep.py holds that).
+# Rows of patches are padded to a multiple of this number, so that points whose drawn data differ share shapes. Padding
+# adds a few per cent of the rows and changes no result (tests/test_sweep.py).
 ROW_MULTIPLE = 16
-# Switches between 0 and not 0 decide which arrays exist, so they are part of a group although the value is traced.
+# Whether these values are 0 decides which arrays exist, so it is part of a group's key although the values are traced.
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
-# Points are computed together until this share of the networks' places, at most, is left empty.
-EMPTY_PLACES = 0.1
+# Largest share of unused slots for networks in the compiled blocks of a unit of work.
+LARGEST_UNUSED_SHARE = 0.1
 
 
 class Block(NamedTuple):
-    """What is stored at a time: one replicate of one point."""
+    """One replicate of one point, the smallest piece of a sweep that is stored."""
 
     point: int
     replicate: int
@@ -31,19 +31,19 @@ class Block(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A sweep, decided.
+    """A checked sweep: what it computes, in which order, and the predicted cost.
 
     Attributes:
         base: the study that the points start from.
         design: its points.
         students: whether students are trained too.
         groups: points that share a compiled program, in the order in which they run.
-        batches: for each point a number that it shares with the points whose networks can be trained with its own.
+        batches: number of each point's batch; networks of points with equal numbers can be trained together.
         networks: seeds of each point.
         block_sizes: `train.block_size` of each point.
         replicates: replicates of each point.
         cost: predicted activations of one replicate of each point.
-        largest: largest value over the points of each field that is a size.
+        largest: for each field that is a size, its largest value over the points.
         double: whether any point computes in double precision.
         bytes: predicted memory of one worker process.
     """
@@ -62,11 +62,11 @@ class Plan:
     bytes: float
 
     def study(self, point: int) -> Study:
-        """The study of a point."""
+        """Make the study of a point."""
         return replace(self.base, self.design.changes(point))
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks in the order in which they run: group by group, and what can be computed together in a row."""
+        """Go through all blocks in the order in which they run: group by group, and in each batch by batch."""
         for group in self.groups:
             for _, together in itertools.groupby(group, key=lambda point: self.batches[point]):
                 points = list(together)
@@ -75,24 +75,28 @@ class Plan:
                         yield Block(point, replicate)
 
     def units(self, blocks: Iterable[Block], default_size: int, in_flight: int) -> Iterator[tuple[Block, ...]]:
-        """Units of work: blocks whose networks are trained together.
+        """Divide blocks into units of work: blocks whose networks are trained together.
 
-        A unit is as small as keeps devices busy: one block where its seeds fill all places of the compiled program's
-        blocks in flight, else as many as leave few places empty. What a unit holds changes no number.
+        The compiled program trains `in_flight` blocks of `train.block_size` networks at the same time: the product is
+        its number of slots. A unit is as small as keeps the devices busy: one block if its seeds fill all slots, else
+        as many blocks as leave few slots unused. The division changes no result.
 
         Args:
-            blocks: those to compute, in the order of `blocks`.
-            default_size: networks that are trained together where `train.block_size` is 0.
-            in_flight: how many times so many are trained at once.
+            blocks: the blocks to compute, in the order of `Plan.blocks`.
+            default_size: networks in a block of the compiled program where `train.block_size` is 0.
+            in_flight: blocks of the compiled program that are trained at the same time.
+
+        Yields:
+            The blocks of each unit.
         """
         for _, alike in itertools.groupby(blocks, key=lambda b: (self.batches[b.point], b.replicate)):
             unit: list[Block] = []
             count = 0
             for block in alike:
-                places = (self.block_sizes[block.point] or default_size) * in_flight
+                slots = (self.block_sizes[block.point] or default_size) * in_flight
                 unit.append(block)
                 count += self.networks[block.point]
-                if -count % places <= EMPTY_PLACES * count:
+                if -count % slots <= LARGEST_UNUSED_SHARE * count:
                     yield tuple(unit)
                     unit, count = [], 0
             if unit:
@@ -100,29 +104,30 @@ class Plan:
 
     @property
     def num_blocks(self) -> int:
-        """Number of blocks."""
+        """The number of blocks."""
         return sum(self.replicates)
 
     @property
     def seconds(self) -> float:
-        """Predicted training time on this machine, a rough guess."""
+        """The training time in seconds that is roughly to be expected on this machine."""
         return seconds_for(sum(c * r for c, r in zip(self.cost, self.replicates, strict=True)))
 
 
 def group_key(study: Study) -> tuple[Any, ...]:
-    """What is part of the compiled training program: studies with equal keys share it.
+    """Return all that the compiled training program depends on: studies with equal keys share the program.
 
-    These are the fields that are not declared traced in `config`, and whether noise is there at all.
+    It depends on the fields that are not declared traced in `config`, and on whether there is any noise.
     """
     static = [get(study, name) for name, (field, _) in all_fields().items() if not field.metadata["traced"]]
     return (*static, *(get(study, name) > 0 for name in _SWITCHES))
 
 
 def batch_key(study: Study) -> tuple[Any, ...]:
-    """Everything but what each network of a block has for itself: studies with equal keys can be trained together.
+    """Return all parameters that the networks of a block share: studies with equal keys can be trained together.
 
-    A network has its own numbers of the sections network, train and distill: rate, threshold, start, temperature, …
-    Whole numbers there are steps and records, which a block goes through together. The data are shared.
+    Each network has its own traced numbers of the sections network, train and distill (rate, threshold, start,
+    temperature, …). Whole numbers in these sections count steps and records, which a block passes together; the data
+    are shared too.
     """
     return tuple(
         get(study, name)
@@ -136,7 +141,15 @@ _SIZES = (*LENGTHS.values(), "self_distill.generations")
 
 
 def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
-    """Check every point and sort the points into groups.
+    """Check every point of a design, sort the points into groups and predict their cost.
+
+    Args:
+        base: the study that the points start from.
+        design: the points.
+        students: whether students are trained too.
+
+    Returns:
+        The plan.
 
     Raises:
         ConfigError: a point is no valid study; the line names the point.

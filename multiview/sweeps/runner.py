@@ -1,4 +1,4 @@
-"""Running a sweep: one writer, a store that is never in an unclear state, and the same command to continue it."""
+"""The runner of sweeps: one writer, a store that is always consistent, and the same command to resume a sweep."""
 
 from __future__ import annotations
 
@@ -21,18 +21,25 @@ from multiview.presets import load_preset
 from multiview.stores.lock import release_lock, take_lock
 from multiview.stores.store import is_sweep, sidecar_path
 from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore, Variable
-from multiview.sweeps.block import as_text, places
+from multiview.sweeps.block import as_text, block_size_and_parallelism
 from multiview.sweeps.design import make_design
 from multiview.sweeps.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
 from multiview.sweeps.grammar import labels
 from multiview.sweeps.plan import Plan, make_plan
 from multiview.words import parameter_value
 
-Report = Callable[[dict[str, Any]], None]  # one event; the same that go into the event log
+Report = Callable[[dict[str, Any]], None]  # called with one event, as it stands in the event log
 
 
 class Outcome(NamedTuple):
-    """How a sweep stands: blocks done, failed and in all, and where."""
+    """The state of a sweep.
+
+    Attributes:
+        path: the store.
+        done: blocks that are stored.
+        failed: blocks that failed.
+        total: all blocks.
+    """
 
     path: Path
     done: int
@@ -41,11 +48,11 @@ class Outcome(NamedTuple):
 
 
 class WriteError(RuntimeError):
-    """The store could not be written: disk full, quota, a file system that went away."""
+    """A store that cannot be written: the disk is full, a quota is reached, or the file system is gone."""
 
 
 class _Events:
-    """The event log: one JSON object a line, each written whole. Losing it loses no result."""
+    """The event log: one JSON object a line, each line written at once. No result depends on it."""
 
     def __init__(self, path: Path, report: Report | None) -> None:
         self.path, self.report = path, report
@@ -77,33 +84,33 @@ def run_sweep(
     any_size: bool = False,
     report: Report | None = None,
 ) -> Outcome:
-    """Run a sweep, or continue it.
+    """Run a sweep, or resume it.
 
-    What is stored at a time is a block: one replicate of one point. Blocks that the store holds are not computed again,
-    so calling this with the same arguments after any interruption continues, and gives bit by bit what an
-    uninterrupted run gives.
+    A sweep is stored block by block; a block is one replicate of one point. Blocks in the store are not computed again:
+    after an interruption, a call with the same arguments resumes the sweep, and the results are those of an
+    uninterrupted run, bit by bit.
 
     Args:
         study: the configuration that the points start from, or the name of a preset.
         over: axes of the design, see `design.make_design`.
-        out: the store, new or one that this sweep began.
-        zipped: groups of axes that run together.
+        out: the store: a new folder, or the store of this sweep to resume.
+        zipped: groups of axes of equal length that run together.
         method: grid, or a drawn design: random, sobol.
         points: how many points a drawn design has.
-        design_seed: of the drawing.
-        students: train students too.
+        design_seed: seed of a drawn design.
+        students: whether to train students too.
         cluster: None for this machine; "dask", "dask:N", an address, a scheduler file, or a Dask client or cluster.
-        retry_failed: compute again what failed before.
-        any_size: allow more than 10⁶ points.
-        report: called with each event, a mapping with the key "event".
+        retry_failed: whether to compute failed blocks again.
+        any_size: whether to allow more than 10⁶ points.
+        report: function that is called with each event, a mapping with the key "event".
 
     Returns:
         Blocks done and failed. Open the store with `multiview.open_results`.
 
     Raises:
-        ConfigError: a bad axis, a store of another sweep, a store that somebody else writes.
-        WriteError: the store cannot be written; what is finished is safe.
-        KeyboardInterrupt: passed on, after the store has been left in order.
+        ConfigError: a bad axis, a store of another sweep, or a store that another process writes.
+        WriteError: the store cannot be written; finished blocks are safe.
+        KeyboardInterrupt: passed on, after the store has been closed properly.
 
     Example:
         >>> import multiview as mv
@@ -120,7 +127,7 @@ def run_sweep(
 def run_plan(
     plan: Plan, out: str | Path, *, cluster: Any = None, retry_failed: bool = False, report: Report | None = None
 ) -> Outcome:
-    """Run a plan that is made; see `run_sweep`."""
+    """Run or resume a plan; arguments, result and errors are those of `run_sweep`."""
     path = Path(out)
     if path.exists():
         check_same(plan, path)
@@ -131,7 +138,7 @@ def run_plan(
     lock = sidecar_path(path, ".lock")
     unclean = take_lock(lock)
     events = _Events(sidecar_path(path, ".events.jsonl"), report)
-    patience: float | None = 5.0  # seconds for the disk when the sweep is interrupted
+    patience: float | None = 5.0  # seconds that an interrupted sweep waits for the disk
     try:
         with contextlib.ExitStack() as stack:
             client = None if cluster is None else stack.enter_context(connect(cluster))
@@ -173,7 +180,8 @@ def _compute(plan: Plan, store: SweepStore, client: Any, events: _Events) -> Out
         "start", points=plan.design.num_points, groups=len(plan.groups), blocks=outcome.total, done=outcome.done,
         failed=outcome.failed, pending=len(pending), pid=os.getpid(),
     )  # fmt: skip
-    size, in_flight = places() if client is None else client.submit(places, pure=False).result()
+    parallelism = block_size_and_parallelism
+    size, in_flight = parallelism() if client is None else client.submit(parallelism, pure=False).result()
     work = (
         Work(unit, tuple(as_text(plan.study(block.point)) for block in unit))
         for unit in plan.units(pending, size, in_flight)
@@ -212,38 +220,38 @@ def _outcome(store: SweepStore) -> Outcome:
 
 
 def environment() -> dict[str, Any]:
-    """What the numbers were computed with: versions, git commit and device."""
+    """Return what the results depend on beside the configuration: versions, git commit and device."""
     from multiview.stores import provenance
 
     return provenance.environment()
 
 
 def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> SweepStore:
-    here = environment() if client is None else client.submit(environment, pure=False).result()
+    current = environment() if client is None else client.submit(environment, pure=False).result()
     if not path.exists():
-        return _create(plan, path, here)
+        return _create(plan, path, current)
     store = SweepStore(path, writable=True)
-    lacking = sorted(set(_variables(plan)) - set(store.arrays))
-    if lacking:
+    missing = sorted(set(_variables(plan)) - set(store.arrays))
+    if missing:
         raise ConfigError(
-            f"--out = {str(path)!r} is of an older multiview and has no place for {', '.join(lacking)}: "
+            f"--out = {str(path)!r} is of an older multiview and has no place for {', '.join(missing)}: "
             "continue it with that version, or name a new folder"
         )
     versions = json.loads(store.attributes["versions"])
-    told = [
-        f"{name} {there} then, {now} now"
-        for name, there, now in (
-            ("device", store.attributes.get("device"), here["device"]),
-            *((n, versions.get(n), v) for n, v in here["versions"].items()),
+    changes = [
+        f"{name} {then} then, {now} now"
+        for name, then, now in (
+            ("device", store.attributes.get("device"), current["device"]),
+            *((n, versions.get(n), v) for n, v in current["versions"].items()),
         )
-        if there != now
+        if then != now
     ]
-    if told:
-        events("environment", changed=told)
+    if changes:
+        events("environment", changed=changes)
     return store
 
 
-def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
+def _create(plan: Plan, path: Path, current: dict[str, Any]) -> SweepStore:
     from multiview.systems.blocks import record_steps
 
     design = plan.design
@@ -266,15 +274,15 @@ def _create(plan: Plan, path: Path, here: dict[str, Any]) -> SweepStore:
             values = [row[column] for row in factor.rows]
             if not isinstance(values[0], int | float):
                 values = [parameter_value(v) for v in values]
-            described = {"field": name, "description": meaning(name)}
-            coordinates[label[name]] = ((factor.dimension,), np.asarray(values), described)
+            description = {"field": name, "description": meaning(name)}
+            coordinates[label[name]] = ((factor.dimension,), np.asarray(values), description)
     sizes = {dimension: plan.largest[name] for dimension, name in LENGTHS.items()} | {"time": times}
     attributes = {
         "config": json.dumps(to_mapping(plan.base)),
         "sweep": json.dumps(_identity(plan)),
         "run_id": plan.base.run_id,
-        **here,
-        "versions": json.dumps(here["versions"]),
+        **current,
+        "versions": json.dumps(current["versions"]),
     }
     return SweepStore.create(
         path, attributes, points, sizes, _variables(plan), coordinates, np.reshape(plan.replicates, design.shape)
@@ -293,7 +301,7 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 
 def check_same(plan: Plan, path: Path) -> None:
-    """Refuse to continue the store of another sweep.
+    """Refuse to resume the store of another sweep.
 
     Raises:
         ConfigError: no store of a sweep, or one whose configuration or design differs; the line says where.
@@ -303,31 +311,31 @@ def check_same(plan: Plan, path: Path) -> None:
     attributes = SweepStore(path).attributes
     there: dict[str, Any] = json.loads(attributes["config"])
     here: dict[str, Any] = json.loads(json.dumps(to_mapping(plan.base)))
-    found = []
+    differences = []
     for name in all_fields():
         if name == "preset" or name in plan.design.fields:
             continue
         section, _, leaf = name.rpartition(".")
         old, new = ((m.get(section, {}) if section else m).get(leaf) for m in (there, here))
         if old != new:
-            found.append(f"{name} is {old} there, {new} here")
+            differences.append(f"{name} is {old} there, {new} here")
     old, new = json.loads(attributes["sweep"]), json.loads(json.dumps(_identity(plan)))
     if old != new:
-        found += _design_differences(old, new)
-    if found:
-        told = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
-        raise ConfigError(f"--out = {str(path)!r} holds another sweep: {told}. Name a new folder, or repeat its flags")
+        differences += _design_differences(old, new)
+    if differences:
+        first = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
+        raise ConfigError(f"--out = {str(path)!r} holds another sweep: {first}. Name a new folder, or repeat its flags")
 
 
 def _design_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     changed = [key for key in ("method", "students") if old.get(key) != new[key]]
-    found = [f"{key} is {old.get(key)} there, {new[key]} here" for key in changed]
+    differences = [f"{key} is {old.get(key)} there, {new[key]} here" for key in changed]
     axes = [{tuple(f["fields"]): f["rows"] for f in design.get("factors", [])} for design in (old, new)]
     for fields in [*axes[0], *(f for f in axes[1] if f not in axes[0])]:
         there, here = (_axis_words(a.get(fields)) for a in axes)
         if there != here:
-            found.append(f"axis {'+'.join(fields)} is {there} there, {here} here")
-    return found or ["the order of the axes"]
+            differences.append(f"axis {'+'.join(fields)} is {there} there, {here} here")
+    return differences or ["the order of the axes"]
 
 
 def _axis_words(rows: list[list[Any]] | None) -> str:
