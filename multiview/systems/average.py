@@ -26,13 +26,14 @@ from multiview.world.patches import Patches
 from multiview.world.task import Task
 
 
-def average_outputs(members: Parameters, patches: Patches, networks: NetworkConfig) -> Float[Array, "n k"]:
-    r"""Logits $\frac1K \sum_a F^{(a)}$ of the average, with the member axis leading in every array."""
-    return _member_outputs(members, patches, networks).mean(0)
+def average_outputs(members: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
+    r"""Logits $\frac1K \sum_a F^{(a)}$ of the average, with the member axis leading in every array of `members`."""
+    return jax.vmap(lambda p: logits(p, patches, network))(members).mean(0)
 
 
-def _member_outputs(members: Parameters, patches: Patches, networks: NetworkConfig) -> Float[Array, "k_ n k"]:
-    return jax.vmap(lambda p, n: logits(p, patches, n))(members, networks)
+def _shared(settings: Settings) -> NetworkConfig:
+    """The configuration of all members: they are of one study."""
+    return jax.tree.map(lambda a: a[0], settings.network)
 
 
 @partial(jax.jit, static_argnames=("sizes",))
@@ -49,7 +50,7 @@ def _advance(
     state: Descent, first: Array, last: Array, least: Array, task: Task, teacher: None, settings: Settings, sizes: Sizes
 ) -> Descent:
     def outputs(members: Parameters, patches: Patches) -> Array:
-        return average_outputs(members, patches, settings.network)
+        return average_outputs(members, patches, _shared(settings))
 
     (rates,) = settings.own
     one = Descent((), state.parameters, state.wrong[0], state.taken[0])
@@ -59,8 +60,8 @@ def _advance(
 
 
 def _look(state: Descent, task: Task, settings: Settings, sizes: Sizes) -> Seen:
-    outputs = average_outputs(state.parameters, task.patches, settings.network)
-    teaches = _member_outputs(state.parameters, task.patches, settings.network)
+    outputs = average_outputs(state.parameters, task.patches, _shared(settings))
+    teaches = jax.vmap(lambda p, n: logits(p, task.patches, n))(state.parameters, settings.network)
     return Seen(state.parameters, outputs, task, teaches, state.taken)
 
 
