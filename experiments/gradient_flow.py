@@ -1,6 +1,6 @@
 """How many gradient evaluations does adaptive stepping save, and does it change what is learned?
 
-Claim (docs/design.md, "Two solvers"): `train.solver = "gradient_flow"` reaches the training time η·T of the preset
+Claim (docs/performance.md, "Two solvers"): `train.solver = "gradient_flow"` reaches the training time η·T of the preset
 `reference` with at least five times fewer gradient evaluations than gradient descent (evaluations of rejected steps
 are counted), the same view wins in at least 99 % of (class, network) pairs, and test errors agree within their
 intervals, of single networks, ensemble and students. Gradient descent with a five times larger step is the rival to

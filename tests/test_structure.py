@@ -92,6 +92,18 @@ def test_the_root_holds_few_modules():
     assert len(list(ROOT.glob("*.py"))) <= 8
 
 
+def test_the_map_of_rooms_is_complete_and_in_order():
+    page = (ROOT.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)
+    assert tuple(rows) == tuple(name for name in ORDER if not name.startswith("__"))
+
+
+def test_predictions_borrow_from_no_simulation():
+    for path in (ROOT / "theory").glob("*.py"):
+        seen = {name if room(name) == "network" else room(name) for name in imported(path)} - {"theory"}
+        assert seen <= {"config", "network.activation"}
+
+
 def test_figures_are_made_from_stored_results_alone():
     for path in (ROOT / "figures").glob("*.py"):
         seen = {name if room(name) == "network" else room(name) for name in imported(path)} - {"figures"}
