@@ -22,7 +22,7 @@ from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
 from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import view_slowdown
-from multiview.training.augmentation import Mixing, changed, drawn_mixing, dropped, mixed
+from multiview.training.augmentation import Mixing, change_samples, draw_mixing, drop_patches, mix_samples
 from multiview.training.losses import cross_entropy_logit_gradient
 from multiview.training.step import TrainingState, advance, make_optimizer, step
 from multiview.world.patches import represent
@@ -96,8 +96,8 @@ def of_mixtures(parameters, task, mixing, network):
 
 def test_mixtures_have_the_mixture_of_the_pre_activations(tiny, task, parameters):
     """Logits, and gradients in the network's own overlaps, noise included."""
-    mixing = drawn_mixing(jax.random.key(2), task.data.weights, "uniform")
-    values, pull = jax.vjp(lambda p: logits(*mixed(p, task.patches, mixing), tiny.network), parameters)
+    mixing = draw_mixing(jax.random.key(2), task.data.weights, "uniform")
+    values, pull = jax.vjp(lambda p: logits(*mix_samples(p, task.patches, mixing), tiny.network), parameters)
     expected, expected_pull = jax.vjp(lambda p: of_mixtures(p, task, mixing, tiny.network), parameters)
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
     push = jax.random.normal(jax.random.key(3), values.shape)
@@ -110,7 +110,7 @@ def test_a_sample_mixed_with_itself_is_itself(tiny, task, parameters):
     n = task.data.num_samples
     alone = Mixing(jnp.full(n, 0.3), jnp.arange(n))
     np.testing.assert_allclose(
-        logits(*mixed(parameters, task.patches, alone), tiny.network),
+        logits(*mix_samples(parameters, task.patches, alone), tiny.network),
         logits(parameters, task.patches, tiny.network),
         rtol=1e-4, atol=1e-6,
     )  # fmt: skip
@@ -118,12 +118,12 @@ def test_a_sample_mixed_with_itself_is_itself(tiny, task, parameters):
 
 def test_partners_are_drawn_by_weight(task):
     weights = task.data.weights.at[:10].set(0.0)
-    drawn = jax.vmap(lambda key: drawn_mixing(key, weights, "midpoint"))(jax.random.split(jax.random.key(0), 400))
+    drawn = jax.vmap(lambda key: draw_mixing(key, weights, "midpoint"))(jax.random.split(jax.random.key(0), 400))
     counts = np.bincount(np.asarray(drawn.partner).reshape(-1), minlength=len(weights)) / drawn.partner.size
     assert (counts[:10] == 0).all()
     np.testing.assert_allclose(counts, weights / weights.sum(), atol=0.01)
     assert (np.asarray(drawn.share) == 0.5).all()
-    uniform = np.asarray(drawn_mixing(jax.random.key(0), jnp.ones(4000), "uniform").share)
+    uniform = np.asarray(draw_mixing(jax.random.key(0), jnp.ones(4000), "uniform").share)
     assert uniform.mean() == pytest.approx(0.5, abs=0.03)
     assert uniform.std() == pytest.approx(12**-0.5, abs=0.02)
 
@@ -132,7 +132,7 @@ def test_draws_are_the_same_in_double_precision(tiny, task, parameters):
     train = replace(tiny, {"train.mixup": "uniform", "train.dropped_patches": 0.3}).train
 
     def drawn(samples, parameters):
-        seen, targets = changed(samples.patches, samples.data, 4, jax.random.key(0), jnp.int32(1), train)
+        seen, targets = change_samples(samples.patches, samples.data, 4, jax.random.key(0), jnp.int32(1), train)
         return seen(parameters)[1][0].vectors, targets
 
     single = drawn(task, parameters)
@@ -146,7 +146,7 @@ def test_draws_are_the_same_in_double_precision(tiny, task, parameters):
 def test_kept_and_dropped_patches_add_up_to_the_sample(tiny, task, parameters):
     shape = (task.data.num_samples, tiny.data.num_patches)
     kept = jax.random.bernoulli(jax.random.key(4), 0.6, shape).astype("float32")
-    halves = [logits(parameters, dropped(task.patches, mask), tiny.network) for mask in (kept, 1 - kept)]
+    halves = [logits(parameters, drop_patches(task.patches, mask), tiny.network) for mask in (kept, 1 - kept)]
     assert min(np.abs(half).max() for half in halves) > 0.01
     np.testing.assert_allclose(sum(halves), logits(parameters, task.patches, tiny.network), rtol=1e-4, atol=1e-5)
 
@@ -155,7 +155,7 @@ def test_patches_are_dropped_as_often_as_asked_and_afresh_in_each_step(tiny, tas
     train = replace(tiny, {"train.dropped_patches": 0.3}).train
     key, counts = jax.random.key(0), []
     for index in range(20):
-        seen, targets = changed(task.patches, task.data, 4, key, jnp.int32(index), train)
+        seen, targets = change_samples(task.patches, task.data, 4, key, jnp.int32(index), train)
         assert targets is task.data.labels
         _, patches = seen(parameters)
         counts.append([float((p.vectors != 0).sum()) for p in patches])
@@ -166,7 +166,7 @@ def test_patches_are_dropped_as_often_as_asked_and_afresh_in_each_step(tiny, tas
 
 def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution(tiny, task, parameters):
     smooth = replace(tiny, {"train.label_smoothing": 0.2}).train
-    _, targets = changed(task.patches, task.data, 4, None, jnp.int32(0), smooth)
+    _, targets = change_samples(task.patches, task.data, 4, None, jnp.int32(0), smooth)
     outputs, weights = logits(parameters, task.patches, tiny.network), task.data.weights
 
     def loss(outputs):
@@ -313,7 +313,7 @@ def test_slowdown_is_what_is_left_of_the_push_on_a_view(changes):
     weights = jnp.zeros((12, 6, 1)).at[0, 0, 0].set(0.01)
 
     def push(key, train):
-        seen, targets = changed(patches, task.data, 6, key, jnp.int32(0), train)
+        seen, targets = change_samples(patches, task.data, 6, key, jnp.int32(0), train)
         outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), study.network), Parameters(weights, (None,)))
         return pull_back(cross_entropy_logit_gradient(outputs, targets, task.data.weights))[0].weights[0, 0, 0]
 

@@ -1,1 +1,1 @@
-"""Training one network: objectives, steps, the flow; where it runs and what it costs."""
+"""Training of one network: objectives, steps and the gradient flow; the devices it runs on and what it costs."""

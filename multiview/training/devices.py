@@ -1,8 +1,8 @@
-"""Where networks are trained: the devices and processes at hand, and the memory that they may take.
+"""Devices and processes that train networks, and the memory that training may take.
 
-Networks never talk to each other while they train. So blocks of networks are dealt out, block b to process b mod P
-and there to one device after the other, and only finished results are gathered. A network's numbers depend on its
-block alone, hence neither on the number of devices nor on that of processes.
+Networks exchange nothing while they train. So blocks of networks are distributed, block b to process b mod P and in
+each process to one device after the other, and only finished results are gathered. A network's numbers depend on its
+block alone, hence neither on the number of devices nor on the number of processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from multiview.words import format_bytes
 
 
 class Resources(NamedTuple):
-    """What training may use: so many local devices, and so many bytes; None means all, or the device's own limit."""
+    """Limits of what training may use.
+
+    Attributes:
+        devices: number of local devices; None for all.
+        memory: bytes on each device; None for the device's own limit.
+    """
 
     devices: int | None = None
     memory: int | None = None
@@ -34,8 +39,12 @@ _resources = Resources()
 def using(devices: int | None = None, memory: int | None = None) -> Iterator[None]:
     """Train on the first `devices` local devices within `memory` bytes, inside a `with` block.
 
+    Args:
+        devices: number of local devices; None for all.
+        memory: bytes on each device; None for the device's own limit.
+
     Raises:
-        ConfigError: more devices are asked for than there are.
+        ConfigError: there are fewer devices.
     """
     global _resources
     present = jax.local_device_count()
@@ -49,14 +58,15 @@ def using(devices: int | None = None, memory: int | None = None) -> Iterator[Non
 
 
 def training_devices() -> list[jax.Device]:
-    """The local devices that blocks are dealt to."""
+    """Return the local devices that train blocks."""
     return jax.local_devices()[: _resources.devices]
 
 
 def memory_budget() -> int:
-    """Bytes that blocks in flight may take on one device, from `using`, else the device.
+    """Return the bytes that the blocks in flight may take together on one device.
 
-    An accelerator's limit is four fifths of what its allocator has, the CPU's half of the machine's memory.
+    The number is that of `using` if it was called with one. Otherwise it is four fifths of the memory that an
+    accelerator's allocator has, and on the CPU half of the machine's memory.
     """
     if _resources.memory is not None:
         return _resources.memory
@@ -67,14 +77,19 @@ def memory_budget() -> int:
 
 
 def blocks_in_flight(block_bytes: int, advice: str) -> int:
-    """How many blocks are trained at a time: on the CPU one for each core, else one for each device, if they fit.
+    """Return how many blocks are trained at the same time.
+
+    On the CPU it is one block for each core, or as many as fit the memory; on accelerators one block for each device.
 
     Args:
-        block_bytes: predicted peak of one block.
-        advice: what a user can do if not one block fits.
+        block_bytes: predicted peak memory of one block, in bytes.
+        advice: what a user can do if not a single block fits.
+
+    Returns:
+        Number of blocks, at least 1.
 
     Raises:
-        ConfigError: not one block fits the budget.
+        ConfigError: not a single block fits the memory.
     """
     budget, devices = memory_budget(), len(training_devices())
     if block_bytes > budget:
@@ -88,14 +103,14 @@ def blocks_in_flight(block_bytes: int, advice: str) -> int:
 
 
 def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarray, int, jax.Device], Any]) -> Any:
-    """Deal out blocks of `size` networks to processes and devices and put the results together again.
+    """Distribute blocks of `size` networks over processes and devices, and collect the results.
 
     Args:
         count: number of networks.
-        size: networks in a block; the last block repeats its last network.
-        in_flight: blocks that this process trains at a time.
-        work: takes the indices of a block's networks [size], how many of them are no repeats, and a device, and
-            returns a pytree of arrays with leading axis `size`.
+        size: networks in a block; the last block repeats its last network until it is full.
+        in_flight: blocks that this process trains at the same time.
+        work: function from the indices of a block's networks [size], the number of networks that are no repeats, and a
+            device, to a pytree of arrays with leading axis `size`.
 
     Returns:
         The pytree of NumPy arrays with leading axis `count`; the same in every process.
@@ -103,23 +118,23 @@ def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarra
     processes, rank, devices = jax.process_count(), jax.process_index(), training_devices()
     blocks = -(-count // size)
     share = -(-blocks // processes)
-    wide = jax.enable_x64.value  # a context of this thread, which the workers do not see
+    double = jax.enable_x64.value  # worker threads do not inherit this thread's context
 
-    def one(turn: int) -> Any:
+    def run_turn(turn: int) -> Any:
         block = min(rank + turn * processes, blocks - 1)  # a process without a block of its own repeats the last
         indices = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
         real = min(size, count - block * size) if rank + turn * processes < blocks else 0
         device = devices[turn % len(devices)]
-        with jax.enable_x64(wide), jax.default_device(device):
+        with jax.enable_x64(double), jax.default_device(device):
             return jax.tree.map(np.asarray, work(indices, real, device))
 
     with ThreadPoolExecutor(in_flight) as pool:
-        mine = list(pool.map(one, range(share)))
+        results = list(pool.map(run_turn, range(share)))
     if processes == 1:
-        return jax.tree.map(lambda *a: np.concatenate(a)[:count], *mine)
+        return jax.tree.map(lambda *a: np.concatenate(a)[:count], *results)
     from jax.experimental.multihost_utils import process_allgather
 
-    stacked = jax.tree.map(lambda *a: np.stack(a), *mine)
+    stacked = jax.tree.map(lambda *a: np.stack(a), *results)
     gathered = process_allgather(stacked)  # [process, turn, size, …]
     return jax.tree.map(lambda a: _in_block_order(a, size)[:count], gathered)
 

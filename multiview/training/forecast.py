@@ -1,7 +1,7 @@
-"""What training takes of memory and work: one formula each, for shapes of real samples and for those that are expected.
+"""Model of the memory and the work of training, for the shapes of real samples and for expected shapes.
 
-Each system says how many numbers it stores and how many activations it passes (`System.footprint`, `System.work`); here
-is what shapes are, and how numbers become bytes.
+Each system says how many numbers it stores and how many activations it computes (`System.footprint`, `System.work`);
+this module defines the shapes and turns numbers into bytes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Shapes(NamedTuple):
         dimension: D of the weights.
         classes: k.
         neurons: m.
-        vectors: patches that are kept as vectors, in all samples.
-        slots: slots of rows, in all samples.
-        tracked: patches or slots whose noise overlaps are parameters.
-        task_bytes: of the samples themselves.
+        vectors: number of patches that are kept as vectors, over all samples.
+        slots: number of slots of rows, over all samples.
+        tracked: number of patches or slots whose noise overlaps are parameters.
+        task_bytes: bytes of the samples.
     """
 
     samples: int
@@ -42,17 +42,17 @@ class Shapes(NamedTuple):
 
     @property
     def noise(self) -> bool:
-        """Whether noise is tracked apart from the patches."""
+        """Whether noise overlaps are parameters."""
         return self.tracked > 0
 
 
 class Footprint(NamedTuple):
-    """Numbers that a block stores while it trains.
+    """Count of the numbers that a block stores while it trains.
 
     Attributes:
-        state: of each network; the next state and the gradient take as much again.
-        kept: of each network, by its passes.
-        once: of the block, whatever the number of networks: those that follow one another share it.
+        state: numbers in the state of one network; the next state and the gradient together take as many again.
+        kept: numbers that the forward and backward passes of one network keep.
+        once: numbers that the whole block stores once, because its networks are trained one after another.
     """
 
     state: float
@@ -61,12 +61,12 @@ class Footprint(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Activations that one network passes, with dense products counted by their multiplications.
+    """Count of the activations that one network computes; dense products count by their multiplications.
 
     Attributes:
-        step: in a step of training.
-        answer: in answering all test samples of a replicate.
-        once: when it starts.
+        step: activations in a step of training.
+        answer: activations in answering all test samples of a replicate.
+        once: activations before the first step.
     """
 
     step: float
@@ -75,19 +75,22 @@ class Work(NamedTuple):
 
 
 def block_bytes(footprint: Footprint, networks: int, item: int, task_bytes: float) -> float:
-    """Peak of a block of networks while it trains.
+    """Predict the peak memory of a block of networks while it trains.
 
     Args:
-        footprint: numbers stored.
-        networks: in the block.
+        footprint: numbers that the block stores.
+        networks: networks in the block.
         item: bytes of a number.
-        task_bytes: of the training samples.
+        task_bytes: bytes of the training samples.
+
+    Returns:
+        Bytes.
     """
     return item * (networks * (2 * footprint.state + footprint.kept) + footprint.once) + task_bytes
 
 
 def shapes_of(task: Task, study: Study) -> Shapes:
-    """Shapes of real training samples."""
+    """Return the shapes of training samples that are drawn, for a study's networks."""
     from multiview.world.patches import DenseVectors
 
     (n, p), data = task.data.coefficients.shape, study.data
@@ -106,7 +109,7 @@ def shapes_of(task: Task, study: Study) -> Shapes:
 
 
 def tree_bytes(tree: object) -> int:
-    """Bytes of all arrays of a pytree, typed keys apart."""
+    """Count the bytes of all arrays of a pytree; typed keys do not count."""
     import jax
 
     arrays = [a for a in jax.tree.leaves(tree) if hasattr(a, "dtype") and a.dtype.kind != "V"]
@@ -114,7 +117,7 @@ def tree_bytes(tree: object) -> int:
 
 
 def expected_slots(data: DataConfig, samples: float) -> float:
-    """Patches that act on a network, in so many samples."""
+    """Predict how many patches of so many samples act on a network: all but empty background."""
     if data.representation == "dense" or data.feature_noise > 0 or data.background_noise_norm > 0:
         return samples * data.num_patches
     features = data.num_views * (1 + (data.num_classes - 1) * min(1.0, data.feature_sparsity / data.num_classes))
@@ -122,7 +125,7 @@ def expected_slots(data: DataConfig, samples: float) -> float:
 
 
 def expected_shapes(study: Study) -> Shapes:
-    """Shapes of training samples before they are drawn, at the number of patches that is expected."""
+    """Predict the shapes of a study's training samples before they are drawn, at the expected number of patches."""
     data, train = study.data, study.train
     dense = data.representation == "dense"
     as_vectors = dense or data.feature_noise > 0 or train.changes_patches
@@ -141,17 +144,20 @@ def expected_shapes(study: Study) -> Shapes:
 
 
 def item_bytes(study: Study) -> int:
-    """Bytes of a number of training."""
+    """Return the bytes of a number in training: 4, or 8 in double precision."""
     return 8 if study.train.dtype == "float64" else 4
 
 
 def training_bytes(shapes: Shapes, study: Study, footprint: Callable[[Shapes, Study], Footprint], size: int) -> float:
-    """Peak of a block while it trains, by a system's `footprint` at these shapes.
+    """Predict the peak memory of a block while it trains, from a system's footprint.
 
     Args:
-        shapes: of real samples, or those that are expected.
+        shapes: shapes of drawn samples (`shapes_of`) or expected shapes (`expected_shapes`).
         study: the configuration.
-        footprint: of the system.
+        footprint: the system's `System.footprint`.
         size: networks in the block.
+
+    Returns:
+        Bytes.
     """
     return block_bytes(footprint(shapes, study), size, item_bytes(study), shapes.task_bytes)

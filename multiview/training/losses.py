@@ -1,7 +1,7 @@
-"""What each objective does to the logits: the negative of the push that a gradient step gives them.
+"""Objectives of training, as gradients in the logits (docs/theory.md, sections 4 and 6).
 
-Training multiplies these logit gradients with the network's Jacobian. The one-sided distillation term of the
-paper is an update rule on the logits and no gradient of a loss, so all objectives are written this way.
+Training multiplies a logit gradient with the network's Jacobian. The one-sided distillation term of the paper is an
+update rule on the logits and not the gradient of a loss; so all objectives are written as logit gradients.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from multiview.config import DistillConfig
 def cross_entropy_logit_gradient(
     logits: Float[Array, "n k"], labels: Int[Array, " n"] | Float[Array, "n k"], weights: Float[Array, " n"]
 ) -> Float[Array, "n k"]:
-    r"""Gradient of the weighted cross-entropy in the logits: $w_n (\mathrm{softmax}_i(F) - t_{n,i})$.
+    r"""Compute the gradient of the weighted cross-entropy in the logits, $w_n (\mathrm{softmax}_i(F) - t_{n,i})$.
 
     Args:
         logits: F.
-        labels: classes, $t_{n,i} = 1[i = y_n]$, or the targets t themselves, distributions over classes.
-        weights: w.
+        labels: classes y [n], for which $t_{n,i} = 1[i = y_n]$, or targets t, distributions over classes [n, k].
+        weights: sample weights w.
+
+    Returns:
+        The gradient [n, k].
     """
     targets = labels if labels.ndim == 2 else jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
     return weights[:, None] * (jax.nn.softmax(logits) - targets)
@@ -31,9 +34,17 @@ def cross_entropy_logit_gradient(
 def soft_outputs(
     logits: Float[Array, "... k"], temperature: float | Array, cap: float | Array
 ) -> Float[Array, "... k"]:
-    r"""Truncated soft outputs $\mathrm{softmax}_i(\min(F, c)/T)$.
+    r"""Compute the truncated soft outputs $\mathrm{softmax}_i(\min(F, c)/T)$.
 
     With $T = 1/\tau$ and $c = 1/\tau^2$ this is the paper's $\mathrm{softmax}_i(\min(\tau^2 F, 1)/\tau)$.
+
+    Args:
+        logits: F.
+        temperature: T.
+        cap: c, the largest value of a logit that counts.
+
+    Returns:
+        Probabilities, in the shape of the logits.
     """
     return jax.nn.softmax(jnp.minimum(logits, cap) / temperature)
 
@@ -44,22 +55,22 @@ def distillation_logit_gradient(
     weights: Float[Array, " n"],
     distill: DistillConfig,
 ) -> Float[Array, "n k"]:
-    r"""The distillation term's action on the student's logits.
+    r"""Compute the logit gradient of the distillation term, $w_n\,(p_i - t_i)\,1[F_i < c]$.
 
-    $w_n\,(p_i - t_i)\,1[F_i < c]$ with $p, t$ the truncated soft outputs of student and teacher: the gradient of
-    $T$ times the cross-entropy at temperature T. `one_sided` keeps the negative part of $p_i - t_i$ only, so that
-    the teacher never pushes a logit down. The factor `weight` is applied by training.
+    $p$ and $t$ are the truncated soft outputs of student and teacher, so that this is the gradient of $T$ times the
+    cross-entropy at temperature T. The objective `one_sided` keeps only the negative part of $p_i - t_i$, so that the
+    teacher never pushes a logit down. The caller multiplies with the factor `distill.weight`.
 
     Args:
         logits: the student's logits F.
-        teacher_logits: the teacher's, already multiplied by `teacher_scale`.
+        teacher_logits: the teacher's logits, already multiplied by `teacher_scale`.
         weights: sample weights.
         distill: objective, temperature and cap.
 
     Returns:
         Gradient in the student's logits.
     """
-    # `DistillConfig.cap`, for numbers that are traced.
+    # As `DistillConfig.cap`, but for traced numbers.
     cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(logits.dtype)
     difference = soft_outputs(logits, distill.temperature, cap) - soft_outputs(teacher_logits, distill.temperature, cap)
     if distill.objective == "one_sided":

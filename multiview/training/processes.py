@@ -1,4 +1,4 @@
-"""Several processes of one job: they join, and agree on the configuration."""
+"""Processes of one distributed job: how they join, and the check that all run the same configuration."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from multiview.parameters import ConfigError
 
 
 def start_distributed(coordinator: str | None, rank: int | None, processes: int | None, timeout: float) -> None:
-    """Join the other processes of a job; without arguments Slurm, Open MPI and others are recognised.
+    """Join the other processes of a job; without an address, a job of Slurm, Open MPI and others is recognised.
 
     Args:
         coordinator: host:port of process 0.
-        rank: number of this process.
-        processes: their count.
-        timeout: seconds to wait for the others.
+        rank: number of this process, from 0.
+        processes: number of processes.
+        timeout: seconds to wait for the other processes.
 
     Raises:
-        ConfigError: only some of the three are given, none is recognised, or the coordinator does not answer.
+        ConfigError: only some of the first three arguments, no recognised job, or a coordinator that does not answer.
     """
-    given = [x is not None for x in (coordinator, rank, processes)]
-    if any(given) and not all(given):
+    present = [x is not None for x in (coordinator, rank, processes)]
+    if any(present) and not all(present):
         raise ConfigError("--coordinator, --rank and --processes belong together: give all three, or none of them")
     if coordinator is not None:
         host, separator, port = coordinator.rpartition(":")
@@ -49,7 +49,7 @@ def start_distributed(coordinator: str | None, rank: int | None, processes: int 
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:
-    """Wait until a coordinator listens, as JAX's own time-out ends the process without a clear line."""
+    """Wait until a coordinator listens; JAX's own time-out would end the process without a clear message."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -64,16 +64,19 @@ def _wait_for(host: str, port: int, timeout: float) -> None:
 
 
 def check_agreement(run_id: str) -> None:
-    """Make sure that every process runs the same configuration.
+    """Refuse to start if the processes run different configurations.
+
+    Args:
+        run_id: hash of this process's configuration (`Study.run_id`).
 
     Raises:
-        ConfigError: they differ; every process says so.
+        ConfigError: the configurations differ; every process raises it.
     """
     if jax.process_count() == 1:
         return
     from jax.experimental.multihost_utils import process_allgather
 
-    mine = np.frombuffer(run_id.encode()[:12].ljust(12), np.uint8).astype(np.int32)
-    everyone = [bytes(row.astype(np.uint8)).decode().strip() for row in np.asarray(process_allgather(mine))]
-    if len(set(everyone)) > 1:
-        raise ConfigError(f"--distributed: the processes disagree on the configuration (runs {', '.join(everyone)})")
+    code = np.frombuffer(run_id.encode()[:12].ljust(12), np.uint8).astype(np.int32)
+    run_ids = [bytes(row.astype(np.uint8)).decode().strip() for row in np.asarray(process_allgather(code))]
+    if len(set(run_ids)) > 1:
+        raise ConfigError(f"--distributed: the processes disagree on the configuration (runs {', '.join(run_ids)})")

@@ -1,4 +1,7 @@
-"""Training one network: the pure step and the loop. `systems.blocks` trains many."""
+"""Training of one network by gradient descent: the pure step and its loop. `systems.blocks` trains many networks.
+
+Section 4 of docs/theory.md.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,18 @@ from jaxtyping import Float, Key
 from multiview.config import DistillConfig, NetworkConfig, TrainConfig
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
-from multiview.training.augmentation import Seen, changed
+from multiview.training.augmentation import Seen, change_samples
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 
 
 def _let_values_be_traced(section: type) -> None:
-    """Register a section of the configuration with JAX: fields declared `traced` are arguments of a compiled program,
-    the others part of it. Studies that differ in traced fields alone share one program."""
+    """Register a section of the configuration as a JAX pytree.
+
+    Fields declared `traced` are arguments of a compiled program, all others are part of it. So studies that differ in
+    traced fields only share one program.
+    """
     fields = dataclasses.fields(section)
     traced = [f.name for f in fields if f.metadata["traced"]]
     static = [f.name for f in fields if not f.metadata["traced"]]
@@ -34,12 +40,13 @@ for _section in (NetworkConfig, TrainConfig, DistillConfig):
 
 
 class TrainingState(NamedTuple):
-    """What the next step needs: the parameters, the optimiser's own state, and where mini-batches come from.
+    """The state of training: parameters, optimiser, and the key of random draws.
 
     Attributes:
         parameters: the network.
-        optimizer_state: of optax, or of the flow.
-        batch_key: the data of the key of all that steps draw: mini-batches, mixtures, dropped patches; else nothing.
+        optimizer_state: the state of the optax optimiser, or the `FlowState` of the gradient flow.
+        batch_key: data of the key from which steps draw mini-batches, mixtures and dropped patches; () if they draw
+            nothing.
     """
 
     parameters: Parameters
@@ -48,9 +55,15 @@ class TrainingState(NamedTuple):
 
 
 def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
-    """The named optax optimiser at the study's learning rate; "sgd" is plain gradient descent, or with momentum.
+    """Make the optax optimiser of a study; "sgd" is gradient descent, with `train.momentum` if it is not 0.
 
-    Weight decay λ w is part of the gradient that the optimiser gets.
+    Weight decay adds λ w to the gradient before the optimiser sees it.
+
+    Args:
+        train: optimiser, learning rate, momentum and weight decay.
+
+    Returns:
+        The optimiser.
     """
     optimizer: optax.GradientTransformation
     if train.momentum > 0:
@@ -68,9 +81,18 @@ def logit_gradient(
     distill: DistillConfig | None,
     targets: Array | None = None,
 ) -> Float[Array, "n k"]:
-    """The gradient of everything that trains, in the logits: cross-entropy, and the teacher's term where `taught`.
+    """Compute the logit gradient of the whole objective: the cross-entropy, plus the distillation term if `taught`.
 
-    Targets are the task's labels, unless others are given.
+    Args:
+        outputs: logits F.
+        taught: whether distillation has started, a truth value [].
+        task: the training samples.
+        teacher_logits: the teacher's (scaled) logits on the training samples; None without a teacher.
+        distill: the distillation term; None without a teacher.
+        targets: labels [n] or distributions over classes [n, k]; by default the task's labels.
+
+    Returns:
+        The gradient [n, k].
     """
     push = cross_entropy_logit_gradient(outputs, task.data.labels if targets is None else targets, task.data.weights)
     if distill is None or teacher_logits is None:
@@ -80,19 +102,19 @@ def logit_gradient(
 
 
 def mini_batch(weights: Float[Array, " n"], key: Key[Array, ""], index: Array, size: int) -> Float[Array, " n"]:
-    r"""Sample weights of a step's mini-batch: $w_n N/B$ for B of the N samples, drawn without replacement, else 0.
+    r"""Draw a mini-batch as sample weights: $w_n N/B$ for B of the N samples, drawn without replacement, else 0.
 
-    Their mean over batches is w, so the gradient's is the full one. All samples are evaluated, and a step costs what a
-    full one does.
+    The mean of these weights over batches is w, so the mean gradient is the full gradient. All samples are evaluated:
+    a step costs as much as a step on all samples.
 
     Args:
-        weights: w of all samples.
-        key: of all mini-batches of this network.
+        weights: weights w of all samples.
+        key: typed key of all mini-batches of this network.
         index: number of the step.
-        size: B ≥ 1; more than N means all.
+        size: B ≥ 1; above N all samples are taken.
 
     Returns:
-        Weights of this step.
+        Sample weights in this step [n].
     """
     count = weights.shape[0]
     size = min(size, count)
@@ -109,18 +131,18 @@ def step(
     train: TrainConfig,
     distill: DistillConfig | None,
 ) -> TrainingState:
-    """One step, on all samples or on a mini-batch (`train.batch_size`).
+    """Take one step, on all samples or on a mini-batch (`train.batch_size`).
 
-    The logits' gradient is that of the cross-entropy, plus, once `index` has reached `distill.onset_step`,
-    `distill.weight` times the distillation term. Without a teacher samples and targets are those that `train.mixup`,
-    `train.dropped_patches` and `train.label_smoothing` make of them (`augmentation.changed`); with one they are plain,
-    because it has answered the samples themselves. Momentum and weight decay act in every step.
+    The logit gradient is that of the cross-entropy; from step `distill.onset_step` on, `distill.weight` times the
+    distillation term is added. Without a teacher, samples and targets are changed by `train.mixup`,
+    `train.dropped_patches` and `train.label_smoothing` (`augmentation.change_samples`). With a teacher they stay
+    unchanged, because the teacher has answered the unchanged samples. Momentum and weight decay act in every step.
 
     Args:
         state: parameters and optimiser state.
         index: number of the step.
         task: the training samples.
-        teacher_logits: the (scaled) teacher on the same samples; None without a teacher.
+        teacher_logits: the teacher's (scaled) logits on the training samples; None without a teacher.
         network: activation.
         train: optimiser and learning rate.
         distill: the distillation term; None without a teacher.
@@ -141,7 +163,7 @@ def step(
     targets = task.data.labels
     if teacher_logits is None:
         k = state.parameters.weights.shape[1]
-        seen, targets = changed(task.patches, task.data, k, key, jnp.asarray(index), train)
+        seen, targets = change_samples(task.patches, task.data, k, key, jnp.asarray(index), train)
     outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), network), state.parameters)
     push = logit_gradient(outputs, taught, task, teacher_logits, distill, targets)
     (gradient,) = pull_back(push)
@@ -159,7 +181,7 @@ def advance(
     train: TrainConfig,
     distill: DistillConfig | None,
 ) -> TrainingState:
-    """Take the steps `first_step` … `last_step` − 1 on the device, without a word to the host."""
+    """Take the steps `first_step` … `last_step` − 1 in one loop on the device; the arguments are those of `step`."""
     return jax.lax.fori_loop(
         first_step,
         last_step,

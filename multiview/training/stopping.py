@@ -1,4 +1,4 @@
-"""When training ends: after its steps, or later while a training sample is still wrong."""
+"""End of training: after a number of steps, or later while a training sample is still wrong."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def until_fitted(
     last: Array | int,
     least: Array | int,
 ) -> tuple[State, Array]:
-    """Take the steps `first` … `least` − 1, and from there on more while a sample is wrong, at most up to `last` − 1.
+    """Take the steps `first` … `least` − 1, then continue while a sample is wrong, at most up to step `last` − 1.
 
     Args:
-        step: state to state.
-        wrong: training samples that were wrong when the state last looked at them.
-        state: where to begin.
+        step: function from a state to the next state.
+        wrong: function from a state to the number of training samples that were wrong at its last evaluation.
+        state: state before the first step.
         first: number of the first step.
-        last: where training ends at the latest.
-        least: where it ends if no sample is wrong.
+        last: number of the step before which training ends at the latest.
+        least: number of the step before which training ends if no sample is wrong.
 
     Returns:
         The state after training, and the number of the step that would come next.
     """
 
-    def goes_on(carry: tuple[Array, Any]) -> Array:
+    def continues(carry: tuple[Array, Any]) -> Array:
         index, now = carry
         return (index < last) & ((index < least) | (wrong(now) > 0))
 
-    def one(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+    def take_step(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         index, now = carry
         return index + 1, step(now)
 
-    index, state = jax.lax.while_loop(goes_on, one, (jnp.asarray(first, jnp.int32), state))
+    index, state = jax.lax.while_loop(continues, take_step, (jnp.asarray(first, jnp.int32), state))
     return state, index
