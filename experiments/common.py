@@ -42,7 +42,7 @@ from multiview import __version__
 from multiview.commands.common import use_compilation_cache
 from multiview.config import Study, to_mapping
 from multiview.figures.verify import STYLE
-from multiview.files import writable_folder, write_file
+from multiview.files import writable_folder, write_file, write_json
 from multiview.parameters import ConfigError
 from multiview.stores.provenance import device_name, versions
 from multiview.stores.store import open_results, write_store
@@ -227,8 +227,7 @@ def run(
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a document of an experiment, whole or not at all."""
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    write_file(path, lambda file: file.write_text(text, encoding="utf-8"))
+    write_json(path, document)
 
 
 def command(module: Any, arguments: list[str] | None = None) -> None:

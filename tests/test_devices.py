@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from multiview import streams
+from multiview import machine, streams
 from multiview.commands.common import parse_bytes
 from multiview.commands.main import main
 from multiview.config import replace
@@ -144,7 +144,7 @@ def test_memory_of_a_block_is_predicted_from_above_and_within_three_times(tiny, 
 def test_a_sweep_expects_the_memory_that_the_shapes_take(tiny, changes):
     """One formula: before any sample is drawn only the number of patches is a guess."""
     study = replace(tiny, {"data.num_train": 400, "data.num_single_view_train": 60, "replicates": 1} | changes)
-    expected = (worker_bytes(study) - PROCESS_BYTES) / (os.cpu_count() or 1)
+    expected = (worker_bytes(study) - PROCESS_BYTES) / machine.processors()
     assert expected == pytest.approx(block_bytes(study, training_tasks(study)[0]), rel=0.4)
 
 

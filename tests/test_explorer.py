@@ -222,7 +222,7 @@ def test_a_checkout_builds_the_page_and_builds_it_again_after_a_change(checkout)
 
 
 def test_a_checkout_that_cannot_be_written_has_its_page_in_the_cache_folder(checkout, monkeypatch):
-    def write(path, fill):
+    def write(path, fill, keep):
         if path == checkout:
             raise PermissionError(path)
         write_file(path, fill)

@@ -24,9 +24,9 @@ ROOT = Path(multiview.__file__).parent
 # The one way down: a room may import from rooms above it and from its own, never from one below. Inside a room imports
 # form no circle.
 ORDER = (
-    "__init__", "parameters", "systems.table", "config", "streams", "precision", "files", "words", "presets", "world",
-    "network", "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps", "figures",
-    "web", "commands", "__main__",
+    "__init__", "machine", "parameters", "systems.table", "config", "streams", "precision", "files", "words", "presets",
+    "world", "network", "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps",
+    "figures", "web", "commands", "__main__",
 )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_figures_are_made_from_stored_results_alone():
     for path in (ROOT / "figures").glob("*.py"):
         seen = {name if room(name) == "network" else room(name) for name in imported(path)} - {"figures"}
         formulas = {"theory", "measures", "network.activation"}
-        assert seen <= {"__init__", "parameters", "config", "presets", "words", "stores"} | formulas
+        assert seen <= {"__init__", "machine", "parameters", "config", "presets", "words", "stores"} | formulas
 
 
 @pytest.mark.parametrize("name", [n for n in modules() if room(n) != "commands"])

@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import math
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +103,28 @@ def make_console(stderr: bool = False, quiet: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=120)
 
 
+def draw_beside(console: Console, path: Path, draw: Callable[[Path], Any]) -> None:
+    """Draw a picture beside results that are written already; where that fails, say so in one line and go on."""
+    from multiview.files import write_file
+
+    try:
+        write_file(path, draw, keep=False)
+    except Exception as error:  # libraries of figures raise many kinds, and none of them takes a result away
+        reason = " ".join(str(error).split())[:200]
+        print(f"multiview: {path} was not drawn: {error.__class__.__name__}: {reason}", file=sys.stderr)
+    else:
+        console.print(f"Picture: {path}", markup=False)
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs between runs, in the user's cache folder."""
     import os
 
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+    cache = cache_folder()
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

@@ -49,10 +49,9 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 def _plot(arguments: argparse.Namespace) -> int:
     figure_kind(arguments.kind)
     from multiview.figures.style import check_ending, save_figure
-    from multiview.files import writable_folder, write_file
+    from multiview.files import output_file, write_file
 
-    out = check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png"))
-    writable_folder(out.parent)
+    out = output_file(check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png")))
     results = _open(arguments)
     replicate = None if arguments.replicate is None else whole_number("--replicate", arguments.replicate, 0)
     figure = make_figure(
@@ -66,10 +65,9 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 def _animate(arguments: argparse.Namespace) -> int:
     from multiview.figures.animation import animate, check_film
-    from multiview.files import writable_folder, write_file
+    from multiview.files import output_file, write_file
 
-    out = check_film(arguments.out or file_name(arguments.store, "views", ".gif"))
-    writable_folder(out.parent)
+    out = output_file(check_film(arguments.out or file_name(arguments.store, "views", ".gif")))
     results = _open(arguments)
     replicate = whole_number("--replicate", arguments.replicate, 0)
     ending = out.suffix.lower()
@@ -100,15 +98,14 @@ def _judged(results: Results) -> tuple[list[dict[str, Any]], str]:
 
 def _report(arguments: argparse.Namespace) -> int:
     from multiview.figures.style import check_ending
-    from multiview.files import writable_folder, write_file
+    from multiview.files import output_file, write_text
 
-    out = check_ending(arguments.out or file_name(arguments.store, "report", ".html"), (".html",))
-    writable_folder(out.parent)
+    out = output_file(check_ending(arguments.out or file_name(arguments.store, "report", ".html"), (".html",)))
     results = _open(arguments)
     from multiview.figures.report import page
 
     text = page(results, Path(arguments.store).resolve().name, *_judged(results))
-    write_file(out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out, text)
     print(f"Report: {out}")
     return 0
 

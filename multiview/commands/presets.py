@@ -22,10 +22,11 @@ def _init(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         print(text, end="")
         return 0
-    from multiview.files import new_path, write_file
+    from multiview.files import new_path, write_text
 
-    write_file(new_path(arguments.out), lambda path: path.write_text(text, encoding="utf-8"))
-    print(f"Study: {arguments.out}")
+    out = new_path(arguments.out)
+    write_text(out, text)
+    print(f"Study: {out}")
     return 0
 
 

@@ -175,11 +175,11 @@ def _check(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     import xarray as xr
 
-    from multiview.files import writable_folder
+    from multiview.files import output_file
     from multiview.stores.export import export_data, export_network
     from multiview.stores.store import open_results
 
-    writable_folder(Path(arguments.out).parent)
+    arguments.out = output_file(arguments.out)
     replicate, network = (whole_number(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
     data = open_results(arguments.store)
     if arguments.to == "npz":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multiview import __version__
 from multiview.commands.common import (
     add_resource_flags,
+    draw_beside,
     make_console,
     resources,
     study_from_flags,
@@ -47,11 +48,12 @@ def _own_inputs(arguments: argparse.Namespace, study: Study) -> dict[str, Any]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
-    from multiview.files import writable_folder
+    from multiview.files import output_file, writable_folder
 
-    writable_folder(arguments.out)
+    arguments.out = writable_folder(arguments.out)
+    output_file(arguments.out / _picture(study))
     if arguments.json:
-        writable_folder(Path(arguments.json).parent, "--json")
+        arguments.json = output_file(arguments.json, "--json")
     from multiview.verdicts.claims import check_verifiable
 
     check_verifiable(study)
@@ -64,7 +66,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _run_verify(
     arguments: argparse.Namespace, study: Study, inputs: dict[str, Any], console: Console, first: bool
 ) -> int:
-    from multiview.files import write_file
+    from multiview.files import write_json
     from multiview.stores.labelled import to_datatree
     from multiview.sweeps.cost import expected_seconds
     from multiview.theory import check_regime
@@ -91,19 +93,27 @@ def _run_verify(
             f"{result.dropped_features} foreign features found no free patch in the training sets and were dropped."
         )
     print_claims(console, claims)
+    status = int(any(c.verdict == "fails" for c in claims))
     if not first:
-        return int(any(c.verdict == "fails" for c in claims))
-    picture = Path(arguments.out) / f"verify-{study.preset}.png"
-    if "largest_overlap" in result.groups["single"].records:
-        from multiview.figures.verify import verify_figure
-
-        write_file(picture, lambda path: verify_figure(to_datatree(result, claims), path))
-        console.print(f"Picture: {picture}")
+        return status
     if arguments.json:
-        text = json.dumps(verification.to_mapping(), indent=1, ensure_ascii=False)
-        write_file(arguments.json, lambda path: path.write_text(text + "\n", encoding="utf-8"))
-        console.print(f"JSON: {arguments.json}")
-    return int(any(c.verdict == "fails" for c in claims))
+        write_json(arguments.json, verification.to_mapping())
+        console.print(f"JSON: {arguments.json}", markup=False)
+    if "largest_overlap" in result.groups["single"].records:
+        picture = arguments.out / _picture(study)
+
+        def draw(path: Path) -> None:
+            from multiview.figures.verify import verify_figure
+
+            verify_figure(to_datatree(result, claims), path)
+
+        draw_beside(console, picture, draw)
+    return status
+
+
+def _picture(study: Study) -> str:
+    """Name the picture of a verification."""
+    return f"verify-{study.preset}.png"
 
 
 def _stopping_rule(study: Study) -> str:
@@ -119,22 +129,23 @@ def _stopping_rule(study: Study) -> str:
 def _train(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
     from multiview.files import new_path
-    from multiview.stores.store import write_store
+    from multiview.stores.lock import reserved
+    from multiview.stores.store import keep_store, sidecar_path
 
-    new_path(arguments.out)
+    out = new_path(arguments.out)
     use_compilation_cache()
     from multiview.stores.labelled import to_datatree
     from multiview.studies.study import run_study
     from multiview.sweeps.cost import expected_seconds
 
     inputs = _own_inputs(arguments, study)
-    with resources(arguments, study) as first:
+    with resources(arguments, study) as first, reserved(sidecar_path(out, ".lock")) if first else nullcontext():
         console = make_console(quiet=not first)
         with ProgressDisplay(console, expected_seconds(study, students=not arguments.no_distillation)) as progress:
             result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)
-    if not first:
-        return 0
-    write_store(arguments.out, to_datatree(result, networks=True))
+        if not first:
+            return 0
+        keep_store(out, to_datatree(result, networks=True))
     for name, group in result.groups.items():
         errors = group.errors
         console.print(
@@ -143,7 +154,7 @@ def _train(arguments: argparse.Namespace) -> int:
             f"{errors.multi_view.mean() / errors.num_multi_view:.4f}, "
             f"on single-view data {errors.single_view.mean() / errors.num_single_view:.4f}"
         )
-    console.print(f"Store: {arguments.out} ({result.seconds:.0f} s)")
+    console.print(f"Store: {out} ({result.seconds:.0f} s)")
     return 0
 
 

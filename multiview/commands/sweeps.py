@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multiview import machine
 from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
 from multiview.config import all_fields, get
+from multiview.files import named_path
 from multiview.parameters import ConfigError
 from multiview.sweeps.draws import DRAWS
 from multiview.words import format_seconds
@@ -112,7 +114,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         design_seed=whole_number("--design-seed", arguments.design_seed, 0), any_size=arguments.yes,
     )  # fmt: skip
     plan = make_plan(study, design, arguments.with_students)
-    out = Path(arguments.out)
+    out = named_path(arguments.out)
     if out.exists():
         check_same(plan, out)
     if arguments.dry_run:
@@ -157,7 +159,7 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
     design, base = plan.design, plan.base
     shape = " × ".join(f"{n} {d}" for d, n in zip(design.dimensions, design.shape, strict=True)) or "1"
     console.print(f"{design.num_points} points ({design.method}: {shape})", markup=False)
-    units = [len(unit) for unit in plan.units(plan.blocks(), CPU_BLOCK, os.cpu_count() or 1)]
+    units = [len(unit) for unit in plan.units(plan.blocks(), CPU_BLOCK, machine.processors())]
     console.print(f"{plan.num_blocks} blocks (one replicate of one point), {plan.largest['seeds']} seeds each")
     console.print(f"Computed in {len(units)} units of work on this CPU, up to {max(units)} points trained together")
     for number, group in list(enumerate(plan.groups, 1))[:20]:

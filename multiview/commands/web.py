@@ -39,10 +39,9 @@ def _free_port(word: str) -> int:
 
 def _environment() -> dict[str, str]:
     """The notebook's process keeps compiled programs too, so that its first result waits only on the first day."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(cache_folder()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    } | os.environ
+    cache = cache_folder()
+    kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"} if cache else {}
+    return kept | os.environ
 
 
 def _export(out: Path, marimo: list[str]) -> int:

@@ -100,6 +100,7 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         figure, ax = new_figure(place, kind.shape)
         try:
             draw(results, ax, **given)
+            figure.canvas.draw()  # the layout depends on the style, which ends here; scales find bad numbers here
         except (ConfigError, ArithmeticError, LookupError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise ConfigError(f"--kind {name}: {error}") from None
@@ -108,8 +109,6 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
                 f"--kind {name}: the store does not hold what this figure shows "
                 f"({error.__class__.__name__}: {error}); see multiview check"
             ) from error
-        # The layout depends on the style, which ends here.
-        figure.canvas.draw()
     return figure
 
 

@@ -9,6 +9,7 @@ Figures are made without pyplot: it would choose a backend for the user's proces
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -57,6 +58,9 @@ SIZES = {"column": Size(3.3, 5.0, 7.5), "slide": Size(10.0, 5.6, 15.0)}
 ENDINGS = (".pdf", ".png", ".svg")
 
 
+_inside_style = contextvars.ContextVar("inside style", default=False)
+
+
 @contextlib.contextmanager
 def style(size: str = "column") -> Iterator[Size]:
     """The house style while figures are made.
@@ -77,8 +81,12 @@ def style(size: str = "column") -> Iterator[Size]:
         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.handlelength": 2.4,
         "figure.constrained_layout.use": True,
     }  # fmt: skip
-    with matplotlib.style.context([STYLE, settings]):
-        yield place
+    token = _inside_style.set(True)
+    try:
+        with matplotlib.style.context([STYLE, settings], after_reset=True):  # whatever the user's own settings are
+            yield place
+    finally:
+        _inside_style.reset(token)
 
 
 def new_figure(place: Size, shape: float = 0.75) -> tuple[Figure, Axes]:
@@ -122,7 +130,9 @@ def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dot
     ending = ending or Path(str(path)).suffix.lower()
     # Dates would make every file differ from the last.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[ending]
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "multiview"}):
+    fixed = {"pdf.fonttype": 42, "svg.hashsalt": "multiview"}
+    # Outside `style` the user's own settings would act: a page's colour, letters of ticks, text through LaTeX.
+    with matplotlib.style.context(fixed, after_reset=not _inside_style.get()):
         figure.savefig(path, format=ending[1:], metadata=metadata, dpi=dots)
 
 

@@ -121,10 +121,31 @@ def take_lock(path: Path) -> bool:
                 )
                 raise ConfigError(f"{path.name.removesuffix('.lock')} is being written by {who}: {advice}")
         try:
-            write_file(path, lambda new: new.write_text(json.dumps(me) + "\n", encoding="utf-8"), durable=True)
+            write_file(
+                path, lambda new: new.write_text(json.dumps(me) + "\n", encoding="utf-8"), durable=True, keep=False
+            )
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
     return holder is not None
+
+
+@contextlib.contextmanager
+def reserved(path: Path) -> Iterator[None]:
+    """Hold the lock of a store that is written whole when its numbers are there, so that nobody begins it meanwhile.
+
+    Args:
+        path: the lock file.
+
+    Raises:
+        ConfigError: it is held; the line says by whom and what to do.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    take_lock(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def release_lock(path: Path, seconds: float | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from multiview.files import whole_folder
+from multiview.files import new_path, rescue, whole_folder
 from multiview.parameters import ConfigError
 
 FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a newer store
@@ -32,10 +32,39 @@ def write_store(path: str | Path, tree: xr.DataTree) -> None:
         >>> sorted(mv.open_results("smoke.zarr").children)
         ['distilled', 'self_distilled', 'single']
     """
+    _write(Path(path), tree)
+
+
+def keep_store(path: str | Path, tree: xr.DataTree) -> None:
+    """Write a store as `write_store` does; where that fails, keep its numbers elsewhere.
+
+    Raises:
+        OutputError: it could not be written; the line says where it is kept.
+    """
+    path = Path(path)
+    try:
+        try:
+            new_path(path)
+        except ConfigError as error:  # it has appeared, or its folder has gone, since it was checked
+            raise OSError(str(error)) from None
+        _write(path, tree)
+    except OSError as error:
+        raise rescue(path, error, lambda place: _write(place, tree, most=1 << 12)) from None
+
+
+def _write(path: Path, tree: xr.DataTree, most: int = 0) -> None:
+    """Write a tree, with at most so many values in a file, if that is not 0: files may be limited in size."""
     import zarr
 
+    def options(variable: Any) -> dict[str, Any]:
+        chunks = list(variable.shape)
+        for axis in range(len(chunks)):
+            inner = int(np.prod(chunks[axis + 1 :]))
+            chunks[axis] = min(chunks[axis], max(1, most // max(inner, 1))) if most else chunks[axis]
+        return {"compressors": compressors()} | ({"chunks": tuple(chunks)} if most and all(chunks) else {})
+
     own = {node.path: node.to_dataset(inherit=False).variables for node in tree.subtree}
-    encoding = {node: {str(name): {"compressors": compressors()} for name in names} for node, names in own.items()}
+    encoding = {node: {str(name): options(v) for name, v in names.items()} for node, names in own.items()}
     # A chunk that is not there is then a missing one.
     with whole_folder(path) as folder, zarr.config.set({"array.write_empty_chunks": True}):
         tree.to_zarr(folder, mode="w", consolidated=False, encoding=encoding)

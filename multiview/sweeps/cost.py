@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from multiview import machine
 from multiview.config import Study
 from multiview.systems.table import load, students_of
 from multiview.training import forecast
@@ -19,7 +18,7 @@ CPU_BLOCK = 2  # equals `block_plan.block_size` on the CPU (tested)
 
 def seconds_for(activations: float) -> float:
     """Convert activations to seconds on this machine."""
-    return 2 / min(os.cpu_count() or 1, 2) * activations / ACTIVATIONS_PER_SECOND
+    return 2 / min(machine.processors(), 2) * activations / ACTIVATIONS_PER_SECOND
 
 
 def expected_seconds(study: Study, students: bool) -> float:
@@ -59,7 +58,7 @@ def worker_bytes(study: Study) -> float:
 
     def in_flight(name: str) -> float:
         system = load(name)
-        size, at_once = study.train.block_size or CPU_BLOCK, os.cpu_count() or 1
+        size, at_once = study.train.block_size or CPU_BLOCK, machine.processors()
         if system.joint:
             size = study.seeds
         block = forecast.training_bytes(shapes, study, system.footprint, size)

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from multiview import machine
 from multiview.parameters import ConfigError
 from multiview.sweeps.block import Abandoned, Result, run_blocks
 from multiview.sweeps.plan import Block
@@ -111,7 +112,6 @@ def connect(cluster: Any) -> Generator[Any]:
         ConfigError: the cluster cannot be reached.
     """
     import logging
-    import os
 
     from distributed import Client, LocalCluster
 
@@ -125,7 +125,7 @@ def connect(cluster: Any) -> Generator[Any]:
             client = Client(cluster)
         elif word.partition(":")[0] == "dask":
             # Each worker uses several cores by itself.
-            count = int(word.partition(":")[2] or max(1, (os.cpu_count() or 2) // 2))
+            count = int(word.partition(":")[2] or max(1, machine.processors() // 2))
             own = LocalCluster(
                 n_workers=count, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
             )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multiview.config import Study, all_fields, meaning, to_mapping
-from multiview.files import writable_folder
+from multiview.files import named_path, writable_folder
 from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
@@ -128,7 +128,7 @@ def run_plan(
     plan: Plan, out: str | Path, *, cluster: Any = None, retry_failed: bool = False, report: Report | None = None
 ) -> Outcome:
     """Run or resume a plan; arguments, result and errors are those of `run_sweep`."""
-    path = Path(out)
+    path = named_path(out, "out")
     if path.exists():
         check_same(plan, path)
     if cluster is not None:

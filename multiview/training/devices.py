@@ -8,7 +8,6 @@ block alone, hence neither on the number of devices nor on the number of process
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from multiview import machine
 from multiview.parameters import ConfigError
 from multiview.words import format_bytes
 
@@ -66,14 +66,14 @@ def memory_budget() -> int:
     """Return the bytes that the blocks in flight may take together on one device.
 
     The number is that of `using` if it was called with one. Otherwise it is four fifths of the memory that an
-    accelerator's allocator has, and on the CPU half of the machine's memory.
+    accelerator's allocator has, and on the CPU half of this process's share of the memory.
     """
     if _resources.memory is not None:
         return _resources.memory
     limit = (training_devices()[0].memory_stats() or {}).get("bytes_limit")
     if limit:
         return int(0.8 * limit)
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return machine.memory_bytes() // 2
 
 
 def blocks_in_flight(block_bytes: int, advice: str) -> int:
@@ -99,7 +99,7 @@ def blocks_in_flight(block_bytes: int, advice: str) -> int:
         )
     if jax.default_backend() != "cpu":
         return devices
-    return max(1, min(max(os.cpu_count() or 1, devices), budget // max(block_bytes, 1)))
+    return max(1, min(max(machine.processors(), devices), budget // max(block_bytes, 1)))
 
 
 def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarray, int, jax.Device], Any]) -> Any:

@@ -44,11 +44,12 @@ def page_path() -> Path:
     if not SOURCES.is_dir():  # an installed wheel
         return PAGE
     text = page()
-    for path in (PAGE, cache_folder() / PAGE.name):
+    cache = cache_folder()
+    for path in (PAGE, *([cache / PAGE.name] if cache else [])):
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return path
         try:
-            write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), keep=False)
         except OSError:
             continue
         return path
