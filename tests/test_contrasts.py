@@ -29,8 +29,8 @@ from multiview.systems.block_plan import block_bytes
 from multiview.systems.blocks import settings_of, sizes_of, start_keys, train_networks
 from multiview.systems.descent import begun, descend
 from multiview.training import devices
+from multiview.world.own import OwnWorld
 from multiview.world.patches import vectors
-from multiview.world.world import OwnWorld
 
 
 @pytest.fixture(scope="module")
@@ -440,11 +440,11 @@ def test_bad_systems_are_one_line(changes, words):
 def linear_classifier(monkeypatch):
     """The system of docs/howto/add-a-system.md, from the page itself: its file and its line of the table."""
     page = (Path(__file__).parents[1] / "docs" / "howto" / "add-a-system.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    block, row = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", page, re.DOTALL).groups()
     module = types.ModuleType("multiview.systems.linear_classifier")
-    exec(compile(blocks[0], "linear_classifier.py", "exec"), module.__dict__)
+    exec(compile(block, "linear_classifier.py", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    entry = eval("{" + blocks[1] + "}", {"Entry": table.Entry})
+    entry = eval("{" + row + "}", {"Entry": table.Entry})
     for name, line in entry.items():
         monkeypatch.setitem(table.SYSTEMS, name, line)
 
