@@ -9,17 +9,19 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from multiview import streams
-from multiview.config import Study, replace
+from multiview.config import Study, TrainConfig, replace
+from multiview.config.training import CONTRIBUTED_OPTIMIZERS, OPTIMIZERS
 from multiview.measures.training_error import cross_entropy
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
 from multiview.studies.students import distil, own_phase
 from multiview.studies.study import run_study, training_tasks
 from multiview.systems.blocks import Trained, record_steps, start_keys, train_networks
-from multiview.training.step import mini_batch
+from multiview.training.step import make_optimizer, mini_batch
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
 from multiview.world.task import Task
@@ -258,7 +260,8 @@ jax.config.update("jax_enable_x64", True)  # for what this script itself casts
 from multiview import streams
 from multiview.measures.features import winners
 from multiview.systems.blocks import start_keys, train_networks
-from multiview.config import Study, replace
+from multiview.config import Study, TrainConfig, replace
+from multiview.config.training import CONTRIBUTED_OPTIMIZERS, OPTIMIZERS
 from multiview.studies.study import training_tasks
 single = replace(Study(), json.loads(sys.argv[1]))
 double = replace(single, {"train.dtype": "float64"})
@@ -295,3 +298,22 @@ def test_single_and_double_precision_agree_on_who_wins(tiny):
     assert len(double) >= 4  # of 16 classes enough have a clear winner
     assert single == double
     assert 0 < difference < 1e-2
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *CONTRIBUTED_OPTIMIZERS])
+def test_every_optimiser_that_is_accepted_descends_with_a_gradient_alone(name):
+    rate = 1.0 if name in ("dadapt_adamw", "dog", "dowg", "prodigy") else 0.02  # those find their own step size
+    optimizer = make_optimizer(TrainConfig(optimizer=name, learning_rate=rate))
+    weights = jnp.linspace(-1, 1, 24).reshape(2, 3, 4)
+
+    def loss(w):
+        return ((w - 0.3) ** 2).sum()
+
+    def step(_, state):
+        w, own = state
+        updates, own = optimizer.update(jax.grad(loss)(w), own, w)
+        return optax.apply_updates(w, updates), own
+
+    with jax.numpy_dtype_promotion("standard"):  # that of users; not all of optax is stricter
+        after, _ = jax.lax.fori_loop(0, 300, step, (weights, optimizer.init(weights)))
+    assert loss(after) < loss(weights)

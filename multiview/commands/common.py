@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multiview.commands.statuses import check_jax, leave_pipe
 from multiview.config import Study, all_fields, explained, replace
 from multiview.files import cache_folder
 from multiview.parameters import ConfigError, refusal
@@ -98,9 +99,15 @@ def make_console(stderr: bool = False, quiet: bool = False) -> Console:
     """Make a console whose width does not depend on where the output goes."""
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False, quiet=quiet)
+    class Lasting(Console):
+        def on_broken_pipe(self) -> None:
+            """Go on without a reader: results are not on the terminal alone."""
+            self.quiet = True
+            leave_pipe()
+
+    console = Lasting(stderr=stderr, highlight=False, quiet=quiet)
     # Tables are 110 wide; a file or a pipe has no width of its own.
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, quiet=quiet, width=120)
+    return console if console.is_terminal else Lasting(stderr=stderr, highlight=False, quiet=quiet, width=120)
 
 
 def draw_beside(console: Console, path: Path, draw: Callable[[Path], Any]) -> None:
@@ -175,6 +182,7 @@ def resources(arguments: argparse.Namespace, study: Study) -> Iterator[bool]:
         processes.start_distributed(arguments.coordinator, rank, count_of_processes, timeout)
     import jax
 
+    check_jax()
     with devices.using(count, memory):
         processes.check_agreement(study.run_id)
         yield jax.process_index() == 0

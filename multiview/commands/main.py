@@ -13,6 +13,7 @@ from typing import NoReturn
 from multiview import __version__
 from multiview.commands import data, experiments, figures, presets, stores, studies, sweeps, web
 from multiview.commands.common import add_study_flags
+from multiview.commands.statuses import any_encoding, no_window, status_of
 from multiview.config import convert
 from multiview.parameters import ConfigError
 
@@ -46,23 +47,33 @@ def _parser() -> _Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 fine, 1 a claim fails, 2 bad input)."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 fine, 1 a claim fails or a store is not whole, 2 bad input, environment or a full disk, 70 a
+        fault of the program; signals as shells count them.
+    """
+    with any_encoding(), no_window():
+        try:
+            try:
+                return _run(argv)
+            finally:  # here, and not when Python ends: a pipe may have closed, a disk be full
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            return status_of(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
-    try:
-        arguments, unknown = parser.parse_known_args(argv)
-        for word, following in zip(unknown, [*unknown, ""][1:], strict=True):
-            if word.startswith("--"):
-                name, _, value = word[2:].partition("=")
-                convert(name.replace("-", "_"), value or following)
-            raise ConfigError(f"{word!r} is not understood; see multiview --help")
-        if not arguments.command:
-            parser.print_help()
-            return 0
-        run: Callable[[argparse.Namespace], int] = arguments.run
-        return run(arguments)
-    except ConfigError as error:
-        print(f"multiview: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("multiview: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    arguments, unknown = parser.parse_known_args(argv)
+    for word, following in zip(unknown, [*unknown, ""][1:], strict=True):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            convert(name.replace("-", "_"), value or following)
+        raise ConfigError(f"{word!r} is not understood; see multiview --help")
+    if not arguments.command:
+        parser.print_help()
+        return 0
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    return run(arguments)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiview import machine
 from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
+from multiview.commands.statuses import BAD_INPUT
 from multiview.config import all_fields, get
 from multiview.files import named_path
 from multiview.parameters import ConfigError
@@ -131,7 +132,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     except WriteError as error:
         progress.close()
         print(f"multiview: error: {error}", file=sys.stderr)
-        _leave(1)
+        _leave(BAD_INPUT)
     except KeyboardInterrupt as stop:
         progress.close()
         word, status = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)

@@ -135,15 +135,6 @@ def _check_together(study: Study) -> None:
                 raise refusal(name, get(study, name), f"{default:g} with system = {study.system!r}; it is of {owner}")
     kinds = {field.metadata["option"] for field, _ in all_fields().values()} - {"", *entry.understands}
     _only_defaults(study, kinds, f"system = {study.system!r}")
-    if study.train.optimizer != "sgd":
-        import optax
-
-        try:
-            optimizer = getattr(optax, study.train.optimizer)(study.train.learning_rate)
-        except (AttributeError, TypeError):
-            optimizer = None
-        if not isinstance(optimizer, optax.GradientTransformation):
-            raise refusal("train.optimizer", study.train.optimizer, "an optax optimiser that takes a learning rate")
 
 
 def _only_defaults(study: Study, kinds: set[str], where: str) -> None:

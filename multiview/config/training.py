@@ -8,6 +8,18 @@ from typing import Literal
 from multiview.parameters import BELOW_ONE, above, at_least, parameter
 from multiview.systems.table import FLOW, STEP
 
+# Optimisers of optax and of optax.contrib, by name: most of their other transformations run as well, but descend not at
+# all. Left out: what also needs losses or functions, other parameters to be judged at, or one key for all networks.
+OPTIMIZERS = (
+    "sgd", "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad",
+    "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd", "optimistic_adam_v2",
+    "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sign_sgd", "signum", "sm3", "yogi",
+)  # fmt: skip
+CONTRIBUTED_OPTIMIZERS = (
+    "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw", "dog", "dowg", "galore", "madgrad", "muon", "prodigy",
+    "simplified_ademamix",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -50,8 +62,13 @@ class TrainConfig:
     """Number of steps T; training stops at this fixed time η·T."""
     batch_size: int = parameter(0, **at_least(0), option=STEP)
     """Number of samples drawn afresh for each step; 0 means all samples."""
-    optimizer: str = parameter("sgd", option=STEP)
-    """Name of any optax optimiser that takes a learning rate."""
+    optimizer: str = parameter(
+        "sgd",
+        check=lambda v: v in OPTIMIZERS + CONTRIBUTED_OPTIMIZERS,
+        allowed=f"an optimiser of optax that needs only a gradient: {', '.join(OPTIMIZERS + CONTRIBUTED_OPTIMIZERS)}",
+        option=STEP,
+    )
+    """Name of an optax optimiser that needs a learning rate and a gradient, no more; optax.contrib's too."""
     momentum: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Momentum of sgd, here written m; the step size is then η (1 − m), which keeps the theory's times."""
     weight_decay: float = parameter(0.0, **at_least(0), option=STEP)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jax import Array
 from jaxtyping import Float, Key
 
@@ -69,7 +70,9 @@ def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
     if train.momentum > 0:
         optimizer = optax.sgd(train.learning_rate * (1 - train.momentum), train.momentum)
     else:
-        optimizer = getattr(optax, train.optimizer)(train.learning_rate)
+        # A name of optax.contrib moves to optax when it has proved itself.
+        known = optax if hasattr(optax, train.optimizer) else optax.contrib
+        optimizer = getattr(known, train.optimizer)(train.learning_rate)
     return optax.chain(optax.add_decayed_weights(train.weight_decay), optimizer) if train.weight_decay else optimizer
 
 
