@@ -11,6 +11,7 @@ A comment on the line before a block says what is different about it, and a read
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -234,6 +235,35 @@ def test_every_page_is_in_the_table_of_contents():
                     queue.append(target)
     on_disk = {p for n, p in PAGES.items() if n.startswith("docs/")}
     assert on_disk - listed == {ROOT / "docs" / "figures" / "benchmark.md"}  # included by performance.md
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module, or stands in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ImportError:
+            continue
+        try:
+            for part in parts[count:]:
+                found = getattr(found, part)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+FILES = (".py", ".md", ".bin", ".json", ".jsonl", ".lock", ".sbatch", ".cff")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_names_that_pages_mention_exist(name):
+    """`systems.lazy`, `data.num_classes`, `mv.check_regime`: parameters, and what the package holds."""
+    named = re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:\(.*?\))?`", PAGES[name].read_text(encoding="utf-8"))
+    for dotted in {n for n in named if not n.endswith(FILES) and not n.startswith("torch.")} - set(config.all_fields()):
+        full = dotted.replace("mv.", "multiview.", 1) if dotted.startswith("mv.") else dotted
+        assert exists(f"multiview.{dotted}") or exists(full), dotted
 
 
 def test_every_room_is_in_the_reference():

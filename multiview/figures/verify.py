@@ -18,7 +18,7 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
     """Write the picture of `multiview verify` as PNG.
 
     Args:
-        results: of `results.to_datatree`, with claims.
+        results: of `to_datatree`, with claims.
         path: of the file.
     """
     study = study_of(results)

@@ -2,7 +2,7 @@
 
 Each block has chunks of its own, each chunk appears whole, and the block's entry in `done` is written last, so that
 whatever happens to the writer, a block is either there or not. A power cut can undo writes in any order; the lock
-(`sweep.lock`) then tells the next writer to look, and checksums tell it where.
+(`stores.lock`) then tells the next writer to look, and checksums tell it where.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DONE_TEXT = "0 not computed yet, 1 done, 2 failed (see reason), -1 not part of 
 
 
 class SweepStore:
-    """A sweep's results on disk; one writer at a time (`sweep.lock`)."""
+    """A sweep's results on disk; one writer at a time (`stores.lock`)."""
 
     def __init__(self, path: str | Path, writable: bool = False) -> None:
         """Open an existing store.

@@ -189,7 +189,7 @@ def check_claims(result: StudyResult, predictions: dict[str, Prediction]) -> lis
 
     Args:
         result: what was measured.
-        predictions: of `prediction.predict_study`, made before training.
+        predictions: of `predict_study`, made before training.
 
     Returns:
         The claims with their verdicts.
