@@ -38,7 +38,7 @@ from multiview.studies.diversity import agreement, error_correlation
 from multiview.studies.study import training_tasks
 from multiview.systems import linear
 from multiview.systems.blocks import answer_networks, start_keys, train_networks
-from multiview.systems.descent import begun, descend
+from multiview.systems.descent import descend, start_state
 from multiview.world.patches import DenseVectors, vectors
 from multiview.world.task import Task
 from multiview.world.world import World
@@ -204,7 +204,7 @@ def _train_linear(keys: Array, task: Task, study: Study, rate: Array, max_steps:
     def one(key: Array) -> Any:
         dimension = task.dimension(study.data.num_features)
         start = init_network(key, task.patches, dimension, study.data.num_classes, study.network, jnp.float32)
-        done = descend(outputs, begun(start), 0, max_steps, steps, task, rate)
+        done = descend(outputs, start_state(start), 0, max_steps, steps, task, rate)
         wrong = (outputs(done.parameters, task.patches).argmax(-1) != task.data.labels).sum()
         return done.parameters.weights, wrong, done.taken
 

@@ -27,7 +27,7 @@ from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
 from multiview.systems import lazy, linear, linearised, random_features, table
 from multiview.systems.block_plan import block_bytes
 from multiview.systems.blocks import settings_of, sizes_of, start_keys, train_networks
-from multiview.systems.descent import begun, descend
+from multiview.systems.descent import descend, start_state
 from multiview.training import devices
 from multiview.world.own import OwnWorld
 from multiview.world.patches import vectors
@@ -166,8 +166,8 @@ def test_descent_stops_where_it_is_told(task):
     """A system that cannot learn takes the longer run; one whose samples are all right stops at the shorter."""
     k = int(task.data.labels.max()) + 1
     right = jax.nn.one_hot(task.data.labels, k)
-    stuck = descend(lambda p, _: p * jnp.ones((len(right), k)), begun(jnp.ones(())), 0, 9, 3, task, 1.0)
-    done = descend(lambda p, _: p * right, begun(jnp.ones(())), 0, 9, 3, task, 1.0)
+    stuck = descend(lambda p, _: p * jnp.ones((len(right), k)), start_state(jnp.ones(())), 0, 9, 3, task, 1.0)
+    done = descend(lambda p, _: p * right, start_state(jnp.ones(())), 0, 9, 3, task, 1.0)
     assert (int(stuck.taken), int(done.taken)) == (9, 3)
     assert int(stuck.wrong) > 0 == int(done.wrong)
 
@@ -180,8 +180,8 @@ def test_stretches_of_descent_are_one_descent(task):
     def outputs(p, _):
         return p * right
 
-    whole = descend(outputs, begun(jnp.zeros(())), 0, 9, 9, task, 1.0)
-    half = descend(outputs, begun(jnp.zeros(())), 0, 4, 4, task, 1.0)
+    whole = descend(outputs, start_state(jnp.zeros(())), 0, 9, 9, task, 1.0)
+    half = descend(outputs, start_state(jnp.zeros(())), 0, 4, 4, task, 1.0)
     both = descend(outputs, half, 4, 9, 9, task, 1.0)
     assert float(both.parameters) == float(whole.parameters) > float(half.parameters)
     assert int(both.taken) == int(whole.taken) == 9

@@ -1,1 +1,1 @@
-"""Everything that trains: the theory's network, and what it is contrasted with, one system a file."""
+"""Systems that train: the theory's network, and the contrasts to it, one system a file."""

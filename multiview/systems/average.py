@@ -1,10 +1,11 @@
-r"""Training the average: one model $F = \frac1K \sum_a F^{(a)}$ of K networks, trained jointly from one loss.
+r"""The average of K networks: one model $F = \frac1K \sum_a F^{(a)}$, trained jointly from one loss.
 
-Its networks are the members; the mean of their outputs, their ensemble, is the average itself. Errors and losses that
-are recorded are the average's: members alone are not trained to answer. Students of a member are networks.
+Section 8 of docs/theory.md. The K networks are the members; the mean of their outputs, their ensemble, is the average
+itself. Recorded errors and losses are those of the average, because members are not trained to answer alone. Students
+of a member are networks.
 
-Step size: each member's gradient carries the factor $1/K$ of the average, so the rule is $K \eta$. While the residual
-is common to all, a member then moves exactly as a single network would at $\eta$.
+Step size: each member's gradient carries the factor $1/K$ of the average, so the step size is $K \eta$. A member then
+moves exactly as a single network does at $\eta$ with the same residual.
 """
 
 from __future__ import annotations
@@ -27,22 +28,31 @@ from multiview.world.task import Task
 
 
 def average_outputs(members: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
-    r"""Logits $\frac1K \sum_a F^{(a)}$ of the average, with the member axis leading in every array of `members`."""
+    r"""Compute the logits of the average, $\frac1K \sum_a F^{(a)}$.
+
+    Args:
+        members: the networks; every array has the leading axis K.
+        patches: patches of the samples.
+        network: configuration of all members, which belong to one study.
+
+    Returns:
+        Logits [n, k].
+    """
     return jax.vmap(lambda p: logits(p, patches, network))(members).mean(0)
 
 
 def _shared(settings: Settings) -> NetworkConfig:
-    """The configuration of all members: they are of one study."""
+    """Return the configuration that all members share, because they belong to one study."""
     return jax.tree.map(lambda a: a[0], settings.network)
 
 
 @partial(jax.jit, static_argnames=("sizes",))
 def _start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> Descent:
-    def one(key: Array, of_member: NetworkConfig) -> Parameters:
-        return init_network(key, task.patches, sizes.dimension, sizes.classes, of_member, task.data.weights.dtype)
+    def start_member(key: Array, member: NetworkConfig) -> Parameters:
+        return init_network(key, task.patches, sizes.dimension, sizes.classes, member, task.data.weights.dtype)
 
     count = jnp.zeros(len(keys), jnp.int32)
-    return Descent((), jax.vmap(one)(keys, settings.network), count, count)
+    return Descent((), jax.vmap(start_member)(keys, settings.network), count, count)
 
 
 @partial(jax.jit, static_argnames=("sizes",))
@@ -53,10 +63,10 @@ def _advance(
         return average_outputs(members, patches, _shared(settings))
 
     (rates,) = settings.own
-    one = Descent((), state.parameters, state.wrong[0], state.taken[0])
-    ended = descend(outputs, one, first, last, least, task, rates[0])
-    everyone = partial(jnp.broadcast_to, shape=state.taken.shape)
-    return Descent(state.start, ended.parameters, everyone(ended.wrong), everyone(ended.taken))
+    whole = Descent((), state.parameters, state.wrong[0], state.taken[0])
+    ended = descend(outputs, whole, first, last, least, task, rates[0])
+    for_each_member = partial(jnp.broadcast_to, shape=state.taken.shape)
+    return Descent(state.start, ended.parameters, for_each_member(ended.wrong), for_each_member(ended.taken))
 
 
 def _look(state: Descent, task: Task, settings: Settings, sizes: Sizes) -> Seen:

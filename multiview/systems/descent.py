@@ -1,7 +1,6 @@
-"""Systems that are trained by plain gradient descent: a pure function from parameters and patches to logits is enough.
+"""Systems that are trained by plain gradient descent: `by_descent` makes one from a pure function that returns logits.
 
-`by_descent` makes the whole system of it. Networks of a block are trained one after another, so that each takes the
-steps that it needs.
+Networks of a block are trained one after another, so that each takes as many steps as it needs.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from multiview.world.patches import DenseVectors, Patches, noise_shape
 from multiview.world.patches import vectors as as_patches
 from multiview.world.task import Task
 
-PATIENCE = 16  # a contrast whose training error is not 0 after its steps gets up to so many times as many
+PATIENCE = 16  # while the training error of a contrast is not 0, it trains up to 16 times `train.num_steps`
 
 Outputs = Callable[[Any, Any, Patches, Settings], Float[Array, "n k"]]
 
@@ -35,10 +34,10 @@ class Descent(NamedTuple):
     """The state of gradient descent.
 
     Attributes:
-        start: parameters before any step, where outputs depend on them.
-        parameters: where they are now, any pytree.
-        wrong: training samples that were wrong before the last step.
-        taken: steps since this phase of training began.
+        start: parameters before the first step, if outputs depend on them.
+        parameters: current parameters, any pytree.
+        wrong: number of training samples that were wrong before the last step.
+        taken: steps taken since this phase of training began.
     """
 
     start: Any
@@ -58,18 +57,18 @@ def descend(
     teacher_logits: Float[Array, "n k"] | None = None,
     distill: DistillConfig | None = None,
 ) -> Descent:
-    """Full-batch gradient descent on the cross-entropy of `outputs`; from step `least` on while a sample is wrong.
+    """Train by gradient descent on all samples, from step `least` on only while a training sample is wrong.
 
     Args:
-        outputs: a pure function of parameters and patches.
-        state: where to begin.
+        outputs: pure function from parameters and patches to logits.
+        state: state before the first step.
         first: number of the first step.
-        last: where training ends at the latest.
-        least: where it ends if no training sample is wrong.
+        last: number of the step before which training ends at the latest.
+        least: number of the step before which training ends if no training sample is wrong.
         task: the training samples.
         learning_rate: η.
-        teacher_logits: the scaled teacher on the training samples, with `distill`.
-        distill: the distillation term.
+        teacher_logits: the teacher's scaled logits on the training samples; None without a teacher.
+        distill: the distillation term; None without a teacher.
 
     Returns:
         The state after training.
@@ -86,15 +85,15 @@ def descend(
 
 
 def as_vectors(task: Task, sizes: Sizes) -> DenseVectors:
-    """All samples as one part of vectors in the dtype of training, their noise apart where any is tracked."""
+    """Convert all samples to one part of vectors in the dtype of training; tracked noise stays apart from them."""
     part, dtype = as_patches(task.data, sizes.features), task.data.weights.dtype
     tracked = task.data.patches is None and any(noise_shape(p, 1, 1) is not None for p in task.patches)
     norm = part.noise_norm
     return DenseVectors(part.vectors.astype(dtype), norm.astype(dtype) if tracked and norm is not None else None)
 
 
-def begun(parameters: Any) -> Descent:
-    """The state of one network before any step."""
+def start_state(parameters: Any) -> Descent:
+    """Make the state of one network before the first step."""
     zero = jnp.zeros((), jnp.int32)
     return Descent(parameters, parameters, zero, zero)
 
@@ -117,17 +116,20 @@ def by_descent(
     """Make a system that is trained by gradient descent, one network after another.
 
     Args:
-        init: start parameters of one network from its typed key, the samples, settings and sizes; any pytree.
-        outputs: logits of one network from its parameters, its start, patches and settings.
-        as_network: parameters of a block as measures see them: weights [B, D, k, m].
-        rate: step size of one network from its curvature and settings.
-        vectors: whether `outputs` sees all patches as one part of vectors, in the limit of large d too.
-        curvature: computed once from a network's typed key; what `rate` needs of its start.
+        init: function from a typed key, the samples, settings and sizes to the start parameters of one network, any
+            pytree.
+        outputs: function from parameters, start parameters, patches and settings to the logits of one network.
+        as_network: function from the parameters of a block to those that measures read: weights [B, D, k, m].
+        rate: function from a network's curvature and settings to its step size.
+        vectors: whether `outputs` gets all patches as one part of vectors, also in the limit of large d.
+        curvature: function, called once, from a network's typed key, the samples, settings and sizes to a number that
+            `rate` needs.
         own: see `System`.
-        keep: what answering needs, from the state of a block.
-        answer: see `System`; by default `outputs` of what `keep` keeps by default, which reads no noise.
-        footprint: see `System`; by default the network's.
-        work: likewise.
+        keep: function from the state of a block to the part that answering needs.
+        answer: see `System`; by default `outputs` at the parameters and starts that `keep` keeps by default; no noise
+            is drawn.
+        footprint: see `System`; by default that of the network.
+        work: see `System`; by default that of the network.
         alone: see `System`.
 
     Returns:
@@ -141,11 +143,11 @@ def by_descent(
     def start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> tuple[Descent, Array]:
         seen = seen_by(task, sizes)
 
-        def one(given: tuple[Array, Settings]) -> tuple[Descent, Array]:
-            key, of_network = given
-            return begun(init(key, seen, of_network, sizes)), curvature(key, task, of_network, sizes)
+        def start_one(network: tuple[Array, Settings]) -> tuple[Descent, Array]:
+            key, one = network
+            return start_state(init(key, seen, one, sizes)), curvature(key, task, one, sizes)
 
-        return jax.lax.map(one, (keys, settings))
+        return jax.lax.map(start_one, (keys, settings))
 
     @partial(jax.jit, static_argnames=("sizes",))
     def advance(
@@ -154,23 +156,23 @@ def by_descent(
     ) -> tuple[Descent, Array]:  # fmt: skip
         seen = seen_by(task, sizes)
 
-        def one(given: tuple[tuple[Descent, Array], Array | None, Settings]) -> tuple[Descent, Array]:
-            (now, curved), taught, of_network = given
+        def train_one(network: tuple[tuple[Descent, Array], Array | None, Settings]) -> tuple[Descent, Array]:
+            (now, curved), taught, one = network
 
             def logits(parameters: Any, patches: Patches) -> Array:
-                return outputs(parameters, now.start, patches, of_network)
+                return outputs(parameters, now.start, patches, one)
 
-            step_size = rate(curved, of_network)
-            return descend(logits, now, first, last, least, seen, step_size, taught, of_network.distill), curved
+            step_size = rate(curved, one)
+            return descend(logits, now, first, last, least, seen, step_size, taught, one.distill), curved
 
-        return jax.lax.map(one, (state, teacher, settings))
+        return jax.lax.map(train_one, (state, teacher, settings))
 
     def answers(parameters: Any, starts: Any, task: Task, settings: Settings) -> Float[Array, "b n k"]:
-        def one(given: tuple[Any, Any, Settings]) -> Array:
-            now, begin, of_network = given
-            return outputs(now, begin, task.patches, of_network)
+        def answer_one(network: tuple[Any, Any, Settings]) -> Array:
+            now, begin, one = network
+            return outputs(now, begin, task.patches, one)
 
-        return jax.lax.map(one, (parameters, starts, settings))
+        return jax.lax.map(answer_one, (parameters, starts, settings))
 
     def look(state: tuple[Descent, Array], task: Task, settings: Settings, sizes: Sizes) -> Seen:
         now, seen = state[0], seen_by(task, sizes)
@@ -179,13 +181,13 @@ def by_descent(
         )
 
     @partial(jax.jit, static_argnames=("sizes",))
-    def answer_alike(
+    def answer_by_outputs(
         kept: tuple[Any, Any], keys: Array, task: Task, settings: Settings, sizes: Sizes
     ) -> Float[Array, "b n k"]:
         return answers(*kept, seen_by(task, sizes), settings)
 
     return System(
-        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer or answer_alike, footprint,
-        work, resume=lambda state: (state[0]._replace(taken=jnp.zeros_like(state[0].taken)), state[1]),
+        start, advance, look, lambda state, task, settings, sizes: keep(state[0]), answer or answer_by_outputs,
+        footprint, work, resume=lambda state: (state[0]._replace(taken=jnp.zeros_like(state[0].taken)), state[1]),
         own=own, patience=PATIENCE, alone=alone,
     )  # fmt: skip

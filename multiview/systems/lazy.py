@@ -1,8 +1,8 @@
-r"""A dial between feature learning and linearised training: the output scale α of $\alpha (F_\theta - F_{\theta_0})$.
+r"""Networks at an output scale α, $\alpha (F_\theta - F_{\theta_0})$: from feature learning to linearised training.
 
-At α = 1 this is the network, but for its tiny start outputs. The larger α, the less the weights have to move, and for
-α → ∞ training is that of the network linearised at its start (Chizat, Oyallon and Bach 2019). The step size is that of
-the rule below, but not above the linearised network's.
+Section 8 of docs/theory.md. At α = 1 this is the network minus its tiny start outputs. The larger α, the less the
+weights have to move, and for α → ∞ training becomes that of the network linearised at its start (Chizat, Oyallon and
+Bach 2019). The step size is `learning_rate`, but at most that of the linearised network.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from multiview.world.task import Task
 
 
 def learning_rate(study: Study) -> float:
-    r"""The step size rule of the dial, $\eta_\alpha = \eta / (\alpha\,(\Lambda_\alpha/\varrho)^{q-1})^2$.
+    r"""Compute the step size at output scale α, $\eta_\alpha = \eta / (\alpha\,(\Lambda_\alpha/\varrho)^{q-1})^2$.
 
-    The tangent features at the end of training are α times those of an overlap $\Lambda_\alpha$, which is where one
-    neuron's output $\alpha\Lambda^q/(q\varrho^{q-1})$ reaches $\log k$, at least σ₀ and at most ϱ. At α = 1 this
-    is η; for α → ∞ it is η over $\alpha^2(\sigma_0/\varrho)^{2(q-1)}$.
+    The tangent features at the end of training are α times those at an overlap $\Lambda_\alpha$: the overlap at which
+    the output $\alpha\Lambda^q/(q\varrho^{q-1})$ of one neuron reaches $\log k$, bounded to σ₀ … ϱ. The step size is
+    η at α = 1 and approaches $\eta / (\alpha^2(\sigma_0/\varrho)^{2(q-1)})$ for α → ∞.
 
     Args:
         study: gives η, q, ϱ, σ₀, k and `output_scale` α.
@@ -68,7 +68,7 @@ def _outputs(now: Parameters, start: Parameters, patches: Patches, settings: Set
 
 
 def _curvature(key: Key[Array, ""], task: Task, settings: Settings, sizes: Sizes) -> Array:
-    """Largest curvature of the loss at the start of the linearised network, which draws noise overlaps of its own."""
+    """Compute the largest curvature of the linearised network at its start; it draws its own noise overlaps."""
     part = as_vectors(task, sizes)
     begin = init_network(key, (part,), sizes.dimension, sizes.classes, settings.network, task.data.weights.dtype)
     return largest_curvature(linearised.tangent_model(begin, part, settings.network).gram, task.data.weights)
@@ -87,26 +87,30 @@ def _keep(state: Descent) -> tuple[Array, Array]:
 def _answer(
     kept: tuple[Array, Array], keys: Array, task: Task, settings: Settings, sizes: Sizes
 ) -> Float[Array, "b n k"]:
-    """Training moves no weight along fresh directions: the same key is the same noise for the network and its start."""
+    """Answer test samples.
 
-    def one(weights: tuple[Array, Array], key: Array, of_network: Settings) -> Array:
-        now, start = (fresh_logits(key, w, task.patches, of_network.network) for w in weights)
-        _, output_scale = of_network.own
+    Training moves no weight along fresh noise directions, so the network and its start have the same overlaps with
+    them: they are drawn from the same key.
+    """
+
+    def answer_one(weights: tuple[Array, Array], key: Array, one: Settings) -> Array:
+        now, start = (fresh_logits(key, w, task.patches, one.network) for w in weights)
+        _, output_scale = one.own
         return output_scale * (now - start)
 
-    return jax.vmap(one)(kept, keys, settings)
+    return jax.vmap(answer_one)(kept, keys, settings)
 
 
 def _footprint(shapes: Shapes, study: Study) -> Footprint:
-    """That of the network, whose start is kept too, and of the Gram matrices of its start's tangents."""
-    of_network, of_tangents = network.footprint(shapes, study), linear_footprint(shapes, tangents=True)
-    return Footprint(of_network.state, of_network.kept + of_tangents.kept, of_network.once + of_tangents.once)
+    """Count the numbers of the network and of the Gram matrices of its start's tangents."""
+    plain, tangents = network.footprint(shapes, study), linear_footprint(shapes, tangents=True)
+    return Footprint(plain.state, plain.kept + tangents.kept, plain.once + tangents.once)
 
 
 def _work(shapes: Shapes, study: Study) -> Work:
-    """The network's passes twice, for itself and for its start."""
-    of_network, of_tangents = network.work(shapes, study), linear_work(shapes, study, tangents=True)
-    return Work(2 * of_network.step, 2 * of_network.answer, of_tangents.once)
+    """Count the passes of the network and of its start, and the Gram matrices of the start's tangents."""
+    plain, tangents = network.work(shapes, study), linear_work(shapes, study, tangents=True)
+    return Work(2 * plain.step, 2 * plain.answer, tangents.once)
 
 
 SYSTEM = by_descent(

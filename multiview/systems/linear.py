@@ -1,10 +1,11 @@
-r"""Systems that are linear in what they train, $F_i(X) = F_i^{(0)}(X) + \langle \varphi_i(X), \theta_i\rangle$.
+r"""Systems linear in their trained parameters, $F_i(X) = F_i^{(0)}(X) + \langle \varphi_i(X), \theta_i\rangle$.
 
-Gradient descent moves $\theta_i$ in the span of the training samples' features, so it is taken exactly in the dual:
+Section 8 of docs/theory.md. Gradient descent moves $\theta_i$ in the span of the training samples' features, so its
+steps are taken exactly in the dual:
 $\theta_i = \sum_n \alpha_{n,i} \varphi_i(X_n)$, $\alpha \leftarrow \alpha - \eta\,\partial\text{loss}/\partial F$, with
 the Gram matrices $G_i = \varphi_i \varphi_i^\top$. A step costs k N² operations, whatever the number of features.
 
-They see patches as vectors, and in the limit of large d they draw noise overlaps of their own.
+These systems read patches as vectors. In the limit of large d they draw their own noise overlaps.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ from multiview.training.stopping import count_wrong, until_fitted
 from multiview.world.patches import DenseVectors
 from multiview.world.task import Task
 
-# A linear student's step size is 1 + weight/T times smaller than without a teacher; it takes so many times the steps.
+# Steps that a linear student takes for each step that is asked for: its step size is 1 + weight/T times smaller than
+# without a teacher.
 STUDENT_STEPS = 10
 
 
 class LinearModel(NamedTuple):
-    """A linear model as its training samples see it.
+    """A linear model on its training samples.
 
     Attributes:
         start_logits: logits at the start [N, k].
-        gram: Gram matrix of each class's features [k, N, N]; [1, N, N] where all classes share features.
+        gram: Gram matrix of each class's features [k, N, N]; [1, N, N] if all classes share their features.
     """
 
     start_logits: Float[Array, "*b n k"]
@@ -59,15 +61,15 @@ class Fitted(NamedTuple):
 
 
 class LinearState(NamedTuple):
-    """A linear system in training.
+    """State of a linear system in training.
 
     Attributes:
-        key: data of the typed key of its start, which is drawn again where it is needed.
-        model: its model on the training samples.
-        curvature: of `largest_curvature`.
+        key: data of the typed key of the start, from which the start is drawn again whenever it is needed.
+        model: the linear model on the training samples.
+        curvature: largest curvature of the loss, from `largest_curvature`.
         dual: coefficients α of the training samples [N, k].
-        logits: on the training samples [N, k].
-        taken: steps since this phase of training began.
+        logits: logits on the training samples [N, k].
+        taken: steps taken since this phase of training began.
     """
 
     key: Array
@@ -79,7 +81,7 @@ class LinearState(NamedTuple):
 
 
 def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: DenseVectors) -> Float[Array, "n p k m"]:
-    """Pre-activations of every neuron on every patch, in plain operations that JAX can differentiate forwards."""
+    """Compute the pre-activations of every neuron on every patch, in operations that JAX differentiates forwards."""
     pre = jnp.einsum("npd,dkm->npkm", part.vectors, weights)
     if noise is not None and part.noise_norm is not None:
         pre = pre + part.noise_norm[..., None, None] * noise
@@ -87,22 +89,22 @@ def pre_activations(weights: Float[Array, "d k m"], noise: Array | None, part: D
 
 
 def largest_curvature(gram: Float[Array, "g n n"], weights: Float[Array, " n"]) -> Array:
-    r"""Largest eigenvalue $\lambda_{\max}(W^{1/2} G_i W^{1/2})$ of the weighted Gram matrices, over all classes."""
+    r"""Compute the largest eigenvalue $\lambda_{\max}(W^{1/2} G_i W^{1/2})$ of all weighted Gram matrices."""
     root = jnp.sqrt(weights)
     return jnp.linalg.eigvalsh(root[:, None] * gram * root)[:, -1].max()
 
 
 def step_size(curvature: Array, distill: DistillConfig | None = None) -> Array:
-    r"""The step size rule of all linear systems: $\eta = 2 / (c\,\lambda_{\max})$.
+    r"""Compute the step size of linear systems, $\eta = 2 / (c\,\lambda_{\max})$.
 
-    The cross-entropy's curvature in the logits of a sample is at most $w_n/2$, that of the distillation term
-    $w_n/(2T)$ times its weight, so that $c = 1 + \text{weight}/T$ with a teacher, else 1. Then η times the largest
-    curvature is at most 1 and the loss falls in every step. The features' own scale, $(\sigma_0/\varrho)^{q-1}$ for
+    The curvature of the cross-entropy in the logits of a sample is at most $w_n/2$, and that of the distillation term
+    $w_n/(2T)$ times its weight: so $c = 1 + \text{weight}/T$ with a teacher, else 1. Then η times the largest
+    curvature is at most 1 and the loss falls in every step. The scale of the features, $(\sigma_0/\varrho)^{q-1}$ for
     tangents and $\sigma_0^q/\varrho^{q-1}$ for random features, enters squared through G.
 
     Args:
-        curvature: of `largest_curvature`.
-        distill: the distillation term, where there is one.
+        curvature: $\lambda_{\max}$, from `largest_curvature`.
+        distill: the distillation term; None without a teacher.
 
     Returns:
         η.
@@ -111,7 +113,7 @@ def step_size(curvature: Array, distill: DistillConfig | None = None) -> Array:
 
 
 def outputs(model: LinearModel, dual: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Logits on the training samples at dual coefficients α."""
+    """Compute the logits on the training samples at dual coefficients α."""
     if len(model.gram) == 1:
         return model.start_logits + model.gram[0] @ dual
     return model.start_logits + jnp.einsum("knp,pk->nk", model.gram, dual)
@@ -147,16 +149,16 @@ def fit(
     teacher_logits: Float[Array, "n k"] | None = None,
     distill: DistillConfig | None = None,
 ) -> Fitted:
-    """Full-batch gradient descent at the rule's step size.
+    """Train by gradient descent on all samples, with the step size of `step_size`.
 
     Args:
         model: the linear model.
         task: the training samples.
-        min_steps: steps, if the training error is 0 after them.
-        max_steps: the longest run otherwise.
-        dual: where to start; the model's own start by default.
-        teacher_logits: the scaled teacher on the training samples, with `distill`.
-        distill: the distillation term.
+        min_steps: number of steps if the training error is 0 after them.
+        max_steps: largest number of steps.
+        dual: coefficients before the first step [N, k]; by default 0, the model's start.
+        teacher_logits: the teacher's scaled logits on the training samples; None without a teacher.
+        distill: the distillation term; None without a teacher.
 
     Returns:
         The trained model.
@@ -168,26 +170,35 @@ def fit(
 
 
 def average_model(models: LinearModel) -> LinearModel:
-    r"""The average of K linear models, trained jointly.
+    r"""Make the linear model of the average of K linear models that are trained jointly.
 
-    Its gradient in each member carries $1/K$; with the rule's step size, K times larger, the Gram matrix is the mean.
+    The gradient in each member carries the factor $1/K$; at a step size K times larger, the Gram matrix of the average
+    is the mean of the members' Gram matrices.
 
     Args:
-        models: with the member axis leading in both arrays.
+        models: the members; both arrays have the leading axis K.
+
+    Returns:
+        The model.
     """
     return LinearModel(models.start_logits.mean(0), models.gram.mean(0))
 
 
 def linear_footprint(shapes: Shapes, *, tangents: bool) -> Footprint:
-    """Numbers that a linear system stores, as the compiler lays them out.
+    """Count the numbers that a linear system stores, as the compiler lays them out.
 
-    For one network after another: of each patch and neuron its pre-activation, slope and products with it, and as many
-    again where noise is drawn; its features, three times; its Gram matrices as they are, weighted, and taken apart for
-    their eigenvalues. Of each network stay its weights, what changed, its Gram matrices and its logits.
+    Networks of a block are trained one after another, so the block stores once: for each patch and neuron the
+    pre-activation, the slope and products with it, and as many numbers again if noise is drawn; three copies of the
+    features; three copies of the Gram matrices (plain, weighted, and in the computation of eigenvalues). For each
+    network it stores the weights, their change, the Gram matrices and the logits.
 
     Args:
-        shapes: of the samples and the network.
-        tangents: k classes with m·D features each; or k·m random features that all share.
+        shapes: shapes of the samples and the network.
+        tangents: whether each of k classes has its own m·D tangent features; else all classes share k·m random
+            features.
+
+    Returns:
+        The footprint of a block.
     """
     n, k, m = shapes.samples, shapes.classes, shapes.neurons
     passes = (10 if shapes.noise else 5) * n * shapes.patches * k * m
@@ -199,12 +210,18 @@ def linear_footprint(shapes: Shapes, *, tangents: bool) -> Footprint:
 
 
 def linear_work(shapes: Shapes, study: Study, *, tangents: bool) -> Work:
-    """Gram matrices and their eigenvalues once, a product with them in each step, all features of a test sample.
+    """Count the activations of a linear system.
+
+    Before the first step it computes Gram matrices and their eigenvalues, in each step a product with the Gram
+    matrices, and in answering the features of each test sample.
 
     Args:
-        shapes: of the samples and the network.
+        shapes: shapes of the samples and the network.
         study: gives the numbers of test samples.
         tangents: see `linear_footprint`.
+
+    Returns:
+        The work of one network.
     """
     n, k, m, data = shapes.samples, shapes.classes, shapes.neurons, study.data
     matrices, features = (k, m * shapes.dimension) if tangents else (1, k * m)
@@ -221,21 +238,21 @@ def linear_system(
     *,
     tangents: bool,
 ) -> System:
-    """Make a system of a model that is linear in what it trains.
+    """Make a system from a model that is linear in its trained parameters.
 
     Args:
-        model: from a start, its samples and the activation.
-        moved: the network's parameters where they are what is trained, frozen ones otherwise, from start, samples,
-            activation and dual coefficients.
-        change: what training changed, likewise.
-        answers: logits of a start that was changed, on any samples.
+        model: function from a network's start, the training samples and the activation to the linear model.
+        moved: function from start, training samples, activation and dual coefficients to the network's parameters: as
+            training moved them, or frozen.
+        change: function with the same arguments, to the change of the trained parameters.
+        answers: function from the start, this change, any samples and the activation to logits.
         tangents: see `linear_footprint`.
 
     Returns:
         The system.
     """
 
-    def drawn(key: Array, part: DenseVectors, network: NetworkConfig, sizes: Sizes) -> Parameters:
+    def redraw_start(key: Array, part: DenseVectors, network: NetworkConfig, sizes: Sizes) -> Parameters:
         typed, dtype = jax.random.wrap_key_data(key), part.vectors.dtype
         return init_network(typed, (part,), sizes.dimension, sizes.classes, network, dtype)
 
@@ -243,61 +260,61 @@ def linear_system(
     def start(keys: Array, batch_keys: None, task: Task, settings: Settings, sizes: Sizes) -> LinearState:
         part, dtype = as_vectors(task, sizes), task.data.weights.dtype
 
-        def one(given: tuple[Array, Settings]) -> LinearState:
-            key, of_network = given
-            begin = init_network(key, (part,), sizes.dimension, sizes.classes, of_network.network, dtype)
-            linear = model(begin, part, of_network.network)
+        def start_one(network: tuple[Array, Settings]) -> LinearState:
+            key, one = network
+            begin = init_network(key, (part,), sizes.dimension, sizes.classes, one.network, dtype)
+            linear = model(begin, part, one.network)
             dual = jnp.zeros_like(linear.start_logits)
             curvature = largest_curvature(linear.gram, task.data.weights)
             return LinearState(
                 jax.random.key_data(key), linear, curvature, dual, outputs(linear, dual), jnp.zeros((), jnp.int32)
             )
 
-        return jax.lax.map(one, (keys, settings))
+        return jax.lax.map(start_one, (keys, settings))
 
     @partial(jax.jit, donate_argnums=0, static_argnames=("sizes",))
     def advance(
         state: LinearState, first: Array, last: Array, least: Array, task: Task, teacher: Array | None,
         settings: Settings, sizes: Sizes,
     ) -> LinearState:  # fmt: skip
-        def one(given: tuple[LinearState, Array | None, Settings]) -> Fitted:
-            now, taught, of_network = given
+        def train_one(network: tuple[LinearState, Array | None, Settings]) -> Fitted:
+            now, taught, one = network
             begin = (now.dual, now.logits)
-            return _descend(now.model, now.curvature, begin, task, first, last, least, taught, of_network.distill)
+            return _descend(now.model, now.curvature, begin, task, first, last, least, taught, one.distill)
 
-        ended = jax.lax.map(one, (state, teacher, settings))
+        ended = jax.lax.map(train_one, (state, teacher, settings))
         return state._replace(dual=ended.dual, logits=ended.train_logits, taken=state.taken + ended.steps)
 
     def look(state: LinearState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
         part = as_vectors(task, sizes)
 
-        def one(given: tuple[Array, Array, NetworkConfig]) -> Parameters:
-            key, dual, network = given
-            return moved(drawn(key, part, network, sizes), part, network, dual)
+        def parameters(values: tuple[Array, Array, NetworkConfig]) -> Parameters:
+            key, dual, network = values
+            return moved(redraw_start(key, part, network, sizes), part, network, dual)
 
-        now = jax.lax.map(one, (state.key, state.dual, settings.network))
+        now = jax.lax.map(parameters, (state.key, state.dual, settings.network))
         return Seen(now, state.logits, Task(task.data, (part,)), None, state.taken)
 
     def keep(state: LinearState, task: Task, settings: Settings, sizes: Sizes) -> tuple[Array, Array]:
         part = as_vectors(task, sizes)
 
-        def one(given: tuple[Array, Array, NetworkConfig]) -> tuple[Array, Array]:
-            key, dual, network = given
-            begin = drawn(key, part, network, sizes)
+        def weights_and_change(values: tuple[Array, Array, NetworkConfig]) -> tuple[Array, Array]:
+            key, dual, network = values
+            begin = redraw_start(key, part, network, sizes)
             return begin.weights, change(begin, part, network, dual)
 
-        return jax.lax.map(one, (state.key, state.dual, settings.network))
+        return jax.lax.map(weights_and_change, (state.key, state.dual, settings.network))
 
     @partial(jax.jit, static_argnames=("sizes",))
     def answer(kept: tuple[Array, Array], keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
         part = as_vectors(task, sizes)
 
-        def one(given: tuple[Array, Array, Array, NetworkConfig]) -> Array:
-            weights, changed, key, network = given
+        def answer_one(values: tuple[Array, Array, Array, NetworkConfig]) -> Array:
+            weights, changed, key, network = values
             fresh = init_network(key, (part,), len(weights), sizes.classes, network, weights.dtype)
             return answers(Parameters(weights, fresh.noise), changed, part, network)
 
-        return jax.lax.map(one, (*kept, keys, settings.network))
+        return jax.lax.map(answer_one, (*kept, keys, settings.network))
 
     def footprint(shapes: Shapes, study: Study) -> Footprint:
         return linear_footprint(shapes, tangents=tangents)

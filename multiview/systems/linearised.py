@@ -1,7 +1,8 @@
 r"""The network linearised at its start (neural tangent kernel), trained by gradient descent.
 
-$F^{\text{lin}}(X) = F_{\theta_0}(X) + \langle \nabla F_{\theta_0}(X), \theta - \theta_0 \rangle$. Neurons belong to one
-class each, so class i has features of its own: slopes $\mathrm{act}'(\langle w_{i,r}, x_p\rangle)$ times patches.
+$F^{\text{lin}}(X) = F_{\theta_0}(X) + \langle \nabla F_{\theta_0}(X), \theta - \theta_0 \rangle$. Section 8 of
+docs/theory.md. Each neuron belongs to one class, so class i has its own features: slopes
+$\mathrm{act}'(\langle w_{i,r}, x_p\rangle)$ times patches.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from multiview.world.patches import DenseVectors
 
 
 def plain_outputs(parameters: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k"]:
-    """The network's logits in plain operations, which `jax.jvp` and `jax.linearize` can follow."""
+    """Compute the network's logits in plain operations, which `jax.jvp` and `jax.linearize` can differentiate."""
     pre = pre_activations(parameters.weights, parameters.noise[0], part)
     return activation_of(network).value(pre, network.relu_threshold).sum((1, 3))
 
 
 def tangent_features(start: Parameters, part: DenseVectors, network: NetworkConfig) -> Float[Array, "n k d m"]:
-    r"""Tangent features in the weights, $\sum_p \mathrm{act}'(\langle w_{i,r}, x_p\rangle)\,x_p$."""
+    r"""Compute the tangent features of all samples, $\sum_p \mathrm{act}'(\langle w_{i,r}, x_p\rangle)\,x_p$."""
     slope = _slope(start, part, network)
     return jnp.einsum("npkm,npd->nkdm", slope, part.vectors)
 
 
 def tangent_model(start: Parameters, part: DenseVectors, network: NetworkConfig) -> LinearModel:
-    r"""The linearised network on its training samples.
+    r"""Make the linear model of the linearised network on its training samples.
 
-    In the limit of large d, overlaps with private noise directions are parameters too. No two samples share one,
-    so they add $\sum_{p,r} (\nu_p\,\mathrm{act}')^2$ to the diagonal of the Gram matrices.
+    In the limit of large d, overlaps with private noise directions are parameters too. No two samples share a
+    direction, so these parameters add $\sum_{p,r} (\nu_p\,\mathrm{act}')^2$ to the diagonal of the Gram matrices.
 
     Args:
         start: the network's start.
@@ -55,13 +56,13 @@ def tangent_model(start: Parameters, part: DenseVectors, network: NetworkConfig)
 def weight_change(
     start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]
 ) -> Float[Array, "d k m"]:
-    r"""What training changed in the weights, $\theta - \theta_0 = \sum_n \alpha_n \nabla F_{\theta_0}(X_n)$."""
+    r"""Compute the change of the weights, $\theta - \theta_0 = \sum_n \alpha_n \nabla F_{\theta_0}(X_n)$."""
     slope = _slope(start, part, network)
     return jnp.einsum("npkm,npd,nk->dkm", slope, part.vectors, dual)
 
 
 def moved(start: Parameters, part: DenseVectors, network: NetworkConfig, dual: Float[Array, "n k"]) -> Parameters:
-    """The parameters θ after training, overlaps with the training samples' own noise directions included."""
+    """Compute the parameters θ after training, including the overlaps with the training samples' noise directions."""
     noise: Array | None = start.noise[0]
     if noise is not None and part.noise_norm is not None:
         step = _slope(start, part, network) * part.noise_norm[..., None, None]
@@ -72,14 +73,17 @@ def moved(start: Parameters, part: DenseVectors, network: NetworkConfig, dual: F
 def linearised_outputs(
     at: Parameters, change: Float[Array, "d k m"], part: DenseVectors, network: NetworkConfig
 ) -> Float[Array, "n k"]:
-    """Logits on any samples: the start's logits and their directional derivative (`jax.jvp`) along `change`.
+    """Compute the logits on any samples: the start's logits plus their directional derivative along `change`.
 
     Args:
-        at: the start's weights, and the start's overlaps with these samples' noise directions (fresh ones on test
-            samples, which training did not change).
-        change: of the weights, from `weight_change`.
+        at: the start's weights and its overlaps with these samples' noise directions; on test samples these are fresh
+            directions, along which training changed nothing.
+        change: change of the weights, from `weight_change`.
         part: the samples' patches.
         network: gives q and ϱ.
+
+    Returns:
+        Logits [n, k].
     """
 
     def outputs(weights: Array) -> Array:

@@ -24,7 +24,7 @@ FORWARD_SHARE = 0.4  # a forward pass is about 0.4 of a step
 
 @partial(streams.jit_for_draws, static_argnames=("sizes",))
 def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings, sizes: Sizes) -> TrainingState:
-    def one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
+    def start_one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
         dtype = jnp.dtype(train.dtype)
         parameters = init_network(key, task.patches, sizes.dimension, sizes.classes, network, dtype)
         if train.solver == "gradient_flow":
@@ -32,7 +32,7 @@ def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings
         batches = () if batch_key is None else jax.random.key_data(batch_key)
         return TrainingState(parameters, make_optimizer(train).init(parameters), batches)
 
-    return jax.vmap(one)(keys, settings.network, settings.train, batch_keys)
+    return jax.vmap(start_one)(keys, settings.network, settings.train, batch_keys)
 
 
 @partial(jax.jit, donate_argnums=0, static_argnames=("sizes",))
@@ -46,15 +46,15 @@ def _advance(
     settings: Settings,
     sizes: Sizes,
 ) -> TrainingState:
-    """All steps are taken: `least` is for systems that may need more of them."""
+    """Take all steps; `least` is for systems that may continue while a sample is wrong."""
 
-    def one(
+    def advance_one(
         s: TrainingState, t: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
     ) -> TrainingState:
         follow = flow if train.solver == "gradient_flow" else advance
         return follow(s, first, last, task, t, network, train, distill)
 
-    return jax.vmap(one)(state, teacher, settings.network, settings.train, settings.distill)
+    return jax.vmap(advance_one)(state, teacher, settings.network, settings.train, settings.distill)
 
 
 def _look(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
@@ -69,27 +69,27 @@ def _keep(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) ->
 
 @partial(jax.jit, static_argnames=("sizes",))
 def answer(weights: Array, keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
-    """Logits of networks on samples that were never trained on, with fresh noise [B, n, k]."""
+    """Compute logits of networks on test samples, with fresh noise overlaps [B, n, k]."""
     return jax.vmap(lambda w, key, n: fresh_logits(key, w, task.patches, n))(weights, keys, settings.network)
 
 
 def footprint(shapes: Shapes, study: Study) -> Footprint:
-    """Parameters and what solver or optimiser keep beside them; pre-activations of vectors, sums of rows."""
+    """Count the parameters, the state of solver or optimiser, and the numbers that forward passes keep."""
     each = shapes.classes * shapes.neurons
     parameters = (shapes.dimension + shapes.tracked) * each
-    # Patches as vectors keep three times their pre-activations; rows four numbers a class, as neurons are summed one
-    # after another.
+    # Vectors keep their pre-activations three times; rows keep four numbers for each class, because neurons are summed
+    # one after another.
     kept = 3 * shapes.vectors * each + 4 * shapes.slots * shapes.classes
-    if study.train.changes_patches:  # each network makes patches of its own, and mixed noise with its gradient
+    if study.train.changes_patches:  # each network stores its own patches, and mixed noise with its gradient
         mixes_noise = study.train.mixup != "none" and shapes.noise
         kept += shapes.samples * shapes.patches * (shapes.dimension + (2 * each if mixes_noise else 0))
-    return Footprint(parameters * (1 + _beside(jax.tree.structure(study.train))), kept)
+    return Footprint(parameters * (1 + _optimizer_numbers(jax.tree.structure(study.train))), kept)
 
 
 def work(shapes: Shapes, study: Study) -> Work:
-    """Every patch once a step, forward and back; a test is a forward pass.
+    """Count the activations of a network: every patch once in each step, and a forward pass over the test samples.
 
-    The flow takes fewer steps than descent, but each costs more, so that its wall time is about the same.
+    The gradient flow takes fewer steps than descent, but each step costs more, so that its wall time is about the same.
     """
     data = study.data
     each, noisy = _each_patch(study)
@@ -100,14 +100,17 @@ def work(shapes: Shapes, study: Study) -> Work:
         test = data.num_test_multi_view * each + data.num_test_single_view * noisy
     step = expected_slots(data, trained)
     if study.train.changes_patches and data.representation != "dense":  # every patch, as a vector, on every neuron
-        of_vector = shapes.classes * shapes.neurons * max(1.0, data.num_features / 8)
-        step = data.num_train * data.num_patches * of_vector
+        per_vector = shapes.classes * shapes.neurons * max(1.0, data.num_features / 8)
+        step = data.num_train * data.num_patches * per_vector
     return Work(step, FORWARD_SHARE * expected_slots(data, test))
 
 
 def _each_patch(study: Study) -> tuple[float, float]:
-    """Activations of one patch, without noise and with it: without noise, features of other classes are summed in
-    closed form (`network.noiseless`), and only its own class's neurons are evaluated."""
+    """Count the activations of one patch without noise and of one with noise.
+
+    Without noise, features of other classes are summed in closed form (`network.noiseless`), and only the neurons of
+    the feature's class are evaluated.
+    """
     data, m = study.data, study.network.neurons_per_class
     if data.representation == "dense":
         return (data.num_classes * m * max(1.0, data.patch_dim / 8),) * 2
@@ -116,10 +119,10 @@ def _each_patch(study: Study) -> tuple[float, float]:
 
 
 @functools.cache
-def _beside(static: jax.tree_util.PyTreeDef) -> int:
-    """Numbers that a solver or optimiser keeps for each parameter, of the static part of `train`."""
+def _optimizer_numbers(static: jax.tree_util.PyTreeDef) -> int:
+    """Count the numbers that the solver or optimiser stores for each parameter, from the static part of `train`."""
     train: TrainConfig = jax.tree.unflatten(static, [1] * static.num_leaves)
-    weights = jax.ShapeDtypeStruct((1, 1, 64), jnp.float32)  # large beside an optimiser's own counters
+    weights = jax.ShapeDtypeStruct((1, 1, 64), jnp.float32)  # much larger than an optimiser's counters
     begin = start_flow if train.solver == "gradient_flow" else make_optimizer(train).init
     state = jax.eval_shape(begin, Parameters(weights, ()))  # type: ignore[arg-type]
     return sum(a.size for a in jax.tree.leaves(state)) // weights.size

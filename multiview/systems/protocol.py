@@ -1,7 +1,7 @@
-"""What a system is: how a block of networks starts, trains and answers.
+"""The protocol of a system: how a block of networks starts, trains and answers.
 
-Everything that runs studies, blocks, sweeps and forecasts talks to these functions and knows no system by name. All of
-them are pure and work on a block: arrays have a leading axis of B networks.
+Studies, blocks, sweeps and forecasts call these functions and know no system by name. All functions are pure and work
+on a block: arrays have a leading axis of B networks.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from multiview.network.parameters import Parameters
 from multiview.training.forecast import Footprint, Shapes, Work
 from multiview.world.task import Task
 
-State = Any  # a system's own: whatever its next step needs, any pytree with a leading axis of networks
-Kept = Any  # what answering needs of a trained network, likewise
+State = Any  # the state of training, different in each system: any pytree with a leading axis of networks
+Kept = Any  # the part of a trained network that answering needs: any pytree with a leading axis of networks
 
 
 class Sizes(NamedTuple):
-    """Whole numbers that are part of the compiled programs.
+    """Sizes that are part of the compiled programs.
 
     Attributes:
         classes: k.
@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
 
     @property
     def features(self) -> int:
-        """All features kL."""
+        """The number of features kL."""
         return self.classes * self.views
 
 
@@ -47,7 +47,7 @@ class Settings(NamedTuple):
         network: activation and start.
         train: optimiser and rate.
         distill: the distillation term; None without a teacher.
-        own: numbers of the system's own, of `System.own`.
+        own: further numbers of the system, from `System.own`.
     """
 
     network: NetworkConfig
@@ -57,14 +57,14 @@ class Settings(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is recorded of a block at one moment.
+    """A block at one moment, as measures read it.
 
     Attributes:
-        parameters: the networks as measures see them [B, …].
-        outputs: logits whose errors count, on the training samples [B, N, k]; [N, k] where the networks are one.
-        task: the training samples, in the patches that `parameters` belong to.
-        teaches: logits that a student of each network is taught; None where these are `outputs`.
-        evaluations: gradient evaluations so far; None where each step is one.
+        parameters: the networks' parameters [B, …].
+        outputs: logits on the training samples, whose errors count [B, N, k]; [N, k] for a joint system.
+        task: the training samples, with patches in the representation of `parameters`.
+        teaches: logits from which a student of each network is taught; None if they are `outputs`.
+        evaluations: gradient evaluations so far; None if each step is one evaluation.
     """
 
     parameters: Parameters
@@ -75,26 +75,27 @@ class Seen(NamedTuple):
 
 
 class System(NamedTuple):
-    """How a block of B networks, or of what takes their place, starts, trains and answers.
+    """A system as a set of functions on a block of B networks, with a few numbers and switches.
 
     Attributes:
-        start: typed keys of the starts [B], keys of all that steps draw [B] or None, the training samples, settings and
-            sizes, to a state.
-        advance: state, first, last, least, samples, teacher's scaled logits [B, N, k] or None, settings and sizes, to
-            the state after the steps `first` … `last` − 1; from step `least` on steps are taken only while a training
-            sample is wrong (`stopping.until_fitted`).
-        look: state, samples, settings and sizes, to what records need.
-        keep: state, samples, settings and sizes, to what answering needs.
-        answer: what was kept, typed keys of fresh noise [B], test samples, settings and sizes, to logits [B, n, k].
-        footprint: shapes and study, to the numbers that training stores: the one memory formula.
-        work: shapes and study, to the activations that a network passes: the one time formula.
-        resume: state, to the state with which a further phase of training begins.
-        own: study and networks in the block, to numbers of the system's own for each network.
-        patience: how many times `train.num_steps` it may train from labels while a sample is wrong.
-        student_steps: steps that its students take under a teacher for each step that is asked for.
-        joint: whether all networks of a study are trained as one, so that a block holds all of them.
+        start: function from typed keys of the starts [B], keys of the random draws in steps [B] or None, training
+            samples, settings and sizes to a state.
+        advance: function from state, first, last, least, training samples, the teacher's scaled logits [B, N, k] or
+            None, settings and sizes to the state after the steps `first` … `last` − 1; from step `least` on, steps are
+            taken only while a training sample is wrong (`stopping.until_fitted`).
+        look: function from state, training samples, settings and sizes to the block as measures read it.
+        keep: function from state, training samples, settings and sizes to the part that answering needs.
+        answer: function from this part, typed keys of fresh noise [B], test samples, settings and sizes to logits
+            [B, n, k].
+        footprint: function from shapes and study to the numbers that training stores; the only memory formula.
+        work: function from shapes and study to the activations that a network computes; the only time formula.
+        resume: function from a state to the state in which a further phase of training begins.
+        own: function from study and number of networks to further numbers of the system for each network.
+        patience: largest multiple of `train.num_steps` that it trains from labels while a training sample is wrong.
+        student_steps: steps that its students take with a teacher for each step that is asked for.
+        joint: whether all networks of a study are trained as one model, so that a block holds all of them.
         alone: whether its compiled programs run one at a time on the CPU.
-        answered_together: blocks of rows that are answered at a time, as rows store nothing for each neuron.
+        answered_together: factor by which blocks are larger in answering rows, which store nothing for each neuron.
     """
 
     start: Callable[[Key[Array, " b"], Any, Task, Settings, Sizes], State]

@@ -1,6 +1,6 @@
-"""The table of systems: what `Study.system` may name. A new system is one file in this room and one line here.
+"""The table of systems: the names that `Study.system` allows. A new system is one file in this room and one row.
 
-Names and rules alone, so that the configuration, the command line and the documentation read it without starting JAX.
+The table holds names and rules only, so that configuration, command line and documentation read it without loading JAX.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from multiview.systems.protocol import System
 
-# Kinds of options of training, as `parameter(option=…)` declares them: another solver, and what changes a descent step.
-# A system understands all options of a kind or their defaults alone.
+# Kinds of training options, declared by `parameter(option=…)`: another solver, and changes of a step of descent. A
+# system understands either all options of a kind or only their defaults.
 FLOW, STEP = "flow", "step"
 
 
 class Entry(NamedTuple):
-    """One system by name.
+    """One row of the table.
 
     Attributes:
-        words: what is trained.
-        module: the file in this room whose `SYSTEM` it is.
-        understands: kinds of options of training that may differ from their defaults.
-        students: the system that its students are of.
-        fields: parameters of the study that belong to this system alone.
-        predicted: whether the theory's conditions and predictions are about it.
+        words: description of the system.
+        module: the file in this room that defines its `SYSTEM`.
+        understands: kinds of training options that may differ from their defaults.
+        students: name of the system of its students; "" for the same system.
+        fields: parameters of the study that only this system has.
+        predicted: whether the theory's conditions and predictions apply to it.
     """
 
     words: str
@@ -53,12 +53,12 @@ def load(name: str) -> System:
         name: a key of `SYSTEMS`.
 
     Returns:
-        Its functions.
+        The system's functions.
     """
     system: System = importlib.import_module(f"multiview.systems.{SYSTEMS[name].module}").SYSTEM
     return system
 
 
 def students_of(name: str) -> str:
-    """The name of the system that students of a system are of."""
+    """Return the name of the system of a system's students."""
     return SYSTEMS[name].students or name
