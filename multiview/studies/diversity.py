@@ -1,4 +1,4 @@
-"""Diversity: how much networks that differ by their start alone differ in what they learned and where they err."""
+"""Diversity of networks that differ only in their start: in the views that they learned and in their errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from multiview.world.world import World
 
 
 def agreement(choices: np.ndarray) -> np.ndarray:
-    r"""Share of pairs of networks that agree, $\frac{1}{S(S-1)} \sum_{a \ne b} 1[c_a = c_b]$.
+    r"""Compute the share of pairs of networks that agree, $\frac{1}{S(S-1)} \sum_{a \ne b} 1[c_a = c_b]$.
 
     Args:
-        choices: what each network chose, for example the winning view of each class: whole numbers [..., S, C].
+        choices: C choices of each network, for example the winning view of each class: whole numbers [..., S, C].
 
     Returns:
-        Agreement averaged over the C choices [...]. A fair coin's is 1/2, that of L equal views 1/L; NaN for S = 1.
+        Agreement averaged over the C choices [...]: 1/2 for fair coins, 1/L for L views of equal chance; NaN for S = 1.
     """
     networks = choices.shape[-2]
     equal = (choices[..., :, None, :] == choices[..., None, :, :]).mean(-1).sum((-1, -2))
@@ -33,28 +33,28 @@ def agreement(choices: np.ndarray) -> np.ndarray:
 
 
 def agreement_of_winners(overlap: np.ndarray) -> np.ndarray:
-    r"""Share of (pair of networks, class) with the same winning view.
+    """Compute the share of pairs of networks that have the same winning view, averaged over classes.
 
     Args:
         overlap: Λ of S networks, shape [..., S, k, L].
 
     Returns:
-        Agreement [...]; 1/L where each network draws its views by fair lots.
+        Agreement [...]; 1/L if each network's winner is one of L views with equal chance.
     """
     return agreement(winners(overlap)[0])
 
 
 def error_correlation(wrong: np.ndarray) -> float:
-    r"""Mean correlation of errors over pairs of networks, $\frac{1}{|P|}\sum_{(a,b)} \mathrm{corr}(e_a, e_b)$.
+    r"""Compute the mean correlation of errors over pairs, $\frac{1}{|P|}\sum_{(a,b)} \mathrm{corr}(e_a, e_b)$.
 
-    $e_a \in \{0, 1\}^n$ says which samples network a got wrong. Pairs in which one network errs always or never have
-    no correlation and are left out.
+    $e_a \in \{0, 1\}^n$ marks the samples that network a got wrong. Networks that are always or never wrong have no
+    correlation with others and are left out.
 
     Args:
-        wrong: truth values [S, n].
+        wrong: whether each network got each sample wrong, truth values [S, n].
 
     Returns:
-        A number in [−1, 1]; NaN if no pair is left.
+        The correlation in [−1, 1]; NaN if no pair is left.
     """
     errors = np.asarray(wrong, float)
     errors = errors[errors.std(1) > 0]
@@ -65,9 +65,10 @@ def error_correlation(wrong: np.ndarray) -> float:
 
 
 def coverage(learned: np.ndarray) -> np.ndarray:
-    r"""Expected share of views that at least one of K of the S networks has learned.
+    r"""Compute the expected share of views that at least one of K of the S networks has learned.
 
-    The mean over all choices of K networks: a view that c of them have is missed by $\binom{S-c}{K}/\binom{S}{K}$.
+    The mean runs over all choices of K networks: a view that c of the S networks have learned is missed
+    by a share $\binom{S-c}{K}/\binom{S}{K}$ of the choices.
 
     Args:
         learned: which views each network has learned, truth values [..., S, k, L].
@@ -86,9 +87,9 @@ class CountedViews(NamedTuple):
     """Confidence by the number of learned views in a sample, arrays [L + 1] for 0 … L views.
 
     Attributes:
-        pairs: (network, sample) pairs with so many.
-        confidence: their mean largest probability, NaN where there are none.
-        accuracy: the share that is classified right.
+        pairs: number of pairs (network, sample) with this count.
+        confidence: mean largest probability of these pairs; NaN if there are none.
+        accuracy: share of these pairs that are classified right.
     """
 
     pairs: np.ndarray
@@ -97,10 +98,10 @@ class CountedViews(NamedTuple):
 
 
 def confidence_by_views(counts: np.ndarray, outputs: np.ndarray, labels: np.ndarray, num_views: int) -> CountedViews:
-    r"""Feature count against confidence: mean $\max_i \mathrm{softmax}_i(F)$ of pairs with equal counts.
+    r"""Compute the mean confidence $\max_i \mathrm{softmax}_i(F)$ of pairs (network, sample) by their count of views.
 
     Args:
-        counts: views of its label that a sample carries strongly and the network has learned [S, n].
+        counts: number of views that the sample carries strongly and the network has learned [S, n].
         outputs: logits [S, n, k].
         labels: labels [n].
         num_views: L, the largest count.
@@ -120,13 +121,14 @@ def confidence_by_views(counts: np.ndarray, outputs: np.ndarray, labels: np.ndar
 
 
 class Diversity(NamedTuple):
-    """What `study_diversity` measures of one kind of network; R replicates, S networks each.
+    """Diversity of one kind of network, over R replicates of S networks.
 
     Attributes:
-        agreement_of_winners: share of equal winners [R].
-        coverage: share of views known to one of K networks [R, S].
-        error_correlation: on single-view test samples [R], NaN where fewer than two networks err.
-        confidence: by the number of learned views [R] × (`CountedViews`).
+        agreement_of_winners: share of pairs of networks with the same winning view [R].
+        coverage: expected share of views that at least one of K networks has learned, for K = 1 … S [R, S].
+        error_correlation: mean correlation of errors on single-view test samples [R]; NaN if fewer than two networks
+            err.
+        confidence: confidence and accuracy by the number of learned views, one `CountedViews` for each replicate.
     """
 
     agreement_of_winners: np.ndarray
@@ -136,15 +138,15 @@ class Diversity(NamedTuple):
 
 
 def _stored(results: StudyResult | xr.DataTree, group: str) -> tuple[Study, dict[str, Any], Any]:
-    """Study, overlaps and weights of one kind of network, and the features, of a result or a store."""
+    """Read the study, the arrays of one kind of network, and the features, from a result or a store."""
     if isinstance(results, StudyResult):
         kinds: dict[str, Any] = {n: g.records | {"weights": g.weights} for n, g in results.groups.items()}
         study, features = results.study, results.features
     elif isinstance(results, xr.DataTree):
         kinds = {n: {str(v): a.values for v, a in node.data_vars.items()} for n, node in results.children.items()}
         study = from_mapping(json.loads(results.attrs["config"]))
-        own = results.to_dataset()
-        features = own["features"].values if "features" in own else None
+        root = results.to_dataset()
+        features = root["features"].values if "features" in root else None
     else:
         raise ConfigError("store: a sweep keeps no networks; train the point you want with multiview train")
     if group not in kinds:
@@ -158,13 +160,13 @@ def _stored(results: StudyResult | xr.DataTree, group: str) -> tuple[Study, dict
 def study_diversity(results: StudyResult | xr.DataTree, group: str = "single", num_test: int = 1000) -> Diversity:
     """Measure the diversity of a study's networks, from `run_study` or from a store.
 
-    Test samples are the study's own held-out ones. A sweep keeps no networks: apply `agreement_of_winners` and
-    `coverage` to its variable `final_overlap`.
+    Test samples are held out: they come from the study's own test sets. A sweep keeps no networks: apply
+    `agreement_of_winners` and `coverage` to its variable `final_overlap`.
 
     Args:
-        results: of `run_study`, or of `open_results` for a store of `multiview train`.
+        results: result of `run_study`, or a store of `multiview train` from `open_results`.
         group: the kind of network: single, distilled, self_distilled, …
-        num_test: test samples of each kind.
+        num_test: number of test samples of each kind.
 
     Returns:
         The measures.
@@ -188,7 +190,12 @@ def study_diversity(results: StudyResult | xr.DataTree, group: str = "single", n
 def _on_test_samples(
     study: Study, replicate: int, weights: np.ndarray, learned: np.ndarray, features: Any, num_test: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Logits [S, n, k], labels [n], learned views that a sample carries strongly [S, n], and which are single-view."""
+    """Answer test samples.
+
+    Returns:
+        Logits [S, n, k], labels [n], number of views that a sample carries strongly and a network has learned [S, n],
+        and whether samples are single-view [n].
+    """
     study = replace(study, {"train.dtype": "float32"})
     world = World.of(study, own_features=features)
     outputs, labels, counts, is_single = [], [], [], []

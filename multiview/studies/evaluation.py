@@ -1,4 +1,4 @@
-"""Test errors of many networks on fresh samples, chunk by chunk, so that memory stays flat."""
+"""Test errors of many networks on fresh samples, chunk by chunk, so that memory does not grow with the test set."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ Tested = tuple[dict[str, np.ndarray], float]
 def count_test_errors(
     world: World, replicate: int, answer: Answer, sizes: Mapping[Kind, int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Count the wrong test samples of each kind, for anything that answers a task.
+    """Count the wrong test samples of each kind, for any model that answers a task.
 
     Args:
-        world: whose test samples.
-        replicate: whose test set.
-        answer: a chunk of samples to logits [..., n, k] by name, of networks and of their ensembles for example.
-        sizes: samples of each kind; by default the world's own numbers of multi-view and single-view ones.
+        world: the world that draws the test samples.
+        replicate: number of the replicate, which has its own test set.
+        answer: function from a chunk of samples to logits [..., n, k] by name, for example of networks and their
+            ensembles.
+        sizes: number of samples of each kind; by default the world's `test_sizes`.
 
     Returns:
-        By name, wrong samples [..., kinds], kinds in the order of `sizes`.
+        Numbers of wrong samples by name [..., kinds], with kinds in the order of `sizes`.
 
     Example:
         >>> import jax
@@ -62,18 +63,18 @@ def count_test_errors(
 
 
 def evaluate(study: Study, world: World, replicate: int, groups: dict[str, np.ndarray]) -> Tested:
-    """Wrong test samples of groups of networks, and of the ensembles of the group "single".
+    """Count the wrong test samples of groups of networks, and of the ensembles of the group "single".
 
     Args:
-        study: configuration.
-        world: where test samples come from, `World.of(study)` for example.
-        replicate: whose test set.
+        study: the configuration.
+        world: the world that draws the test samples, for example `World.of(study)`.
+        replicate: number of the replicate, which has its own test set.
         groups: weights [S, D, k, m] by name.
 
     Returns:
-        By name, the numbers of wrong multi-view and single-view samples [S, 2], with `ensemble_of_K` for the disjoint
-        ensembles of K networks [S // K, 2]; and the dark knowledge of the ensemble (share of pairs ordered right, from
-        its logits on multi-view samples).
+        The numbers of wrong multi-view and single-view samples by name [S, 2], with `ensemble_of_K` for the disjoint
+        ensembles of K networks [S // K, 2]; and the dark knowledge of the ensemble (the share of pairs of classes that
+        its logits order right, on multi-view samples).
     """
     return evaluate_points([study], world, replicate, [groups])[0]
 
@@ -86,35 +87,39 @@ def evaluate_points(
     points: Sequence[dict[str, np.ndarray]],
     answer: Callable[[Array, Task], np.ndarray] | None = None,
 ) -> list[Tested]:
-    """`evaluate` for several studies of one world, whose networks are asked together.
+    """Evaluate the networks of several studies of one world together; see `evaluate`.
 
     Args:
         studies: configurations, equal in data and base seed.
-        world: of all.
-        replicate: whose test set.
-        points: groups of networks of each study.
-        answer: noise keys [S] and samples to logits [S, n, k], for members that are no networks.
+        world: the world of all studies.
+        replicate: number of the replicate, which has its own test set.
+        points: for each study, groups of networks as in `evaluate`.
+        answer: function from noise keys [S] and samples to logits [S, n, k], if networks answer in another way than
+            from their weights.
+
+    Returns:
+        For each study, wrong samples and dark knowledge as in `evaluate`.
     """
     sizes = [{name: len(weights) for name, weights in groups.items()} for groups in points]
-    counts = [sum(of_point.values()) for of_point in sizes]
-    everyone = np.concatenate([weights for groups in points for weights in groups.values()])
+    counts = [sum(point_sizes.values()) for point_sizes in sizes]
+    all_weights = np.concatenate([weights for groups in points for weights in groups.values()])
     each = [s for s, count in zip(studies, counts, strict=True) for _ in range(count)]
-    indices = np.concatenate([np.arange(size) for of_point in sizes for size in of_point.values()])
+    indices = np.concatenate([np.arange(size) for point_sizes in sizes for size in point_sizes.values()])
     dark: list[list[float]] = [[] for _ in points]
 
     def answers(chunk: Chunk) -> dict[str, np.ndarray]:
         keys, task = chunk.noise_keys(indices), chunk.task
-        answered = answer_networks(each, everyone, keys, task) if answer is None else answer(keys, task)
-        found: dict[str, np.ndarray] = {}
-        for point, of_point in enumerate(np.split(answered, np.cumsum(counts)[:-1])):
-            outputs = by_group(of_point, sizes[point])
+        answered = answer_networks(each, all_weights, keys, task) if answer is None else answer(keys, task)
+        logits: dict[str, np.ndarray] = {}
+        for point, point_logits in enumerate(np.split(answered, np.cumsum(counts)[:-1])):
+            outputs = by_group(point_logits, sizes[point])
             if "single" in outputs:
                 outputs |= disjoint_ensembles(outputs["single"])
-            found |= {f"{point}/{name}": values for name, values in outputs.items()}
+            logits |= {f"{point}/{name}": values for name, values in outputs.items()}
             if "ensemble" in outputs and chunk.kind == "multi_view" and chunk.number < 4:
                 present = classes_present(task.data, world.config.num_classes, world.config.num_views)
                 dark[point].append(ordered_share(outputs["ensemble"][0], present, chunk.labels))
-        return found
+        return logits
 
     wrong: list[dict[str, np.ndarray]] = [{} for _ in points]
     for name, counted in count_test_errors(world, replicate, answers).items():
@@ -127,6 +132,14 @@ def evaluate_points(
 
 
 def error_counts(per_replicate: Sequence[np.ndarray], study: Study) -> ErrorCounts:
-    """Counts [S, 2] of several replicates, as `count_test_errors` gives them, as arrays [R, S]."""
+    """Collect the counts of several replicates.
+
+    Args:
+        per_replicate: numbers of wrong multi-view and single-view samples [S, 2], one array for each replicate.
+        study: gives the numbers of test samples.
+
+    Returns:
+        Counts with arrays [R, S].
+    """
     wrong = np.stack(per_replicate)
     return ErrorCounts(wrong[..., 0], wrong[..., 1], study.data.num_test_multi_view, study.data.num_test_single_view)

@@ -1,4 +1,4 @@
-"""What a study measured: networks by kind, ensembles, dark knowledge."""
+"""Results of a study: networks by kind, ensembles, dark knowledge."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from multiview.systems.blocks import Trained
 
 
 class Group(NamedTuple):
-    """Networks of one kind over all replicates: arrays [R, S, …].
+    """Networks of one kind from all replicates, as arrays [R, S, …].
 
     Attributes:
         weights: weights or, in the limit, feature overlaps [R, S, D, k, m].
-        train_wrong: wrong training samples [R, S].
+        train_wrong: number of wrong training samples [R, S].
         train_error: weighted training error [R, S].
-        finite: whether all numbers are finite [R, S].
+        finite: whether all numbers of a network are finite [R, S].
         times: recorded steps [T], counted from the network's start.
         records: recorded measures, each [R, S, T, …].
         errors: test errors.
@@ -37,17 +37,18 @@ class Group(NamedTuple):
 
 
 class StudyResult(NamedTuple):
-    """All that a study measured.
+    """Result of a study.
 
     Attributes:
-        study: its configuration.
+        study: the configuration.
         groups: networks by kind: single, distilled, self_distilled, self_distilled_2, …
-        ensembles: test errors of the ensembles by name, arrays [R, 1]; `ensemble_of_K`, K networks each, [R, S // K].
+        ensembles: test errors of ensembles by name: `ensemble` of all networks [R, 1], `ensemble_of_K` of K networks
+            each [R, S // K].
         moments: S_{i,ℓ} of each training set [R, k, L].
-        dark_knowledge: share of pairs ordered right, one for each replicate [R].
-        dropped_features: foreign features that found no patch, in the training sets.
-        features: feature vectors in the dense representation, else None.
-        seconds: wall time.
+        dark_knowledge: share of pairs of classes that the ensemble orders right [R].
+        dropped_features: number of foreign features without a free patch, over all training sets.
+        features: feature vectors [kL, d] in the dense representation, else None.
+        seconds: wall time in seconds.
 
     Example:
         >>> import multiview as mv
@@ -67,14 +68,14 @@ class StudyResult(NamedTuple):
 
 
 class Replicate(NamedTuple):
-    """What one replicate of a study measured.
+    """Result of one replicate of a study.
 
     Attributes:
-        trained: its networks by kind, without the states that only training needs.
-        wrong: wrong multi-view and single-view test samples [S, 2] of each kind and each ensemble.
-        dark_knowledge: share of pairs ordered right.
-        moments: S_{i,ℓ} of its training set [k, L].
-        dropped_features: foreign features that found no patch.
+        trained: networks by kind, without the states that only training needs.
+        wrong: numbers of wrong multi-view and single-view test samples [S, 2], for each kind and each ensemble.
+        dark_knowledge: share of pairs of classes that the ensemble orders right.
+        moments: S_{i,ℓ} of the training set [k, L].
+        dropped_features: number of foreign features without a free patch in the training set.
     """
 
     trained: dict[str, Trained]
@@ -85,7 +86,17 @@ class Replicate(NamedTuple):
 
 
 def collect(study: Study, replicates: list[Replicate], features: Array | None, seconds: float) -> StudyResult:
-    """Several replicates of one study as one result."""
+    """Collect the replicates of one study into its result.
+
+    Args:
+        study: the configuration.
+        replicates: results of the replicates, in order.
+        features: feature vectors [kL, d] in the dense representation, else None.
+        seconds: wall time of the study.
+
+    Returns:
+        The result.
+    """
     groups = {}
     for name in replicates[0].trained:
         runs = [r.trained[name] for r in replicates]
@@ -117,6 +128,6 @@ def _onset(study: Study, name: str) -> int:
 
 
 def start_and_final_overlaps(result: StudyResult, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Λ at the first and last recorded time of a group, each [R, S, k, L]."""
+    """Return the overlaps Λ of a group at the first and the last recorded time, each [R, S, k, L]."""
     overlap = result.groups[name].records["largest_overlap"]
     return overlap[:, :, 0], overlap[:, :, -1]

@@ -1,4 +1,4 @@
-"""Train and test one replicate of a study, or of several whose networks share blocks."""
+"""Training and testing of one replicate of a study, or of several studies whose networks share blocks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from multiview.words import self_distilled_name
 from multiview.world.task import Task
 from multiview.world.world import World
 
-# Called with what begins and in which replicate; what it returns is called with the network-steps done.
+# Called when a phase starts, with the phase in words and the number of the replicate. It returns a function that is
+# called with the number of network-steps that have just been finished.
 StartPhase = Callable[[str, int], Callable[[int], None]]
 
 
@@ -46,29 +47,28 @@ def run_replicates(
 ) -> list[Replicate]:
     """Train and evaluate one replicate: single networks, their ensembles, and students.
 
-    Networks of several studies share blocks; each study gets the numbers that it gets alone, bit by bit.
+    Networks of several studies share blocks; the results of each study are those that it has alone, bit by bit.
 
     Args:
-        studies: configurations that differ in traced numbers of their sections network, train and distill, and in how
-            many networks and students they have: points of a sweep with equal `sweeps.plan.batch_key`.
-        world: where samples come from.
-        replicate: its number.
-        task: its training samples, of `training_tasks`.
-        start_phase: called once for all studies with what begins and the replicate; what it returns is called with
-            network-steps done.
+        studies: configurations that may differ only in traced numbers of the sections network, train and distill and in
+            the numbers of networks and students: points of a sweep with equal `sweeps.plan.batch_key`.
+        world: the world that draws the samples.
+        replicate: number of the replicate.
+        task: training samples of the replicate, from `training_tasks`.
+        start_phase: reports progress, see `StartPhase`; called once for all studies.
         distillation: whether to train students.
-        teacher_logits: of a user's own teacher [N, k], instead of the ensemble's.
-        recorder: what to record of each network; see `train_networks`.
+        teacher_logits: logits of a user's own teacher on the training samples [N, k], instead of the ensemble's.
+        recorder: measures to record, see `train_networks`.
 
     Returns:
-        What was measured, study by study.
+        The result of each study.
     """
     first = studies[0]
-    if len(studies) > 1 and load(first.system).joint:  # a block is all networks of one study
+    if len(studies) > 1 and load(first.system).joint:  # a block holds all networks of one study
         return [
-            one
+            result
             for study in studies
-            for one in run_replicates(
+            for result in run_replicates(
                 [study], world, replicate, task, start_phase=start_phase, distillation=distillation,
                 teacher_logits=teacher_logits, recorder=recorder,
             )
@@ -85,8 +85,8 @@ def run_replicates(
         logits = [t["single"].train_logits for t in trained]
         students = _students(studies, task, replicate, logits, teacher_logits, features, recorder, begin)
         for name, networks in students.items():
-            for of_point, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
-                of_point[name] = t
+            for groups, t in zip(trained, _by_point(networks, [s.students for s in studies]), strict=True):
+                groups[name] = t
     begin("testing", replicate)
     return _tested(studies, world, replicate, task, trained)
 
@@ -98,7 +98,7 @@ def _tested(
     task: Task,
     trained: Sequence[dict[str, Trained]],
 ) -> list[Replicate]:
-    """Test what was trained for each study."""
+    """Test the trained networks of each study."""
     networks = [
         (study, students_of(study.system) if name != "single" else study.system, t)
         for study, groups in zip(studies, trained, strict=True)
@@ -106,19 +106,19 @@ def _tested(
     ]
 
     def answer(keys: Array, test: Task) -> np.ndarray:
-        """Logits of all networks, group after group, each system's together."""
-        places = np.split(np.arange(len(keys)), np.cumsum([len(t.finite) for _, _, t in networks])[:-1])
-        found: list[Any] = [None] * len(networks)
+        """Compute the logits of all groups of networks, in order; groups of the same system are answered together."""
+        indices = np.split(np.arange(len(keys)), np.cumsum([len(t.finite) for _, _, t in networks])[:-1])
+        logits: list[Any] = [None] * len(networks)
         for system in dict.fromkeys(name for _, name, _ in networks):
-            mine = [i for i, (_, name, _) in enumerate(networks) if name == system]
-            each = [networks[i][0] for i in mine for _ in places[i]]
-            kept = jax.tree.map(lambda *a: np.concatenate(a), *(networks[i][2].kept for i in mine))
-            answers = answer_networks(each, kept, keys[np.concatenate([places[i] for i in mine])], test, system)
-            for i, of_group in zip(
-                mine, np.split(answers, np.cumsum([len(places[i]) for i in mine])[:-1]), strict=True
-            ):
-                found[i] = of_group
-        return np.concatenate(found)
+            groups = [i for i, (_, name, _) in enumerate(networks) if name == system]
+            study_per_network = [networks[i][0] for i in groups for _ in indices[i]]
+            kept = jax.tree.map(lambda *a: np.concatenate(a), *(networks[i][2].kept for i in groups))
+            system_keys = keys[np.concatenate([indices[i] for i in groups])]
+            answers = answer_networks(study_per_network, kept, system_keys, test, system)
+            ends = np.cumsum([len(indices[i]) for i in groups])[:-1]
+            for i, group_logits in zip(groups, np.split(answers, ends), strict=True):
+                logits[i] = group_logits
+        return np.concatenate(logits)
 
     weights = [{n: t.weights for n, t in groups.items()} for groups in trained]
     tested = evaluate_points(studies, world, replicate, weights, answer)
@@ -136,7 +136,7 @@ def _tested(
 
 
 def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:
-    """Networks that were trained together, one batch for each point."""
+    """Split networks that were trained together into those of each study."""
     ends = np.cumsum(counts)
     shared = networks.times  # has no axis of networks
     return [
@@ -145,7 +145,7 @@ def _by_point(networks: Trained, counts: Sequence[int]) -> list[Trained]:
     ]
 
 
-def _silent(what: str, replicate: int) -> Callable[[int], None]:
+def _silent(phase: str, replicate: int) -> Callable[[int], None]:
     return lambda steps: None
 
 
@@ -159,10 +159,10 @@ def _students(
     recorder: Recorder | None,
     begin: StartPhase,
 ) -> dict[str, Trained]:
-    """Students of each kind, study after study; steps are common to all studies."""
+    """Train the students of each kind, for all studies together; their numbers of steps are equal."""
     counts = [s.students for s in studies]
-    each = [s for s in studies for _ in range(s.students)]
-    total, distill, self_distill = len(each), studies[0].distill, studies[0].self_distill
+    study_per_student = [s for s in studies for _ in range(s.students)]
+    total, distill, self_distill = len(study_per_student), studies[0].distill, studies[0].self_distill
 
     def first_phase(onset: int, generation: int = 0) -> Trained:
         return own_phase(
@@ -170,29 +170,31 @@ def _students(
             progress=begin(f"{total} students, own views first", replicate),
         )  # fmt: skip
 
-    def taught(what: str, begun: Trained, teachers: list[np.ndarray], terms: list[DistillConfig]) -> Trained:
+    def taught(kind: str, alone: Trained, teachers: list[np.ndarray], terms: list[DistillConfig]) -> Trained:
         return distil(
-            each, task, begun, np.concatenate(teachers), terms, features=features, recorder=recorder,
-            progress=begin(f"{total} {what}", replicate),
+            study_per_student, task, alone, np.concatenate(teachers), terms, features=features, recorder=recorder,
+            progress=begin(f"{total} {kind}", replicate),
         )  # fmt: skip
 
-    own = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
+    before_onset = {onset: first_phase(onset) for onset in {distill.onset_step, self_distill.onset_step}}
     if teacher_logits is None:
         teachers = [
             ensemble_teacher(outputs, s.students, s.distill) for outputs, s in zip(train_logits, studies, strict=True)
         ]
     else:
         teachers = [s.distill.teacher_scale * np.repeat(teacher_logits[None], s.students, axis=0) for s in studies]
-    terms = [s.distill for s in each]
-    students = {"distilled": taught("students of the ensemble", own[distill.onset_step], teachers, terms)}
+    terms = [s.distill for s in study_per_student]
+    ensemble_students = taught("students of the ensemble", before_onset[distill.onset_step], teachers, terms)
+    students = {"distilled": ensemble_students}
     for generation in range(self_distill.generations):
         onset = self_distill.onset_step
-        begun = first_phase(onset, generation) if generation else own[onset]
+        alone = first_phase(onset, generation) if generation else before_onset[onset]
         teachers = [
             single_teachers(outputs, s.students, s.self_distill)
             for outputs, s in zip(train_logits, studies, strict=True)
         ]
-        trained = taught("self-distilled students", begun, teachers, [s.self_distill for s in each])
+        terms = [s.self_distill for s in study_per_student]
+        trained = taught("self-distilled students", alone, teachers, terms)
         students[self_distilled_name(generation)] = trained
         train_logits = np.split(trained.train_logits, np.cumsum(counts)[:-1])
     return students

@@ -1,7 +1,7 @@
-"""Students: first their own views from the labels, then the teacher's through its soft outputs.
+"""Students: first they learn their own views from the labels, then the teacher's views from its soft outputs.
 
-The teacher is the ensemble (distillation) or one single network (self-distillation). A student's own phase does
-not depend on the teacher, so students of both kinds can share it.
+Section 6 of docs/theory.md. The teacher is the ensemble (distillation) or a single network (self-distillation). The
+phase before distillation starts does not depend on the teacher, so students of both kinds can share it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,43 @@ from multiview.world.task import Task
 
 
 def ensemble_teacher(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
-    """The scaled average of K networks' logits, once for each student: [students, N, k]."""
+    """Compute the teacher of distillation: the average of K networks' logits, times `teacher_scale`.
+
+    Args:
+        train_logits: logits of the networks on the training samples [K, N, k].
+        students: number of students.
+        distill: gives `teacher_scale`.
+
+    Returns:
+        The teacher's logits, repeated for each student [students, N, k].
+    """
     return np.repeat(average_logits(train_logits, distill.teacher_scale)[None], students, axis=0)
 
 
 def single_teachers(train_logits: np.ndarray, students: int, distill: DistillConfig) -> np.ndarray:
-    """Teacher of student a is network a (modulo their number), scaled: [students, N, k]."""
+    """Compute the teachers of self-distillation: network a modulo S teaches student a, times `teacher_scale`.
+
+    Args:
+        train_logits: logits of the networks on the training samples [S, N, k].
+        students: number of students.
+        distill: gives `teacher_scale`.
+
+    Returns:
+        The teacher's logits for each student [students, N, k].
+    """
     return distill.teacher_scale * train_logits[np.arange(students) % len(train_logits)]
 
 
 def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
-    """A user's own teacher: array `logits` [N, k] of an .npz.
+    """Read a user's own teacher: the array `logits` [N, k] of an .npz file.
+
+    Args:
+        path: the file.
+        num_samples: N.
+        num_classes: k.
+
+    Returns:
+        The logits.
 
     Raises:
         ConfigError: the file is unreadable or its logits do not fit the training set.
@@ -57,9 +83,20 @@ def own_phase(
     recorder: Recorder | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train students before distillation starts: fresh starts, cross-entropy alone for `onset_step` steps.
+    """Train students before distillation starts: from new starts, on the cross-entropy only, for `onset_step` steps.
 
-    Those of several points of a sweep follow each other.
+    Args:
+        study: the configuration, or those of several points of a sweep.
+        task: training samples.
+        replicate: number of the replicate.
+        onset_step: number of steps before distillation starts.
+        generation: generation of self-distilled students, from 0.
+        features: feature vectors [kL, d] in the dense representation, for the records.
+        recorder: see `train_networks`.
+        progress: see `train_networks`.
+
+    Returns:
+        The students, point after point.
     """
     points = [study] if isinstance(study, Study) else study
     starts = [start_keys(s, streams.STUDENT_START, replicate, range(s.students), generation) for s in points]
@@ -81,20 +118,20 @@ def distil(
     recorder: Recorder | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Go on training `students` with a teacher, from step `distill.onset_step` on.
+    """Continue training students with a teacher, from step `distill.onset_step` on.
 
     Args:
-        study: configuration of all students, or one for each.
+        study: one configuration for all students, or one for each.
         task: training samples.
-        students: networks after their own phase.
-        teacher_logits: scaled teacher logits [students, N, k].
-        distill: the distillation term of all, or one for each; its steps are common to all.
+        students: networks as they are when distillation starts, from `own_phase`.
+        teacher_logits: the teacher's scaled logits [students, N, k].
+        distill: one distillation term for all students, or one for each, with equal numbers of steps.
         features: feature vectors in the dense representation, for the records.
         recorder: see `train_networks`.
         progress: see `train_networks`.
 
     Returns:
-        The students.
+        The trained students.
     """
     schedule = distill if isinstance(distill, DistillConfig) else distill[0]
     system = (study if isinstance(study, Study) else study[0]).system

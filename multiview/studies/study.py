@@ -1,4 +1,4 @@
-"""Run a study: for each replicate single networks, their ensemble, its students and self-distilled students."""
+"""A whole study: for each replicate single networks, their ensemble, its students and self-distilled students."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from multiview.systems.blocks import Recorder
 from multiview.world.task import Task
 from multiview.world.world import World
 
-ProgressCallback = Callable[[str, int, int], None]  # what is being done, network-steps done, network-steps in all
+ProgressCallback = Callable[[str, int, int], None]  # current phase, network-steps done, network-steps in total
 
 
 def total_network_steps(study: Study, distillation: bool = True) -> int:
-    """Network-steps of a whole study, for progress."""
-    one = study.seeds * study.train.num_steps
+    """Count the network-steps of a whole study, for progress."""
+    steps = study.seeds * study.train.num_steps
     if distillation:
         onsets = {study.distill.onset_step, study.self_distill.onset_step}
         generations = study.self_distill.generations
-        one += study.students * (sum(onsets) + (generations - 1) * study.self_distill.onset_step)
-        one += study.students * (study.distill.num_steps + generations * study.self_distill.num_steps)
-    return study.replicates * one
+        steps += study.students * (sum(onsets) + (generations - 1) * study.self_distill.onset_step)
+        steps += study.students * (study.distill.num_steps + generations * study.self_distill.num_steps)
+    return study.replicates * steps
 
 
 def training_tasks(study: Study, world: World | None = None, row_multiple: int = 1) -> list[Task]:
-    """The training samples of every replicate, in shapes that share one compiled program; see `World.tasks`."""
+    """Draw the training samples of every replicate, in shapes that share one compiled program; see `World.tasks`."""
     world = World.of(study) if world is None else world
     return world.tasks(study.replicates, row_multiple, study.train.changes_patches)
 
@@ -48,19 +48,19 @@ def run_study(
     teacher_logits: np.ndarray | None = None,
     recorder: Recorder | None = None,
 ) -> StudyResult:
-    """Train and evaluate everything a study asks for.
+    """Train and evaluate all networks, ensembles and students of a study.
 
     Args:
         study: the configuration.
-        report: called with what is being trained and the network-steps done and in all.
-        world: where samples come from, such as an `OwnWorld`; by default the study's own, `World.of(study)`.
+        report: function that is called with the current phase in words, network-steps done and network-steps in total.
+        world: the world that draws the samples, such as an `OwnWorld`; by default `World.of(study)`.
         distillation: whether to train students.
-        teacher_logits: of a user's own teacher on the training samples [N, k], instead of the ensemble's.
-        recorder: what to record of each network over time, a pure function of one network that runs on the device;
-            `record_measures` by default.
+        teacher_logits: logits of a user's own teacher on the training samples [N, k], instead of the ensemble's.
+        recorder: measures to record over time: a pure function of one network that runs on the device; by default
+            `record_measures`.
 
     Returns:
-        The result; a network that turned non-finite is marked in `Group.finite`.
+        The result; networks that turned non-finite are marked in `Group.finite`.
 
     Raises:
         ConfigError: one block of networks does not fit the memory, or the world is of another configuration.
@@ -78,13 +78,13 @@ def run_study(
 
     lock = threading.Lock()
 
-    def start_phase(what: str, replicate: int) -> Callable[[int], None]:
+    def start_phase(phase: str, replicate: int) -> Callable[[int], None]:
         def progress(steps: int) -> None:
             nonlocal done
             with lock:
                 done += steps
                 if report is not None:
-                    report(f"replicate {replicate + 1}/{study.replicates}: {what}", done, total)
+                    report(f"replicate {replicate + 1}/{study.replicates}: {phase}", done, total)
 
         progress(0)
         return progress
