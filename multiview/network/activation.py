@@ -1,7 +1,7 @@
-"""Activations, each one object: its name, value and slope in compiled programs, and both as plain numbers.
+"""Activations: each is an object with a name, its value and slope in compiled programs, and both in NumPy.
 
-To add one, write its class here, give it a row in `ACTIVATIONS`, and its name a parameter in `config`. JAX is imported
-where it computes, so that closed forms (`theory`) start without it.
+To add an activation, write its class in this file, give it a row in `ACTIVATIONS`, and its name a parameter in
+`config`. Functions import JAX when they are called, so that closed forms (`theory`) start without it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ else:
 
 
 def raised_to(x: Array, exponent: float) -> Array:
-    """Raise to a power, by repeated multiplication where the exponent is whole."""
+    """Raise x to a power, by repeated multiplication if the exponent is a whole number."""
     import jax
 
     return jax.lax.integer_pow(x, int(exponent)) if float(exponent).is_integer() else x**exponent
 
 
 def smoothed_relu(x: Array, power: float, threshold: float | Array) -> Array:
-    r"""Smoothed ReLU.
+    r"""Compute the smoothed ReLU (docs/theory.md, section 4).
 
     $0$ for $x \le 0$; $x^q / (q \varrho^{q-1})$ for $0 \le x \le \varrho$; $x - (1 - 1/q)\varrho$ above. Value and
     slope are continuous (for q > 1).
@@ -54,7 +54,7 @@ def smoothed_relu(x: Array, power: float, threshold: float | Array) -> Array:
 
 
 def smoothed_relu_slope(x: Array, power: float, threshold: float | Array) -> Array:
-    r"""Derivative of `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$; 0 for x ≤ 0 also at q = 1, plain ReLU."""
+    r"""Differentiate `smoothed_relu`: $\min(\max(x, 0)/\varrho, 1)^{q-1}$; it is 0 at x ≤ 0 for q = 1 too."""
     import jax.numpy as jnp
 
     if power == 1:
@@ -63,10 +63,10 @@ def smoothed_relu_slope(x: Array, power: float, threshold: float | Array) -> Arr
 
 
 class Activation(Protocol):
-    """Protocol of an activation: all that kernels, linearisations and closed forms ask of it.
+    """Protocol of an activation: what kernels, linearisations and closed forms need.
 
-    An instance is hashable and holds what is static; the threshold ϱ is handed in, as networks of one program differ
-    in it.
+    An instance is hashable and holds static values; the threshold ϱ is an argument, because networks of one compiled
+    program differ in it.
     """
 
     name: ClassVar[str]
@@ -80,15 +80,15 @@ class Activation(Protocol):
         ...
 
     def value(self, x: Array, threshold: float | Array) -> Array:
-        """Activations of pre-activations x, shape of x."""
+        """Compute the activations of pre-activations x, shape of x."""
         ...
 
     def slope(self, x: Array, threshold: float | Array) -> Array:
-        """Derivatives at pre-activations x, shape of x."""
+        """Compute the derivatives at pre-activations x, shape of x."""
         ...
 
     def numbers(self, x: np.ndarray | float, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-        """Value and slope in NumPy's double precision, for closed forms."""
+        """Compute value and slope in NumPy's double precision, for closed forms."""
         ...
 
 
@@ -120,5 +120,5 @@ ACTIVATIONS: Mapping[str, Callable[[NetworkConfig], Activation]] = {
 
 
 def activation_of(network: NetworkConfig) -> Activation:
-    """The activation of a network."""
+    """Make the activation of a network."""
     return ACTIVATIONS["smoothed_relu"](network)

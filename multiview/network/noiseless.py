@@ -1,10 +1,10 @@
-"""Logits of rows without noise: one number a patch, so that neurons below ϱ add up in closed form.
+"""Logits of rows without noise, in which a patch is one number: neurons below ϱ add up in closed form.
 
 While ⟨w, v⟩ z ≤ ϱ the activation is a pure power (`Activation.power`), and
 Σ_r act(⟨w_r, v⟩ z) = z^q Σ_r [⟨w_r, v⟩]_+^q / (q ϱ^{q−1}): two small matrix products for all features of other
-classes, which stay far below ϱ in the theory's regime. A class's own features outgrow ϱ and are evaluated neuron by
-neuron. Should a foreign overlap reach ϱ after all, every pair is evaluated: the result is exact always, only the speed
-differs.
+classes, whose overlaps stay far below ϱ in the theory's regime. Overlaps with a class's own features grow beyond ϱ and
+are evaluated neuron by neuron. If a foreign overlap reaches ϱ after all, every pair is evaluated: the result is always
+exact, only the speed differs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from multiview.world.patches import NoiselessRows
 
 
 def _own_overlaps(weights: Array) -> Array:
-    """Overlaps of each class's neurons with its own features [kL, m]."""
+    """Return the overlaps of each class's neurons with its own features [kL, m]."""
     features, k, m = weights.shape
     classes = jnp.arange(k)
     return weights.reshape(k, features // k, k, m)[classes, :, classes].reshape(features, m)
@@ -44,14 +44,14 @@ def _own_class(weights: Array) -> Array:
 
 
 def _foreign_gain(power: float, threshold: Array, weights: Array) -> Array:
-    """Σ_r [⟨w_{i,r}, v_f⟩]_+^q / (q ϱ^{q−1}) for features of other classes, 0 for own ones [kL, k]."""
+    """Compute Σ_r [⟨w_{i,r}, v_f⟩]_+^q / (q ϱ^{q−1}) for features of other classes, 0 for own ones [kL, k]."""
     powers = raised_to(jnp.maximum(weights, 0.0), power)
     total = jnp.einsum("fkm,m->fk", powers, jnp.ones(weights.shape[-1], weights.dtype))
     return total * (1 - _own_class(weights)) / (power * threshold ** (power - 1))
 
 
 def _some_foreign_overlap_is_large(power: float, threshold: Array, gain: Array, table: Array) -> Array:
-    """Tell whether a foreign pre-activation can exceed ϱ; false only if none does (a sum bounds its largest term)."""
+    """Say whether a foreign pre-activation may exceed ϱ; false only if none does (a sum bounds its largest term)."""
     if power == 1:  # plain ReLU is its own power on both sides of ϱ
         return jnp.zeros((), bool)
     return gain.max() * power * raised_to(table.max(), power) > threshold
@@ -62,20 +62,20 @@ def _noiseless_quick(
 ) -> Array:
     own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
 
-    def of_neuron(r: Any) -> Array:
+    def neuron_term(r: Any) -> Array:
         return activation.value(own[r] * rows.coefficient, threshold)
 
-    of_slot = jnp.append(sum_over_neurons(len(own), of_neuron).reshape(-1), jnp.zeros((), weights.dtype))
-    return raised_to(rows.table, power).sum(-1) @ gain + of_slot[rows.slot].sum(-1) @ _own_class(weights)
+    slot_values = jnp.append(sum_over_neurons(len(own), neuron_term).reshape(-1), jnp.zeros((), weights.dtype))
+    return raised_to(rows.table, power).sum(-1) @ gain + slot_values[rows.slot].sum(-1) @ _own_class(weights)
 
 
 def _noiseless_exact(activation: Activation, threshold: Array, weights: Array, rows: NoiselessRows) -> Array:
     overlaps = overlaps_of_rows(weights, rows.feature)
 
-    def of_neuron(r: Any) -> Array:
+    def neuron_term(r: Any) -> Array:
         return activation.value(overlaps[r][:, None] * rows.coefficient, threshold)
 
-    return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot.reshape(len(rows.slot), -1))
+    return sum_over_patches(sum_over_neurons(len(overlaps), neuron_term), rows.slot.reshape(len(rows.slot), -1))
 
 
 def _noiseless_quick_gradient(
@@ -83,13 +83,13 @@ def _noiseless_quick_gradient(
 ) -> Array:
     own_class = _own_class(weights)
     features, k, _ = weights.shape
-    of_gain = raised_to(rows.table, power).sum(-1).T @ cotangent * (1 - own_class)
-    foreign = of_gain[..., None] * activation.slope(weights, threshold)
+    gain_gradient = raised_to(rows.table, power).sum(-1).T @ cotangent * (1 - own_class)
+    foreign = gain_gradient[..., None] * activation.slope(weights, threshold)
     own = overlaps_of_rows(_own_overlaps(weights)[:, None], rows.feature)[:, 0]  # [m, R]
-    of_class = jnp.minimum(rows.feature // (features // k), k - 1)
-    zg = rows.coefficient * cotangent[rows.sample, of_class]
-    of_row = row_sums(own, activation, threshold, rows.coefficient, zg, None, None)
-    return foreign + own_class[..., None] * sum_over_rows(of_row[:, None], rows.feature, features)
+    row_class = jnp.minimum(rows.feature // (features // k), k - 1)
+    zg = rows.coefficient * cotangent[rows.sample, row_class]
+    row_values = row_sums(own, activation, threshold, rows.coefficient, zg, None, None)
+    return foreign + own_class[..., None] * sum_over_rows(row_values[:, None], rows.feature, features)
 
 
 def _noiseless_exact_gradient(
@@ -98,16 +98,19 @@ def _noiseless_exact_gradient(
     overlaps = overlaps_of_rows(weights, rows.feature)
     z, zg = rows.coefficient, at_slots(cotangent, rows.sample) * rows.coefficient
 
-    def of_slot(t: Any, total: Array) -> Array:  # a loop, not unrolled: seldom needed, so it should compile fast
+    def add_slot(t: Any, total: Array) -> Array:  # a loop: this is seldom needed, so it should compile fast
         return total + activation.slope(overlaps * z[t], threshold) * zg[:, t]
 
-    of_row = jax.lax.fori_loop(0, len(z), of_slot, jnp.zeros_like(overlaps))
-    return sum_over_rows(of_row, rows.feature, len(weights))
+    row_values = jax.lax.fori_loop(0, len(z), add_slot, jnp.zeros_like(overlaps))
+    return sum_over_rows(row_values, rows.feature, len(weights))
 
 
 def _exactly_where_needed(needed: Array, quick: Array, exact: Callable[..., Array], *operands: Any) -> Array:
-    """`exact(*operands)` where it is needed, else `quick`: in a batch only if a network of the batch needs it, and
-    then for that network alone, so that no network's numbers depend on its neighbours."""
+    """Return `exact(*operands)` where it is needed, else `quick`.
+
+    In a batch, `exact` is computed only if some network needs it, and its result is used only for networks that need
+    it: so no network's numbers depend on the others of the batch.
+    """
 
     @jax.custom_batching.custom_vmap
     def choose(needed: Array, quick: Array, *operands: Any) -> Array:
@@ -134,10 +137,13 @@ def noiseless_logits(
     """Compute the logits of samples whose patches carry no noise.
 
     Args:
-        activation: of the neurons.
+        activation: activation of the neurons.
         threshold: ϱ.
         weights: overlaps of neurons with features [kL, k, m].
         rows: the samples' patches.
+
+    Returns:
+        Logits [n, k].
     """
     return _noiseless_forward(activation, threshold, weights, rows)[0]
 

@@ -1,4 +1,4 @@
-"""Logits of rows with noise: every neuron sees every patch differently."""
+"""Logits of rows with noise, in which every neuron has its own overlap with the noise of every patch."""
 
 from __future__ import annotations
 
@@ -25,22 +25,26 @@ from multiview.world.patches import NoisyRows
 def noisy_sum(
     activation: Activation, threshold: Array, weights: Array, noise_of: Callable[[Any], Array], rows: NoisyRows
 ) -> Float[Array, "n k"]:
-    """Compute the logits of samples with noise, which is handed out neuron by neuron.
+    """Compute the logits of samples with noise, whose overlaps a function returns neuron by neuron.
 
     Args:
-        activation: of the neurons.
+        activation: activation of the neurons.
         threshold: ϱ.
         weights: overlaps of neurons with features [kL, k, m].
-        noise_of: overlaps of one neuron of each class with the noise directions of all patches [k, T, R].
+        noise_of: function from r to the overlaps of the r-th neuron of each class with the noise directions of all
+            patches [k, T, R].
         rows: the samples' patches.
+
+    Returns:
+        Logits [n, k].
     """
     overlaps = overlaps_of_rows(weights, rows.feature)
 
-    def of_neuron(r: Any) -> Array:
+    def neuron_term(r: Any) -> Array:
         pre = overlaps[r][:, None] * rows.coefficient + rows.noise_norm * noise_of(r)
         return activation.value(pre, threshold)
 
-    return sum_over_patches(sum_over_neurons(len(overlaps), of_neuron), rows.slot)
+    return sum_over_patches(sum_over_neurons(len(overlaps), neuron_term), rows.slot)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -48,11 +52,14 @@ def noisy_logits(activation: Activation, threshold: Array, weights: Array, noise
     """Compute the logits of samples with noise from their stored overlaps, with a hand-written reverse pass.
 
     Args:
-        activation: of the neurons.
+        activation: activation of the neurons.
         threshold: ϱ.
         weights: overlaps of neurons with features [kL, k, m].
-        noise: overlaps of neurons with noise directions, by neuron.
+        noise: overlaps of neurons with the noise directions of all patches [m, k, T, R].
         rows: the samples' patches.
+
+    Returns:
+        Logits [n, k].
     """
     return noisy_sum(activation, threshold, weights, lambda r: noise[r], rows)
 
@@ -71,10 +78,10 @@ def _noisy_reverse(
     overlaps = overlaps_of_rows(weights, rows.feature)
     z, norm = rows.coefficient, rows.noise_norm
     g = at_slots(cotangent, rows.sample)
-    of_row = row_sums(overlaps, activation, threshold, z, g * z, norm, noise)
+    row_values = row_sums(overlaps, activation, threshold, z, g * z, norm, noise)
     pre = overlaps[:, :, None] * z + norm * noise
     noise_gradient = activation.slope(pre, threshold) * (g * norm)
-    return None, sum_over_rows(of_row, rows.feature, len(weights)), noise_gradient, None
+    return None, sum_over_rows(row_values, rows.feature, len(weights)), noise_gradient, None
 
 
 noisy_logits.defvjp(_noisy_forward, _noisy_reverse)

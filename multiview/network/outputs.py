@@ -1,4 +1,4 @@
-"""The two-layer smoothed-ReLU network: activation, start and logits, one function for both representations.
+"""Logits of the two-layer smoothed-ReLU network, one function for both representations.
 
 F_i(X) = Σ_{r ≤ m} Σ_{p ≤ P} act(⟨w_{i,r}, x_p⟩): second layer 1, no bias (docs/theory.md, section 4).
 """
@@ -23,7 +23,7 @@ from multiview.world.patches import NoiselessRows, NoisyRows, Patches
 
 
 def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> Float[Array, "n k"]:
-    """Logits F of all samples, in either representation, with a hand-written reverse pass.
+    """Compute the logits F of all samples, in either representation, with a hand-written reverse pass.
 
     Args:
         parameters: the network.
@@ -49,20 +49,21 @@ def logits(parameters: Parameters, patches: Patches, network: NetworkConfig) -> 
     threshold = jnp.asarray(network.relu_threshold, parameters.weights.dtype)
     for part, noise in zip(patches, parameters.noise, strict=True):
         if isinstance(part, NoiselessRows):
-            of_part = noiseless_logits(activation, threshold, parameters.weights, part)
+            part_logits = noiseless_logits(activation, threshold, parameters.weights, part)
         elif isinstance(part, NoisyRows):
-            of_part = noisy_logits(activation, threshold, parameters.weights, noise, part)
+            part_logits = noisy_logits(activation, threshold, parameters.weights, noise, part)
         else:
-            of_part = vector_logits(activation, threshold, parameters.weights, noise, part)
-        outputs.append(of_part)
+            part_logits = vector_logits(activation, threshold, parameters.weights, noise, part)
+        outputs.append(part_logits)
     return jnp.concatenate(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
-    """Compute the size of each overlap, in units of which its integration error counts.
+    """Compute the size of each overlap, the unit in which its integration error is measured.
 
-    An error in a noise overlap counts by what it changes in its patch, so there the feature of the patch counts too, by
-    the absolute value of z·⟨w, v⟩/ν (in rows; dense vectors have no overlap with one feature).
+    An error in a noise overlap matters by how much it changes the pre-activation of its patch. So the size of a noise
+    overlap is at least that of z·⟨w, v⟩/ν, the part of the patch's feature. This holds in rows; dense vectors have no
+    overlap with a single feature.
 
     Args:
         parameters: the network.
@@ -87,14 +88,14 @@ def overlap_sizes(parameters: Parameters, patches: Patches) -> Parameters:
 def fresh_logits(
     key: Key[Array, ""], weights: Float[Array, "d k m"], patches: Patches, network: NetworkConfig
 ) -> Float[Array, "n k"]:
-    """Logits of samples that were never trained on, in the limit with fresh noise overlaps N(0, σ₀²).
+    """Compute the logits of test samples; in the limit, their noise overlaps are drawn from N(0, σ₀²).
 
-    They are drawn neuron by neuron where they are used and never stored, which is also faster than memory.
+    The overlaps are drawn neuron by neuron when they are needed and never stored, which is faster than reading memory.
 
     Args:
-        key: the network's own typed key for this noise.
-        weights: of the network.
-        patches: of the samples.
+        key: the network's typed key for these overlaps.
+        weights: weights of the network.
+        patches: patches of the samples.
         network: gives q, ϱ, m and σ₀.
 
     Returns:

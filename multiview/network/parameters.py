@@ -14,13 +14,13 @@ from multiview.world.patches import NoisyRows, Patches, noise_shape
 
 
 class Parameters(NamedTuple):
-    """A network's state.
+    """The trained numbers of a network.
 
     Attributes:
-        weights: [D, k, m]. In the limit D = kL and entry (j·L+ℓ, i, r) is the overlap ⟨w_{i,r}, v_{j,ℓ}⟩; in the
-            dense representation D = d and they are the weights themselves.
-        noise: for each part of the training patches the overlaps ⟨w_{i,r}, ξ⟩/ν with private noise directions,
-            or None where none are tracked.
+        weights: [D, k, m]. In the limit D = kL, and entry (j·L+ℓ, i, r) is the overlap ⟨w_{i,r}, v_{j,ℓ}⟩. In the
+            dense representation D = d, and these are the weights themselves.
+        noise: for each part of the training patches, the overlaps ⟨w_{i,r}, ξ⟩/ν with private noise directions; None
+            if the part has none.
 
     Example:
         >>> import jax
@@ -41,17 +41,17 @@ class Parameters(NamedTuple):
 def init_network(
     key: Key[Array, ""], patches: Patches, dimension: int, num_classes: int, network: NetworkConfig, dtype: Any
 ) -> Parameters:
-    """A random start w ~ N(0, σ₀² I), in either representation.
+    """Draw the random start w ~ N(0, σ₀² I) of a network, in either representation.
 
-    In the limit both kinds of overlaps are independent N(0, σ₀²).
+    In the limit, overlaps with features and with noise directions are independent N(0, σ₀²): docs/theory.md, section 7.
 
     Args:
-        key: the network's own typed key.
-        patches: the training patches, whose tracked noise gets its start overlaps here.
+        key: the network's typed key.
+        patches: the training patches, which say how many noise overlaps there are.
         dimension: D of the patches: d, or kL in the limit.
         num_classes: k.
         network: gives m and σ₀.
-        dtype: of the parameters; the draws are those of float32, so that another dtype means the same start.
+        dtype: dtype of the parameters. Draws are made in float32, so that the start is the same for every dtype.
 
     Returns:
         Parameters.
@@ -77,7 +77,7 @@ def init_network(
     for part, noise_key in zip(patches, noise_keys, strict=True):
         shape = noise_shape(part, num_classes, m)
         if shape is not None and isinstance(part, NoisyRows):
-            # Drawn row by row, so that padding for the sake of shared shapes changes no start.
+            # Drawn row by row, so that padding to shared shapes changes no start.
             noise.append(normal(noise_key, (shape[3], shape[1], shape[0], shape[2])).transpose(2, 1, 3, 0))
         else:
             noise.append(None if shape is None else normal(noise_key, shape))
@@ -85,5 +85,13 @@ def init_network(
 
 
 def feature_overlaps(weights: Float[Array, "d k m"], features: Float[Array, "f d"] | None) -> Float[Array, "f k m"]:
-    """Overlaps ⟨w_{i,r}, v_{j,ℓ}⟩ of every neuron with every feature, in either representation."""
+    """Compute the overlaps ⟨w_{i,r}, v_{j,ℓ}⟩ of every neuron with every feature, in either representation.
+
+    Args:
+        weights: weights, or in the limit the overlaps themselves.
+        features: feature vectors [kL, d] in the dense representation; None in the limit.
+
+    Returns:
+        Overlaps [kL, k, m].
+    """
     return weights if features is None else jnp.einsum("fd,dkm->fkm", features, weights)

@@ -16,38 +16,44 @@ from multiview.network.activation import Activation
 
 
 def _in_order(x: Array) -> Array:
-    """The same array, laid out in memory as it is written, last axis innermost. XLA on the CPU otherwise lets gathers
-    choose the layout, or computes their operands inside them, and vector instructions are lost."""
+    """Keep the memory layout of an array: last axis innermost.
+
+    Otherwise XLA on the CPU lets gathers choose the layout, or computes their operands inside the gathers, and vector
+    instructions are lost.
+    """
     return with_layout_constraint(x, Layout(major_to_minor=tuple(range(x.ndim))))
 
 
 def overlaps_of_rows(weights: Array, feature: Array) -> Array:
-    """Overlaps of each row's feature [m, k, R]; the zero row stands for the background."""
+    """Return the overlaps with each row's feature [m, k, R]; background rows get 0."""
     return _in_order(jnp.concatenate([weights, jnp.zeros_like(weights[:1])])[feature].transpose(2, 1, 0))
 
 
-def sum_over_rows(of_row: Array, feature: Array, num_features: int) -> Array:
+def sum_over_rows(row_values: Array, feature: Array, num_features: int) -> Array:
     """Sum over the rows of each feature: [m, k, R] to [kL, k, m]."""
-    of_row = _in_order(of_row.transpose(2, 1, 0))
-    return jax.ops.segment_sum(of_row, feature, num_features + 1, indices_are_sorted=True)[:-1]
+    row_values = _in_order(row_values.transpose(2, 1, 0))
+    return jax.ops.segment_sum(row_values, feature, num_features + 1, indices_are_sorted=True)[:-1]
 
 
-def at_slots(of_sample: Array, sample: Array) -> Array:
-    """Values [n, k] of the sample in each slot, [k, T, R]."""
-    k = of_sample.shape[1]
-    return _in_order(of_sample.reshape(-1)[sample * k + jnp.arange(k, dtype=sample.dtype)[:, None, None]])
+def at_slots(values: Array, sample: Array) -> Array:
+    """Copy values of samples [n, k] to the slots of their patches [k, T, R]."""
+    k = values.shape[1]
+    return _in_order(values.reshape(-1)[sample * k + jnp.arange(k, dtype=sample.dtype)[:, None, None]])
 
 
-def sum_over_neurons(neurons: int, of_neuron: Callable[[Any], Array]) -> Array:
-    """Σ_r of_neuron(r), in a loop: XLA on the CPU neither vectorises such a reduction nor, when it is unrolled,
-    keeps it out of the gathers that follow, which would then compute it element by element."""
-    first = of_neuron(0)
-    return jax.lax.fori_loop(1, neurons, lambda r, total: total + of_neuron(r), first)
+def sum_over_neurons(neurons: int, neuron_term: Callable[[Any], Array]) -> Array:
+    """Compute Σ_r neuron_term(r) in a loop over neurons.
+
+    XLA on the CPU does not vectorise a plain reduction of this kind. It moves an unrolled sum into the gathers that
+    follow, and computes it element by element.
+    """
+    first = neuron_term(0)
+    return jax.lax.fori_loop(1, neurons, lambda r, total: total + neuron_term(r), first)
 
 
-def sum_over_patches(of_slot: Array, slot: Array) -> Array:
+def sum_over_patches(slot_values: Array, slot: Array) -> Array:
     """Sum over the patches of each sample: [k, T, R] and slots [n, P] give [n, k]."""
-    flat = of_slot.reshape(of_slot.shape[0], -1)
+    flat = slot_values.reshape(slot_values.shape[0], -1)
     flat = jnp.concatenate([flat, jnp.zeros_like(flat[:, :1])], axis=1)
     return functools.reduce(operator.add, [flat[:, slot[:, p]] for p in range(slot.shape[1])]).T
 
@@ -61,7 +67,20 @@ def row_sums(
     norm: Array | None,
     noise: Array | None,
 ) -> Array:
-    """Σ_t slope(pre) z g of each row: [..., R] overlaps, unrolled over the T slots, which XLA vectorises over rows."""
+    """Compute Σ_t slope(pre_t) z_t g_t for each row, unrolled over the T slots, so that XLA vectorises over rows.
+
+    Args:
+        overlaps: overlaps with each row's feature [..., R].
+        activation: activation of the neurons.
+        threshold: ϱ.
+        z: coefficient of each slot [T, R].
+        zg: z times the gradient in the logits, for each slot [..., T, R].
+        norm: ν of each slot [T, R]; None without noise.
+        noise: noise overlaps [m, k, T, R]; None without noise.
+
+    Returns:
+        Sums in the shape of `overlaps`.
+    """
     total = jnp.zeros((), overlaps.dtype)
     for t in range(z.shape[0]):
         pre = overlaps * z[t]

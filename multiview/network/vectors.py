@@ -19,11 +19,14 @@ def vector_logits(
     """Compute the logits of samples whose patches are dense vectors.
 
     Args:
-        activation: of the neurons.
+        activation: activation of the neurons.
         threshold: ϱ.
         weights: weights [d, k, m].
-        noise: overlaps with noise directions that are tracked beside the vectors, if any.
+        noise: overlaps with noise directions apart from the vectors [n, p, k, m]; None if there are none.
         part: the samples' patches.
+
+    Returns:
+        Logits [n, k].
     """
     return _vector_forward(activation, threshold, weights, noise, part)[0]
 
@@ -34,7 +37,7 @@ def _vector_forward(
     pre = jnp.einsum("npd,dkm->npkm", part.vectors, weights)
     if noise is not None and part.noise_norm is not None:
         pre = pre + part.noise_norm[..., None, None] * noise
-    # Summed over neurons as a product with ones: a plain reduction is far slower on the CPU.
+    # The sum over neurons is a product with ones: a plain reduction is far slower on the CPU.
     per_patch = jnp.einsum("npkm,m->npk", activation.value(pre, threshold), jnp.ones(pre.shape[-1], pre.dtype))
     return per_patch.sum(1), (pre, threshold, weights, part, noise is not None)
 
