@@ -68,7 +68,7 @@ _BLOCK = {  # of each block, from a StudyResult of one replicate
         Variable(("class", "view"), "float64", "", "S of each view in the training set"), lambda r: r.moments[0]
     ),
     "dropped_features": _Row(
-        Variable((), "int32", "features", "foreign features that found no patch"), lambda r: r.dropped_features
+        Variable((), "int32", "features", "foreign features without a free patch"), lambda r: r.dropped_features
     ),
 }
 _ERRORS = {  # of each network and of each ensemble, from _Tested

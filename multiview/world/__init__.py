@@ -1,1 +1,1 @@
-"""Where samples come from: the synthetic world, a user's own, and patches as networks see them."""
+"""Worlds, from which samples come: the synthetic world, a user's own, and patches in the form that networks read."""

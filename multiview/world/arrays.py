@@ -1,4 +1,4 @@
-"""The arrays of a dataset: name, dimensions, type, range and meaning of each, and the check of a user's arrays."""
+"""Rules for the arrays of a dataset: dimensions, type, range and meaning, and the check of a user's arrays."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NO_BOUND = float("inf")
 
 
 class Rule(NamedTuple):
-    """What an array may be.
+    """Rule for one array.
 
     Attributes:
-        dims: its dimensions: N samples, P patches, d of a dense patch, F = kL features.
-        dtype: truth values, whole numbers, or numbers, which become those of training.
-        meaning: in words.
-        low: smallest value, −∞ for any.
-        high: largest value: a number, or the size of the configuration that lies one above.
+        dims: names of its dimensions: N samples, P patches, d of a dense patch, F = kL features.
+        dtype: truth values, whole numbers, or numbers; numbers are cast to the dtype of training.
+        meaning: meaning in words.
+        low: smallest allowed value.
+        high: largest allowed value; or the name of a size of the configuration, below which values must be.
     """
 
     dims: str
@@ -42,7 +42,7 @@ RULES = {
     "is_single_view": Rule("N", np.bool_, "whether one view of the label is strong and the others are weak"),
     "chosen_view": Rule("N", np.int32, "strong view of single-view samples, -1 in others", -1, "num_views"),
     "weights": Rule("N", np.float32, "sample weights; they sum to 1", 0),
-    "dropped_features": Rule("N", np.int32, "foreign features that found no patch", 0, 2**31 - 1),
+    "dropped_features": Rule("N", np.int32, "foreign features without a free patch", 0, 2**31 - 1),
     "feature_noise": Rule("N P F", np.float32, "feature noise, where there is any"),
     "features": Rule("F d", np.float32, "orthonormal feature vectors; row j*L + l is v_{j,l}"),
 }
@@ -56,13 +56,13 @@ def check_arrays(
     """Cast a dataset's arrays to the types of training and check what they become.
 
     Args:
-        where: what the message begins with, the file for example.
-        arrays: by name; others than those of `RULES` are left out.
-        config: the configuration that they have to fit.
-        dtype: of numbers in training.
+        where: start of a message, for example the name of the file.
+        arrays: arrays by name; names that `RULES` does not have are left out.
+        config: the configuration that the arrays have to fit.
+        dtype: dtype of training.
 
     Returns:
-        The arrays of `RULES` that are there.
+        The arrays of `RULES` that exist, cast.
 
     Raises:
         ConfigError: an array is missing, or its shape, type or values are not allowed.
@@ -96,16 +96,16 @@ def check_array(
     """Cast an array to the type of training and check what it becomes.
 
     Args:
-        where: what the message begins with.
-        name: of the array.
-        array: as a user gave it.
-        rule: what it may be.
-        sizes: of dimensions that are known, by name; the array's own are added.
-        config: gives the bounds that are sizes.
-        dtype: of numbers in training.
+        where: start of a message.
+        name: name of the array.
+        array: the array as the user made it.
+        rule: the rule for it.
+        sizes: known sizes of dimensions by name; those of this array are added.
+        config: gives bounds that are sizes of the configuration.
+        dtype: dtype of training.
 
     Returns:
-        The array in its new type.
+        The cast array.
 
     Raises:
         ConfigError: its shape, type or values are not allowed.
@@ -141,14 +141,14 @@ def _shape(rule: Rule, sizes: Mapping[str, int]) -> str:
 
 
 def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, features: Any, dtype: Any) -> None:
-    """Check a user's dataset as the arrays that it becomes in training.
+    """Check the arrays of a user's dataset, cast to the types of training.
 
     Args:
-        where: what the message begins with.
+        where: start of a message.
         data: the dataset.
-        config: the configuration that it has to fit.
-        features: its feature vectors, or None.
-        dtype: of training.
+        config: the configuration that the dataset has to fit.
+        features: feature vectors of the dataset [kL, d], or None.
+        dtype: dtype of training.
 
     Raises:
         ConfigError: see `check_arrays`; or dense patches in a limit representation.
@@ -159,10 +159,10 @@ def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, featur
 
 
 def check_representation(has_patches: bool, config: DataConfig) -> None:
-    """Refuse dense patches where the configuration asks for the limit of large d, and the reverse.
+    """Refuse dense patches if the configuration asks for the limit of large d, and the reverse.
 
     Raises:
-        ConfigError: they do not fit each other.
+        ConfigError: patches and configuration do not fit each other.
     """
     if has_patches != (config.representation == "dense"):
         which = "with dense patches: it must be dense" if has_patches else "without dense patches: it must be limit"

@@ -1,4 +1,4 @@
-"""Datasets as .npz files: the program's own, and a user's."""
+"""Datasets as .npz files: those that this program writes, and a user's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from multiview.world.samples import MultiViewDataset
 
 
 def save_dataset(path: str | Path, data: MultiViewDataset, features: Any = None, description: str = "") -> None:
-    """Write a dataset with its ground truth to a self-describing .npz (atomically: a whole file or none).
+    """Write a dataset with its ground truth to a self-describing .npz (atomically: a complete file or none).
+
+    Args:
+        path: the file.
+        data: the dataset.
+        features: feature vectors [kL, d], or None.
+        description: text that is stored with the arrays.
 
     Example:
         >>> import multiview as mv
@@ -39,7 +45,7 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
 
     Args:
         path: the file.
-        config: the configuration that the data has to fit.
+        config: the configuration that the dataset has to fit.
 
     Returns:
         The dataset, and the feature vectors [kL, d] if the file holds them.
@@ -57,12 +63,12 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
         (5, None)
     """
     arrays = load_npz(path)
-    own = "coefficients" not in arrays  # without the ground truth
-    for name in ("labels", "patches") if own else ("labels",):
+    no_truth = "coefficients" not in arrays  # a user's dataset without the ground truth
+    for name in ("labels", "patches") if no_truth else ("labels",):
         if name not in arrays:
             raise ConfigError(f"{path}: array {name!r} is missing; a dataset holds labels [N] and patches [N, P, d]")
     n = arrays["labels"].size
-    if own:
+    if no_truth:
         shape = (n, arrays["patches"].shape[1] if arrays["patches"].ndim > 1 else 1)
         arrays |= {
             "is_single_view": np.zeros(n, bool),
@@ -81,12 +87,16 @@ def load_dataset(path: str | Path, config: DataConfig) -> tuple[MultiViewDataset
 
 
 def finite_numbers(array: np.ndarray) -> bool:
-    """Whether an array holds finite numbers (or truth values) only."""
+    """Return whether an array holds only finite numbers or truth values."""
     return (np.issubdtype(array.dtype, np.number) or array.dtype == bool) and bool(np.isfinite(array).all())
 
 
 def load_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz, without pickle. Raises ConfigError when the file is none."""
+    """Read all arrays of an .npz file, without pickle.
+
+    Raises:
+        ConfigError: the file cannot be read as .npz.
+    """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -1,8 +1,8 @@
 """The sampling law of the synthetic world: features, multi-view and single-view samples.
 
-Section 3 of docs/theory.md. A sample is P patches. Its label's L features, and each foreign feature with
-probability s/k, take C_p patches of their own at random positions; what differs between kinds of samples is
-the total strength Σ_p z_p of a feature over its patches.
+Section 3 of docs/theory.md. A sample has P patches. Each of its label's L features, and each foreign feature with
+probability s/k, takes C_p patches at random positions. Kinds of samples differ in the total strength Σ_p z_p of a
+feature over its patches.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from multiview.world.samples import Kind, MultiViewDataset
 
 
 def orthonormal_features(key: Key[Array, ""], config: DataConfig, dtype: Any = jnp.float32) -> Float[Array, "f d"]:
-    """Feature vectors v_{j,ℓ}: the first kL rows of a random rotation, orthonormal in R^d.
+    """Draw the feature vectors v_{j,ℓ}: the first kL rows of a random rotation, orthonormal in R^d.
 
     Args:
         key: typed PRNG key.
         config: gives k, L and d.
-        dtype: of the result and of the arithmetic; the draws are those of float32.
+        dtype: dtype of the result and of the arithmetic; draws are made in float32.
 
     Returns:
         Matrix [kL, d] with orthonormal rows; row j·L + ℓ is v_{j,ℓ}.
@@ -46,25 +46,25 @@ def sample_dataset(
     dtype: Any = jnp.float32,
     equal_classes: bool = False,
 ) -> MultiViewDataset:
-    r"""Draw samples of section 3's distribution.
+    r"""Draw samples from the distribution of section 3 of docs/theory.md.
 
     $x_p = z_p v + \sum_{v'} \alpha_{p,v'} v' + \xi_p$ with $\alpha \sim U[0, \gamma]$ and
     $\xi_p \sim N(0, \sigma_p^2 I)$, $\sigma_p \sqrt d = \nu$ (background patches: their own norm, no $z_p v$).
 
     Args:
-        key: typed PRNG key; split once into named parts.
+        key: typed PRNG key.
         config: the distribution.
         num_samples: N.
         kind: "multi_view", "single_view", or "mixture" (single-view with probability μ, independently).
-        features: orthonormal rows v_{j,ℓ}; when given, dense vectors are made as well.
-        dtype: of the floating-point arrays. The draws are those of float32, so that another dtype means the same
-            samples in other arithmetic.
+        features: orthonormal feature vectors v_{j,ℓ} [kL, d] for dense patches; None makes no dense patches.
+        dtype: dtype of the floating-point arrays. Draws are made in float32, so that samples are the same for every
+            dtype, up to rounding.
         equal_classes: label sample n with class n mod k instead of a uniformly random one.
 
     Returns:
         The dataset, with equal weights 1/N.
     """
-    # A sample's draws do not depend on how many come after it, so sizes are rounded up and share a compiled generator.
+    # A sample's draws do not depend on the number of samples after it: sizes are rounded up and share one program.
     drawn = num_samples if features is not None else -(-num_samples // _DRAWN_TOGETHER) * _DRAWN_TOGETHER
     shape = _Shape(drawn, config.num_classes, config.num_views, config.num_patches, config.patches_per_feature)
     single_view = {"mixture": config.single_view_fraction, "multi_view": 0.0, "single_view": 1.0}[kind]
@@ -76,12 +76,12 @@ def sample_dataset(
 
 
 def _first(array: Array, number: int) -> Array:
-    """The first entries; outside of other programs by NumPy, so that nothing is compiled for each number."""
+    """Return the first entries of an array; outside compiled programs by NumPy, which compiles nothing."""
     return array[:number] if isinstance(array, jax.core.Tracer) else jnp.asarray(np.asarray(array)[:number])
 
 
 class _Shape(NamedTuple):
-    """What a compiled generator is made for."""
+    """Sizes that are part of the compiled generator."""
 
     num_samples: int
     num_classes: int
@@ -91,7 +91,7 @@ class _Shape(NamedTuple):
 
 
 class _Strengths(NamedTuple):
-    """What it is told: the numbers of the distribution that change no shape, so that sweeps compile once."""
+    """Numbers of the distribution that are arguments of the generator: they change no shape, so sweeps compile once."""
 
     equal_classes: Array  # whether sample n has class n mod k
     single_view: Array  # probability of a single-view sample
@@ -133,7 +133,7 @@ def _sample(
     patch_split: str,
     dtype: Any,
 ) -> MultiViewDataset:
-    """`sample_dataset` itself."""
+    """Draw samples, see `sample_dataset`, in one compiled program."""
     n, k, views, num_patches, split = shape
     slots = num_patches // split
     keys = dict(
@@ -143,7 +143,7 @@ def _sample(
             strict=True,
         )
     )
-    # Drawn in 32 bits whatever the dtype: wider draws would be other numbers, and so another world.
+    # Drawn in 32 bits for every dtype: draws of 64 bits would be other numbers, and so another world.
     uniform = partial(jax.random.uniform, dtype=jnp.float32)
     whole = partial(jax.random.randint, dtype=jnp.int32)
     labels = jnp.where(strengths.equal_classes, jnp.arange(n, dtype=jnp.int32) % k, whole(keys["label"], (n,), 0, k))
@@ -151,7 +151,7 @@ def _sample(
     chosen = whole(keys["view"], (n,), 0, views)
     is_label = jax.nn.one_hot(labels, k, dtype=bool)[:, :, None]  # [n, k, 1]
 
-    # Which foreign features join; those beyond the free patches are dropped at random.
+    # Foreign features that join the sample; if there are too few free patches, random ones are dropped.
     joins = (uniform(keys["join"], (n, k, views)) < strengths.joins) & ~is_label
     order = jnp.where(joins, uniform(keys["overflow"], joins.shape), 2.0).reshape(n, -1)
     rank = jnp.argsort(jnp.argsort(order, axis=1), axis=1).reshape(joins.shape)
@@ -169,7 +169,7 @@ def _sample(
     strength = jnp.where(is_label, own, jnp.where(kept, foreign, 0.0)).reshape(n, -1)
     present = (is_label | kept).reshape(n, -1)
 
-    # Features to slots of C_p patches, slots to random positions.
+    # Assign features to slots of C_p patches, and slots to random positions.
     feature = jnp.argsort(~present, axis=1, stable=True)[:, :slots]
     if feature.shape[1] < slots:
         feature = jnp.pad(feature, ((0, 0), (0, slots - feature.shape[1])))
@@ -187,8 +187,8 @@ def _sample(
     coefficients = jnp.take_along_axis(coefficients, place, 1).astype(dtype)
     index = jnp.take_along_axis(index, place, 1).astype(jnp.int32)
 
-    of_feature, of_background = strengths.noise_norms
-    norms = jnp.where(index >= 0, of_feature, of_background).astype(dtype)
+    feature_norm, background_norm = strengths.noise_norms
+    norms = jnp.where(index >= 0, feature_norm, background_norm).astype(dtype)
     alpha = None
     if strengths.feature_noise is not None:
         alpha = uniform(keys["alpha"], (*index.shape, k * views)).astype(dtype)

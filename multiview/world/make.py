@@ -44,7 +44,7 @@ def make_multiview(
     random_state: RandomState = ...,
     return_world: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray, World]:
-    """Draw X and y, and give their world."""
+    """Draw X and y, and return their world."""
 
 
 def make_multiview(
@@ -61,18 +61,19 @@ def make_multiview(
 
     Args:
         n_samples: number of samples.
-        config: the distribution; default `DataConfig()`.
+        config: the distribution; by default `DataConfig()`.
         kind: "mixture", "multi_view" or "single_view".
-        split: "train", or "test" for fresh samples of the same world: with one `random_state` all splits and kinds have
-            the same features and no sample in common.
-        flatten: X of shape (n_samples, P·d) if true, (n_samples, P, d) otherwise.
-        random_state: seed, 0 … 2³²−1; or a NumPy RandomState or Generator, from which one is drawn; None takes one from
-            the operating system.
-        return_world: also return the world. Its `train()` is this training set with its ground truth (of split "test"
-            it draws another one), `test(kind, n)` draws fresh test sets, `features` are the feature vectors.
+        split: "train", or "test" for fresh samples of the same world. With the same `random_state`, all splits and
+            kinds have the same features and no sample in common.
+        flatten: whether X has shape (n_samples, P·d); else (n_samples, P, d).
+        random_state: seed, 0 … 2³²−1; or a NumPy RandomState or Generator, from which a seed is drawn; None takes a
+            seed from the operating system.
+        return_world: whether to return the world too. Its `train()` returns this training set with its ground truth
+            (for split "test" it draws another one), `test(kind, n)` draws fresh test sets, `features` are the feature
+            vectors.
 
     Returns:
-        X (float32), y (int64), and the world if asked for.
+        X (float32), y (int64), and the world if `return_world`.
 
     Raises:
         ConfigError: a value that is not allowed, in the words of the command line.
@@ -91,7 +92,7 @@ def make_multiview(
     config = check_data(dataclasses.replace(config, representation="dense"))
     world = World(dataclasses.replace(config, num_train=n_samples), _seed(random_state))
     if (split, kind) == ("train", "mixture"):
-        # A key beside those of the replicates' training sets.
+        # A key that no replicate's training set has.
         key = streams.stream(world.seed, streams.TRAINING_DATA)
         data = sample_dataset(key, world.config, n_samples, kind, world.features)
     else:
@@ -106,7 +107,7 @@ def make_multiview(
 
 
 def _seed(random_state: Any) -> int:
-    """A seed from what scikit-learn calls a random state."""
+    """Make a seed from a random state in the sense of scikit-learn."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if isinstance(random_state, np.random.RandomState):

@@ -23,8 +23,8 @@ class OwnWorld(World):
 
     Args:
         samples: the training set of every replicate.
-        config: see `World`, as the rest.
-        own_features: the set's feature vectors [kL, d]; needed with dense patches.
+        config: the law and the sizes; see `World` for this and the other arguments.
+        own_features: feature vectors of the training set [kL, d]; required with dense patches.
 
     Raises:
         ConfigError: an array with a shape, type or value that is not allowed, or dense patches without features.
@@ -43,7 +43,7 @@ class OwnWorld(World):
     samples: MultiViewDataset
 
     def __post_init__(self) -> None:
-        """Check every array as what it becomes in training."""
+        """Check every array, cast to the types of training."""
         super().__post_init__()
         check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
         if self.samples.patches is not None and self.own_features is None:
@@ -54,16 +54,16 @@ class OwnWorld(World):
     @functools.cached_property
     @in_own_precision
     def features(self) -> Array | None:
-        """The set's own feature vectors, or None where it has no dense patches."""
+        """The feature vectors of the training set, or None if it has no dense patches."""
         return None if self.own_features is None else jnp.asarray(self.own_features, self.dtype)
 
     @in_own_precision
     def train(self, replicate: int = 0) -> MultiViewDataset:
-        """The user's training set, the same for every replicate."""
+        """Return the user's training set, the same for every replicate."""
         dtype = jnp.dtype(self.dtype)
         return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
 
     @in_own_precision
     def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
-        """One task for all replicates, see `World.tasks`."""
+        """Make one task and return it for every replicate, see `World.tasks`."""
         return super().tasks(1, row_multiple, as_vectors) * replicates

@@ -1,10 +1,10 @@
-"""Patches as the network sees them: dense vectors, or the exact limit of large d (docs/theory.md, section 7).
+"""Patches in the form that networks read: dense vectors, or the exact limit of large d (docs/theory.md, section 7).
 
-In the limit a patch is (feature, coefficient, private noise direction), and a network is two sets of overlaps:
-with the features, and with each private direction. Patches without noise need no private direction.
+In the limit a patch is a triple (feature, coefficient, private noise direction), and a network is two sets of overlaps:
+those with features and those with private directions. Patches without noise need no private direction.
 
-Layout. Patches are sorted by feature into rows of T slots, the rows innermost in memory. A whole row shares its
-feature, so the pre-activation is an outer product of neuron overlaps and coefficients: nothing is gathered at the
+Layout. Patches are sorted by feature into rows of T slots; rows are the innermost axis in memory. All slots of a row
+have the same feature, so pre-activations are an outer product of neuron overlaps and coefficients: no gather has the
 size (neurons × patches), empty patches cost nothing, and the innermost axis is long enough for vector instructions.
 """
 
@@ -23,8 +23,8 @@ from jaxtyping import Float, Int
 from multiview.config import DataConfig
 from multiview.world.samples import MultiViewDataset
 
-# Slots of a row. Long rows waste less arithmetic on row sums; short ones waste less where features are rare, and with
-# noise every slot costs memory traffic, not only arithmetic.
+# Slots of a row. Long rows need less arithmetic for sums over rows. Short rows have fewer empty slots if features are
+# rare; with noise, an empty slot costs memory traffic besides arithmetic.
 ROW_LENGTH = 32
 NOISY_ROW_LENGTHS = (8, 16, 32)
 
@@ -88,7 +88,7 @@ Patches = tuple[Part, ...]  # consecutive groups of samples, in the order of the
 
 
 def noise_shape(part: Part, num_classes: int, neurons: int) -> tuple[int, ...] | None:
-    """Shape of the tracked noise overlaps of a part, or None where there are none."""
+    """Return the shape of the noise overlaps of a part, or None if it has none."""
     if isinstance(part, NoisyRows):
         return (neurons, num_classes, *part.noise_norm.shape)
     if isinstance(part, NoiselessRows) or part.noise_norm is None:
@@ -97,7 +97,7 @@ def noise_shape(part: Part, num_classes: int, neurons: int) -> tuple[int, ...] |
 
 
 def _groups(data: MultiViewDataset) -> list[slice]:
-    """Runs of samples with and without noise, so that noiseless ones carry no noise state."""
+    """Divide samples into runs with and without noise, so that noiseless samples need no noise overlaps."""
     noisy = np.asarray(data.noise_norms).max(axis=1) > 0
     edges = [0, *(np.flatnonzero(np.diff(noisy)) + 1), len(noisy)]
     # A mixture of noisy and noiseless samples in many short runs is kept as one noisy group.
@@ -107,18 +107,18 @@ def _groups(data: MultiViewDataset) -> list[slice]:
 
 
 def _used(data: MultiViewDataset, group: slice) -> np.ndarray:
-    """Patches that can act on a network: those with a coefficient or with noise."""
+    """Mark the patches that act on a network: those with a coefficient or with noise."""
     return (np.asarray(data.coefficients)[group] > 0) | (np.asarray(data.noise_norms)[group] > 0)
 
 
 def _counts(data: MultiViewDataset, group: slice, num_features: int) -> np.ndarray:
-    """Patches of each feature, and of the background, last."""
+    """Count the patches of each feature and, last, of the background."""
     feature = np.asarray(data.patch_feature)[group][_used(data, group)]
     return np.bincount(np.where(feature >= 0, feature, num_features), minlength=num_features + 1)
 
 
 def _rows(data: MultiViewDataset, group: slice, num_features: int, length: int) -> dict[str, np.ndarray]:
-    """The layout of one group of samples in rows of `length` slots, with its own number of rows."""
+    """Lay out one group of samples in rows of `length` slots; the number of rows depends on the group."""
     feature = np.asarray(data.patch_feature)[group]
     coefficient = np.asarray(data.coefficients)[group]
     norm = np.asarray(data.noise_norms)[group]
@@ -127,7 +127,7 @@ def _rows(data: MultiViewDataset, group: slice, num_features: int, length: int) 
     kind = np.where(feature[used] >= 0, feature[used], num_features)
     order = np.argsort(kind, kind="stable")
     sample, patch, kind = sample[order], patch[order], kind[order]
-    # Position of each patch within its feature's run gives its row and slot.
+    # The position of a patch within its feature's run determines its row and slot.
     count = _counts(data, group, num_features)
     within = np.arange(len(kind)) - np.repeat(np.cumsum(count) - count, count)
     rows_of = -(-count // length)
@@ -171,33 +171,41 @@ def _finish(
         return NoisyRows(**shared, slot=jnp.asarray(slot, jnp.int32), noise_norm=norm)
     sample, patch = np.nonzero(used)
     kind = feature[rows["row_of"][sample, patch]]
-    place = _place_in_run(sample * (num_features + 1) + kind)
-    of_feature = np.full((len(slot), num_features, width), num_rows * length, np.int32)
-    of_feature[sample, kind, place] = slot[sample, patch]
-    table = np.append(coefficient.reshape(-1), 0)[of_feature]
-    return NoiselessRows(**shared, slot=jnp.asarray(of_feature), table=jnp.asarray(table, dtype))
+    position = _position_in_run(sample * (num_features + 1) + kind)
+    slot_table = np.full((len(slot), num_features, width), num_rows * length, np.int32)
+    slot_table[sample, kind, position] = slot[sample, patch]
+    table = np.append(coefficient.reshape(-1), 0)[slot_table]
+    return NoiselessRows(**shared, slot=jnp.asarray(slot_table), table=jnp.asarray(table, dtype))
 
 
-def _place_in_run(labels: np.ndarray) -> np.ndarray:
-    """For each element, how many equal ones came before it."""
+def _position_in_run(labels: np.ndarray) -> np.ndarray:
+    """Count, for each element, the equal elements before it."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     first = np.searchsorted(ordered, ordered)
-    place = np.empty(len(labels), np.int64)
-    place[order] = np.arange(len(labels)) - first
-    return place
+    position = np.empty(len(labels), np.int64)
+    position[order] = np.arange(len(labels)) - first
+    return position
 
 
 def vectors(data: MultiViewDataset, num_features: int) -> DenseVectors:
-    """Every patch as a vector: itself where the data hold it, else its coefficients over features [N, P, kL], with
-    feature noise, and its noise apart."""
+    """Convert every patch to a vector.
+
+    Args:
+        data: the samples.
+        num_features: kL.
+
+    Returns:
+        The dense patches [N, P, d] if the data hold them; else coefficients over features with feature noise
+        [N, P, kL], and apart from them the noise norms.
+    """
     if data.patches is not None:
         return DenseVectors(data.patches, None)
     one_hot = jax.nn.one_hot(data.patch_feature, num_features, dtype=data.coefficients.dtype)
-    of_feature = data.coefficients[..., None] * one_hot
+    coefficients = data.coefficients[..., None] * one_hot
     if data.feature_noise is not None:
-        of_feature = of_feature + data.feature_noise
-    return DenseVectors(of_feature, data.noise_norms)
+        coefficients = coefficients + data.feature_noise
+    return DenseVectors(coefficients, data.noise_norms)
 
 
 def represent(
@@ -207,17 +215,19 @@ def represent(
     row_multiple: int = 1,
     as_vectors: bool = False,
 ) -> list[Patches]:
-    """The patches of several datasets of equal size, in shapes that they share.
+    """Convert the patches of several datasets of equal size to the form that networks read, in shared shapes.
 
-    Dense vectors where the datasets hold them (D = d); else the limit: sparse rows, or, with feature noise
-    γ > 0, where every patch holds every feature, vectors of coefficients (D = kL) with their noise apart.
+    Datasets with dense patches give dense vectors (D = d). The others give the limit of large d (docs/theory.md,
+    section 7): sparse rows, or vectors of coefficients (D = kL) with their noise apart. With feature noise γ > 0 they
+    are always vectors, because every patch holds every feature.
 
     Args:
-        datasets: datasets of one configuration, for example the replicates' training sets.
+        datasets: datasets of one configuration, for example the training sets of all replicates.
         config: their configuration.
-        dtype: of the arrays.
-        row_multiple: rows and slots are padded to multiples of it and of P, so that later datasets share shapes too.
-        as_vectors: vectors of coefficients (D = kL) in place of rows, which other patches can take the place of.
+        dtype: dtype of the arrays.
+        row_multiple: number of which the number of rows is a multiple; above 1, slots are padded to P patches too, so
+            that later datasets share the shapes.
+        as_vectors: whether to return vectors of coefficients instead of rows, so that patches can be mixed or dropped.
 
     Returns:
         For each dataset a tuple of parts, which cover its samples in order.
@@ -232,18 +242,20 @@ def represent(
     """
     num_features = config.num_features
     if datasets[0].patches is not None or config.feature_noise > 0:
-        return [(of_type(vectors(d, num_features), dtype),) for d in datasets]
+        return [(cast_vectors(vectors(d, num_features), dtype),) for d in datasets]
     groups = [_groups(data) for data in datasets]
     if any(g != groups[0] for g in groups):
         groups = [[slice(0, data.num_samples)] for data in datasets]
     if as_vectors:
-        return [tuple(of_type(part, dtype) for part in _slices(vectors(d, num_features), groups[0])) for d in datasets]
+        return [
+            tuple(cast_vectors(part, dtype) for part in _slices(vectors(d, num_features), groups[0])) for d in datasets
+        ]
     result: list[Patches] = [()] * len(datasets)
     for group in groups[0]:
         length = ROW_LENGTH
         if any(np.asarray(d.noise_norms)[group].max(initial=0) > 0 for d in datasets):
             count = sum(_counts(d, group, num_features) for d in datasets) / len(datasets)
-            # A row costs about two slots of its own.
+            # The overhead of a row is about that of two slots.
             length = min(NOISY_ROW_LENGTHS, key=lambda n: float(np.ceil(count / n).sum() * (n + 2)))
         parts = [_rows(d, group, num_features, length) for d in datasets]
         num_rows = -(-max(len(p["feature"]) for p in parts) // row_multiple) * row_multiple
@@ -264,8 +276,8 @@ def _slices(part: DenseVectors, groups: list[slice]) -> list[DenseVectors]:
     return [DenseVectors(part.vectors[g], None if part.noise_norm is None else part.noise_norm[g]) for g in groups]
 
 
-def of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
-    """In the numbers of training; noise that is nowhere is not tracked."""
+def cast_vectors(part: DenseVectors, dtype: Any) -> DenseVectors:
+    """Cast to the training dtype; drop the noise norms if all are zero."""
     norm = part.noise_norm
     if norm is not None:
         norm = norm.astype(dtype) if bool((norm > 0).any()) else None
@@ -275,4 +287,4 @@ def of_type(part: DenseVectors, dtype: Any) -> DenseVectors:
 def _most_patches_of_a_feature(data: MultiViewDataset, group: slice, num_features: int) -> int:
     sample, patch = np.nonzero(_used(data, group))
     kind = np.asarray(data.patch_feature)[group][sample, patch]
-    return int(_place_in_run(sample * (num_features + 1) + kind).max(initial=0)) + 1
+    return int(_position_in_run(sample * (num_features + 1) + kind).max(initial=0)) + 1

@@ -20,15 +20,15 @@ class MultiViewDataset:
 
     Attributes:
         labels: the class y of each sample.
-        is_single_view: whether the sample carries one view of its label strongly.
-        chosen_view: that view, ℓ̂, in single-view samples; −1 in multi-view ones.
+        is_single_view: whether only one view of the label is strong in the sample.
+        chosen_view: the strong view ℓ̂ of a single-view sample; −1 for a multi-view sample.
         patch_feature: index j·L + ℓ of the feature in each patch; −1 for a background patch.
-        coefficients: the strength z_p of that feature in the patch; 0 in the background.
-        noise_norms: norm of the Gaussian noise of each patch; 0 where it is not tracked.
+        coefficients: the strength z_p of this feature in the patch; 0 in the background.
+        noise_norms: norm ν of the Gaussian noise of each patch; 0 for a patch without noise.
         weights: weight of each sample in the loss and in errors; they sum to 1.
-        dropped_features: foreign features of the sample that found no free patch.
-        feature_noise: coefficients α of every feature in every patch, or None when γ = 0.
-        patches: dense vectors of the patches, or None in the limit of large d.
+        dropped_features: number of foreign features of the sample without a free patch.
+        feature_noise: coefficients α of every feature in every patch, or None if γ = 0.
+        patches: dense vectors x_p of the patches, or None in the limit of large d.
 
     Example:
         >>> import multiview as mv
@@ -50,5 +50,5 @@ class MultiViewDataset:
 
     @property
     def num_samples(self) -> int:
-        """Number of samples N."""
+        """The number of samples N."""
         return int(self.labels.shape[0])

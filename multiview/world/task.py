@@ -1,4 +1,4 @@
-"""What a network is trained and tested on: samples and their patches."""
+"""The task of a network: samples to be trained or tested on, and their patches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from multiview.world.samples import MultiViewDataset
 
 
 class Task(NamedTuple):
-    """What a network is trained on: the samples with their ground truth, and their patches as it sees them.
+    """Samples with their ground truth, and their patches in the form that networks read.
+
+    Attributes:
+        data: the samples.
+        patches: parts that cover the samples in order, from `represent`.
 
     Example:
         >>> import multiview as mv
@@ -24,5 +28,5 @@ class Task(NamedTuple):
     patches: Patches
 
     def dimension(self, num_features: int) -> int:
-        """D of the weights: d where the data hold dense patches, the number of features kL in the limit."""
+        """Return the dimension D of the weights: d with dense patches, the number of features kL in the limit."""
         return num_features if self.data.patches is None else int(self.data.patches.shape[-1])

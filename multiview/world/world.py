@@ -1,4 +1,4 @@
-"""A world: where the samples of every split come from, and the values that they may have."""
+"""The synthetic world, from which the samples of every split are drawn."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from multiview.world.samples import Kind, MultiViewDataset, Split
 from multiview.world.task import Task
 from multiview.world.values import check_count, check_kind, check_seed, check_split
 
-# Samples a chunk: large enough that a call's overhead vanishes, small enough for dense patches of large d.
+# Samples of a chunk: large enough to make the overhead of a call negligible, small enough for dense patches of large d.
 CHUNK = 1000
-# Test samples are padded to so many rows and slots, so that chunks and kinds share compiled programs.
+# Rows of test samples are padded to a multiple of this number, so that chunks and kinds share compiled programs.
 _ROW_MULTIPLE = 64
 # Numbers of the kinds in the streams of test samples and of their noise.
 _SAMPLES = {"mixture": 0, "multi_view": 1, "single_view": 2}
@@ -37,9 +37,9 @@ class Chunk(NamedTuple):
 
     Attributes:
         kind: kind of its samples.
-        number: its place among the chunks of its kind, from 0.
-        task: its samples and their patches.
-        noise_key: from which networks draw their overlaps with the private noise of its patches.
+        number: number of the chunk among those of its kind, from 0.
+        task: the samples and their patches.
+        noise_key: typed key from which networks draw their overlaps with the private noise of the patches.
 
     Example:
         >>> import multiview as mv
@@ -59,9 +59,15 @@ class Chunk(NamedTuple):
         return np.asarray(self.task.data.labels)
 
     def noise_keys(self, networks: int | np.ndarray) -> Array:
-        """Keys of networks from their number, or from their indices in their groups.
+        """Make the keys from which networks draw their overlaps with the private noise of the patches.
 
-        A key depends on a network's index alone, so that more networks change nothing.
+        A key depends only on a network's index, so that further networks change nothing.
+
+        Args:
+            networks: number of networks, or indices of networks in their groups.
+
+        Returns:
+            A typed key for each network.
         """
         indices = np.arange(networks) if isinstance(networks, int) else networks
         return jax.vmap(lambda i: jax.random.fold_in(self.noise_key, i))(jnp.asarray(indices))
@@ -71,18 +77,18 @@ class Chunk(NamedTuple):
 class World:
     """The synthetic world of section 3 of docs/theory.md: one law, one set of features, named splits of samples.
 
-    Every draw has a stream of its own, named by seed, split, replicate, kind and chunk. So no two splits share a
-    sample, and asking for more samples, replicates or chunks never changes those that were there before. Another world
-    is a subclass: override `train` (another training set), `test` (another law of test samples) or `features`.
+    Every draw has its own random stream, determined by seed, split, replicate, kind and chunk. So no two splits share a
+    sample, and further samples, replicates or chunks never change the earlier ones. Another world is a subclass that
+    overrides `train` (another training set), `test` (another law of test samples) or `features`.
 
     Args:
         config: the law, and the sizes of the training and test sets.
-        seed: of every stream, 0 … 2³²−1.
-        dtype: of strengths and vectors, "float32" or "float64"; it changes no draw.
-        own_features: feature vectors [kL, d] in place of those of the seed.
+        seed: seed of all streams, 0 … 2³²−1.
+        dtype: dtype of strengths and vectors, "float32" or "float64"; it changes no draw.
+        own_features: feature vectors [kL, d] instead of those that are drawn from the seed.
 
     Raises:
-        ConfigError: a value that the command line refuses too.
+        ConfigError: a value that is not allowed, in the words of the command line.
 
     Example:
         >>> import multiview as mv
@@ -98,7 +104,7 @@ class World:
     own_features: Any = None
 
     def __post_init__(self) -> None:
-        """Refuse what the command line refuses, in the same words."""
+        """Refuse values that the command line refuses, in the same words."""
         if not isinstance(self.config, DataConfig):
             raise refusal("config", self.config, "a DataConfig")
         object.__setattr__(self, "config", check_data(self.config))
@@ -107,11 +113,14 @@ class World:
 
     @classmethod
     def of(cls, study: Study, **own: Any) -> Self:
-        """The world of a study: its data, seed and precision.
+        """Make the world of a study, from its data, seed and precision.
 
         Args:
             study: the configuration.
-            own: further fields of the class.
+            own: values of further fields of the class.
+
+        Returns:
+            The world.
         """
         return cls(config=study.data, seed=study.seed, dtype=study.train.dtype, **own)
 
@@ -126,7 +135,7 @@ class World:
         return orthonormal_features(self._key(streams.FEATURES), self.config, jnp.dtype(self.dtype))
 
     def check_study(self, study: Study) -> None:
-        """Refuse a study of another world: its sizes, its prediction and what is stored of it would not be this one's.
+        """Refuse a study of another world, whose sizes and prediction would not be those of this world.
 
         Raises:
             ConfigError: a parameter of `data`, or the precision, differs.
@@ -141,20 +150,21 @@ class World:
 
     @property
     def test_sizes(self) -> dict[Kind, int]:
-        """Samples of each kind of test set, as the configuration says."""
+        """The number of test samples of each kind, from the configuration."""
         return {"multi_view": self.config.num_test_multi_view, "single_view": self.config.num_test_single_view}
 
     @in_own_precision
     def train(self, replicate: int = 0) -> MultiViewDataset:
         """Draw the training set of one replicate.
 
-        In `limit_single_view_noise` the set is exactly N − N_s multi-view samples without noise, of total weight
-        1 − μ, and N_s single-view samples with noise, of total weight μ; otherwise it is N draws of the mixture.
-        The multi-view samples there stand for a much larger set, in which all classes are equally frequent, so the
-        batch has equal classes: with 14 random samples a class, a class of 4 would learn 3.5 times too late.
+        In the representation `limit_single_view_noise` the set has exactly N − N_s multi-view samples without noise, of
+        total weight 1 − μ, and N_s single-view samples with noise, of total weight μ. In the others it is N draws from
+        the mixture. In the former, the multi-view samples represent a much larger set in which all classes are equally
+        frequent; so they have equal classes. (With 14 random samples a class on average, a class of 4 samples would
+        learn 3.5 times too late.)
 
         Args:
-            replicate: its number, from 0.
+            replicate: number of the replicate, from 0.
 
         Returns:
             The samples with their ground truth; their weights sum to 1.
@@ -177,15 +187,15 @@ class World:
 
     @in_own_precision
     def test(self, kind: Kind, num_samples: int, replicate: int = 0) -> MultiViewDataset:
-        """Draw fresh test samples of one kind: those that `held_out` goes through.
+        """Draw fresh test samples of one kind, the same as `held_out` returns in chunks.
 
         Args:
             kind: "multi_view", "single_view" or "mixture".
-            num_samples: n; more samples begin with the same ones.
-            replicate: whose test set.
+            num_samples: n; larger sets begin with the samples of smaller ones.
+            replicate: number of the replicate, which has its own test set.
 
         Returns:
-            The samples with their ground truth, of equal weights.
+            The samples with their ground truth, with equal weights.
         """
         kind, num_samples = check_kind(kind), check_count("num_samples", num_samples)
         begins = range(0, num_samples, CHUNK)
@@ -197,16 +207,16 @@ class World:
     def sample(
         self, num_samples: int, kind: Kind = "mixture", split: Split = "train", replicate: int = 0
     ) -> MultiViewDataset:
-        """Draw samples of one kind for one split; no two of the six combinations share a sample.
+        """Draw samples of one kind for one split; no two of the six pairs (kind, split) share a sample.
 
         Args:
-            num_samples: n; more samples begin with the same ones.
+            num_samples: n; larger sets begin with the samples of smaller ones.
             kind: "mixture", "multi_view" or "single_view".
             split: "train" or "test".
-            replicate: another number gives other samples.
+            replicate: number of the replicate, which has its own samples.
 
         Returns:
-            The samples with their ground truth, of equal weights.
+            The samples with their ground truth, with equal weights.
         """
         if check_split(split) == "test":
             return self.test(kind, num_samples, replicate)
@@ -218,11 +228,11 @@ class World:
         return self._draw(key, num_samples, kind)
 
     def held_out(self, replicate: int = 0, sizes: Mapping[Kind, int] | None = None) -> Iterator[Chunk]:
-        """Go through fresh test samples, kind by kind and chunk by chunk, so that memory stays flat.
+        """Draw fresh test samples kind by kind and chunk by chunk, so that memory does not grow with the test set.
 
         Args:
-            replicate: whose test set.
-            sizes: samples of each kind; by default `test_sizes`.
+            replicate: number of the replicate, which has its own test set.
+            sizes: number of samples of each kind; by default `test_sizes`.
 
         Yields:
             Chunks of at most `CHUNK` samples.
@@ -233,19 +243,22 @@ class World:
 
     @in_own_precision
     def _chunk(self, kind: Kind, number: int, size: int, replicate: int) -> Chunk:
-        """One chunk; a generator itself must not switch the precision, in which its caller would run too."""
+        """Draw one chunk. (The generator must not switch the precision itself: its caller would run in it too.)"""
         data = self._test(kind, number, size, replicate)
         patches = represent([data], self.config, jnp.dtype(self.dtype), row_multiple=_ROW_MULTIPLE)[0]
         return Chunk(kind, number, Task(data, patches), self._key(streams.TEST_NOISE, replicate, _NOISE[kind], number))
 
     @in_own_precision
     def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
-        """Training samples of every replicate and their patches, in shapes that share one compiled program.
+        """Draw the training samples of every replicate, with patches in shapes that share one compiled program.
 
         Args:
-            replicates: how many.
-            row_multiple: see `represent`; a sweep pads, so that its points share shapes too. It changes no number.
-            as_vectors: see `represent`; mixed and dropped patches need vectors.
+            replicates: number of replicates.
+            row_multiple: see `represent`; a sweep pads rows, so that its points share shapes. This changes no result.
+            as_vectors: see `represent`; patches that are mixed or dropped must be vectors.
+
+        Returns:
+            A task for each replicate.
         """
         datasets = [self.train(replicate) for replicate in range(replicates)]
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
@@ -253,8 +266,14 @@ class World:
 
     @in_own_precision
     def probes(self) -> Task:
-        """Samples that ask for one view each: sample j·L + ℓ holds view ℓ of class j in its first patch, with strength
-        1 and without noise; the last sample is empty. kL + 1 samples."""
+        """Make samples that show one view each, to measure a network's response to it.
+
+        Sample j·L + ℓ holds view ℓ of class j in its first patch, with strength 1 and without noise. The last sample is
+        empty.
+
+        Returns:
+            A task of kL + 1 samples.
+        """
         config, dtype = self.config, jnp.dtype(self.dtype)
         number, count = config.num_features + 1, config.num_patches
         view = np.arange(number)
@@ -281,12 +300,12 @@ class World:
         return streams.stream(self.seed, name, *indices)
 
     def _draw(self, key: Array, num_samples: int, kind: Kind) -> MultiViewDataset:
-        """Samples of the law; multi-view ones carry no noise where the training set's carry none."""
+        """Draw samples of the law; multi-view samples carry no noise if those of the training set carry none."""
         data = sample_dataset(key, self.config, num_samples, kind, self.features, jnp.dtype(self.dtype))
         if self.config.representation == "limit_single_view_noise" and kind == "multi_view":
             data = dataclasses.replace(data, noise_norms=0 * data.noise_norms)
         return data
 
     def _test(self, kind: Kind, number: int, size: int, replicate: int) -> MultiViewDataset:
-        """The samples of one chunk of a test set."""
+        """Draw the samples of one chunk of a test set."""
         return self._draw(self._key(streams.TEST_DATA, replicate, _SAMPLES[kind], number), size, kind)
