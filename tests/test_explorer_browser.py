@@ -164,7 +164,7 @@ def test_frames_pause_and_the_moment_of_a_pause(visit):
     page.click("#train")
     page.wait_for_timeout(900)
     page.click("#pause")
-    assert page.locator("#pause").inner_text() == "Go on"
+    assert page.locator("#pause").inner_text() == "Resume"
     words = page.locator("#status").inner_text()
     assert words.startswith("Paused at step ")
     assert f"at={words.removeprefix('Paused at step ').rstrip('.')}" in page.url

@@ -23,7 +23,7 @@ def taught_overlap(study: Study, distill: DistillConfig) -> float:
     r"""Overlap of a view that a student learned from traces: its trace's logit stops at the cap c.
 
     $\sum_p act(\bar z_f \Lambda) = c$, that is $\Lambda = (c + (1 - 1/q)\varrho\,C_p)/\bar z_f$ where the
-    activation is linear. Labels take it further up if a second view that is at ϱ when the teacher sets in ends there
+    activation is linear. Labels take it further up if a second view that is at ϱ when distillation starts ends there
     (`typical_network`); at most the W of a view learned from labels.
     """
     data, network = study.data, study.network

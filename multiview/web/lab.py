@@ -169,9 +169,7 @@ def _(result):
     failing = [c for c in mv.check_regime(result.study) if not c.holds]
     lines = [f"- **{c.name}**: {c.statement} ({c.left:.3g} < {c.right:.3g} is false)" for c in failing]
     mo.md(
-        "\n".join(["The theory does not speak here:", "", *lines])
-        if lines
-        else "All conditions of the theory hold here."
+        "\n".join(["Outside the theory's regime:", "", *lines]) if lines else "All conditions of the theory hold here."
     )
     return
 

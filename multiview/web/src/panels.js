@@ -198,7 +198,7 @@ function patchCell(samples, at, views) {
 function drawButtons() {
   const busy = world.jobs.length > 0;
   element("pause").disabled = !busy;
-  element("pause").textContent = world.paused ? "Go on" : "Pause";
+  element("pause").textContent = world.paused ? "Resume" : "Pause";
   for (const id of ["train", "seeds", "ensemble", "distil", "self", "average", "new-seed", "new-data"]) {
     element(id).disabled = busy;
   }
