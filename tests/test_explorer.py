@@ -29,7 +29,8 @@ from multiview.network.outputs import logits
 from multiview.network.parameters import init_network
 from multiview.presets import load_preset
 from multiview.training.losses import distillation_logit_gradient
-from multiview.training.step import TrainingState, make_optimizer, step
+from multiview.training.optimizer import make_optimizer
+from multiview.training.step import TrainingState, step
 from multiview.web import explorer as web
 from multiview.world.patches import DenseVectors
 from multiview.world.task import Task

@@ -24,7 +24,8 @@ from multiview.systems.blocks import start_keys, train_networks
 from multiview.theory import view_slowdown
 from multiview.training.augmentation import Mixing, change_samples, draw_mixing, drop_patches, mix_samples
 from multiview.training.losses import cross_entropy_logit_gradient
-from multiview.training.step import TrainingState, advance, make_optimizer, step
+from multiview.training.optimizer import make_optimizer
+from multiview.training.step import TrainingState, advance, step
 from multiview.world.patches import represent
 
 MIDPOINT = {"train.mixup": "midpoint"}

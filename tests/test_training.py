@@ -21,7 +21,8 @@ from multiview.network.parameters import Parameters
 from multiview.studies.students import distil, own_phase
 from multiview.studies.study import run_study, training_tasks
 from multiview.systems.blocks import Trained, record_steps, start_keys, train_networks
-from multiview.training.step import make_optimizer, mini_batch
+from multiview.training.optimizer import make_optimizer
+from multiview.training.step import mini_batch
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
 from multiview.world.task import Task

@@ -5,7 +5,9 @@ with its meaning in the docstring below it; flags, files, Python, the pages and 
 """
 
 from multiview.config.data import DataConfig, check_data
+from multiview.config.distillation import DistillConfig
 from multiview.config.meanings import explained, meaning, meanings
+from multiview.config.network import NetworkConfig
 from multiview.config.study import (
     Study,
     all_fields,
@@ -17,7 +19,7 @@ from multiview.config.study import (
     sections,
     to_mapping,
 )
-from multiview.config.training import DistillConfig, NetworkConfig, TrainConfig
+from multiview.config.training import TrainConfig
 from multiview.config.values import check_section
 
 __all__ = [

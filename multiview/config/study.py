@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from multiview.config.data import DataConfig, check_data
-from multiview.config.training import DistillConfig, NetworkConfig, TrainConfig
+from multiview.config.distillation import DistillConfig
+from multiview.config.network import NetworkConfig
+from multiview.config.training import TrainConfig
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
 from multiview.parameters import ConfigError, at_least, parameter, refusal
 from multiview.systems.table import STEP, SYSTEMS

@@ -1,4 +1,4 @@
-"""The parameters of the network, of its training and of distillation."""
+"""The parameters of training: steps, optimiser and its options, solver, precision, blocks, records."""
 
 from __future__ import annotations
 
@@ -19,30 +19,6 @@ CONTRIBUTED_OPTIMIZERS = (
     "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw", "dog", "dowg", "galore", "madgrad", "muon", "prodigy",
     "simplified_ademamix",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    r"""The two-layer smoothed-ReLU network of section 4 of docs/theory.md.
-
-    The output of class i is $F_i(x) = \sum_{r \le m} \sum_p \mathrm{act}(\langle w_{i,r}, x_p\rangle)$, with
-    $w_{i,r} \sim N(0, \sigma_0^2 I)$ at the start; below the threshold ϱ, act is proportional to the power q.
-
-    Example:
-        >>> import multiview as mv
-        >>> study = mv.Study(network=mv.NetworkConfig(neurons_per_class=8))
-        >>> study.network.relu_power
-        3.0
-    """
-
-    neurons_per_class: int = parameter(16, **at_least(1))
-    """Number of neurons m of each class."""
-    relu_power: float = parameter(3.0, **at_least(1))
-    """Power q of the smoothed ReLU."""
-    relu_threshold: float = parameter(1.0, **above(0), traced=True)
-    """Threshold ϱ above which the smoothed ReLU is linear."""
-    init_std: float = parameter(0.003, **above(0), traced=True)
-    """Standard deviation σ₀ of the weights at the start."""
 
 
 @dataclass(frozen=True)
@@ -101,36 +77,3 @@ class TrainConfig:
     def draws(self) -> bool:
         """Whether steps are random, so that each network has a key for them."""
         return self.batch_size > 0 or self.changes_patches
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Training of a student: cross-entropy alone until it has its own views, then with the distillation term.
-
-    Example:
-        >>> import multiview as mv
-        >>> mv.DistillConfig(temperature=3.0).cap  # the paper's truncation, 1/τ²
-        9.0
-    """
-
-    objective: Literal["soft_cross_entropy", "one_sided"] = parameter("soft_cross_entropy")
-    """The distillation term: two-sided (Hinton), or its negative part only (paper)."""
-    temperature: float = parameter(2.0, **above(0), traced=True)
-    """Temperature 1/τ of the soft outputs."""
-    logit_cap: float = parameter(0.0, **at_least(0), traced=True, infinite=True)
-    """Cap at which logits are truncated; 0 means the paper's temperature², inf means none."""
-    weight: float = parameter(4.0, **at_least(0), traced=True)
-    """Weight η'/η of the distillation term."""
-    teacher_scale: float = parameter(1.0, **above(0), traced=True)
-    """Constant by which the teacher's averaged logits are multiplied."""
-    onset_step: int = parameter(800, **at_least(0), traced=True)
-    """Number of steps of cross-entropy alone, before distillation starts."""
-    num_steps: int = parameter(3000, **at_least(0), traced=True)
-    """Number of steps after distillation starts."""
-    generations: int = parameter(1, **at_least(1))
-    """Number of generations of self-distillation (each student teaches the next)."""
-
-    @property
-    def cap(self) -> float:
-        """The truncation of the logits: `logit_cap`, or the paper's 1/τ² where that is 0."""
-        return self.logit_cap if self.logit_cap > 0 else self.temperature**2

@@ -16,7 +16,8 @@ from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.flow import flow, start_flow
 from multiview.training.forecast import Footprint, Shapes, Work, expected_slots
-from multiview.training.step import TrainingState, advance, make_optimizer
+from multiview.training.optimizer import make_optimizer
+from multiview.training.step import TrainingState, advance
 from multiview.world.task import Task
 
 FORWARD_SHARE = 0.4  # a forward pass is about 0.4 of a step

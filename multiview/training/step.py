@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-import optax.contrib
 from jax import Array
 from jaxtyping import Float, Key
 
@@ -20,6 +19,7 @@ from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
 from multiview.training.augmentation import Seen, change_samples
 from multiview.training.losses import cross_entropy_logit_gradient, distillation_logit_gradient
+from multiview.training.optimizer import make_optimizer
 from multiview.world.patches import Patches
 from multiview.world.task import Task
 
@@ -53,27 +53,6 @@ class TrainingState(NamedTuple):
     parameters: Parameters
     optimizer_state: Any
     batch_key: Any = ()
-
-
-def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
-    """Make the optax optimiser of a study; "sgd" is gradient descent, with `train.momentum` if it is not 0.
-
-    Weight decay adds λ w to the gradient before the optimiser sees it.
-
-    Args:
-        train: optimiser, learning rate, momentum and weight decay.
-
-    Returns:
-        The optimiser.
-    """
-    optimizer: optax.GradientTransformation
-    if train.momentum > 0:
-        optimizer = optax.sgd(train.learning_rate * (1 - train.momentum), train.momentum)
-    else:
-        # A name of optax.contrib moves to optax when it has proved itself.
-        known = optax if hasattr(optax, train.optimizer) else optax.contrib
-        optimizer = getattr(known, train.optimizer)(train.learning_rate)
-    return optax.chain(optax.add_decayed_weights(train.weight_decay), optimizer) if train.weight_decay else optimizer
 
 
 def logit_gradient(
