@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
+import time
 
 import pytest
 from rich.console import Console
 
+from multiview.commands import display
 from multiview.commands.display import ProgressDisplay, seconds_left
 from multiview.studies.study import total_network_steps
 from multiview.verdicts import verification
@@ -45,3 +48,34 @@ def test_the_first_line_says_what_is_done_and_what_is_left(terminal):
         progress("predicting", 0, 1000)
     assert "predicting" in written.getvalue()
     assert "about 80 s left" in written.getvalue()
+
+
+def test_a_long_piece_of_work_without_a_terminal_is_not_silent(monkeypatch):
+    monkeypatch.setattr(display, "SILENCE", 0.05)
+    written = io.StringIO()
+    with ProgressDisplay(Console(file=written, width=120), 80.0) as progress:
+        progress("training", 30, 100)
+        time.sleep(0.4)
+    lines = written.getvalue().splitlines()
+    assert len(lines) >= 3
+    assert all("training" in line and "%/min" in line and "left" in line for line in lines)
+
+
+ROWS = [("ensemble_probabilities_error", "10 … 24", "0 … 0.001", "0.0243", "0.0243 … 1.2345", "undecided"),
+        ("single_error", "0.4581 … 0.4792", "0.49 … 0.51", "0.466", "0.4583 … 0.4751", "holds")]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [200, 110, 80, 60, 40, 20])
+@pytest.mark.parametrize("rows", [ROWS, [(*row, *row[1:]) for row in ROWS]])
+def test_no_number_and_no_verdict_is_cut_at_any_width(width, rows):
+    written = io.StringIO()
+    header = [f"column {i}" for i in range(len(rows[0]))]
+    display.print_table(Console(file=written, width=width), header, rows)
+    text = written.getvalue()
+    assert "…\n" not in text.replace(" …", "")
+    for row in rows:
+        for word in row[1:]:
+            assert word in text
+        assert row[0] in re.sub(r"\s.*\n", "", text) or row[0][:12] in text
+    if width >= 80:
+        assert max(map(len, text.splitlines())) <= width

@@ -15,6 +15,7 @@ from scipy.stats import norm
 from multiview import theory
 from multiview.config import Study, replace
 from multiview.measures.lottery import single_view_counts, view_moments
+from multiview.parameters import ConfigError
 from multiview.presets import load_preset, preset_names
 from multiview.world.world import World
 
@@ -229,3 +230,24 @@ def test_a_class_that_is_not_learned_in_time_is_still_in_its_race():
     assert in_time < time < late
     np.testing.assert_allclose(theory.phase(end[0], q), theory.phase(start[0], q) - rate * time, rtol=1e-6)
     assert (end[1:, 0] > study.network.relu_threshold).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("network.init_std", 1e-15),
+        ("data.noise_norm", 1e-12),
+        ("network.relu_power", 30.0),
+        ("network.init_std", 1e-300),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_extreme_values_fail_a_condition_or_are_refused_in_one_line(field, value):
+    study = replace(load_preset("smoke"), {field: value})
+    try:
+        conditions = theory.check_regime(study)
+    except ConfigError as error:
+        (line,) = str(error).splitlines()
+        assert f"{field} = {value:g}" in line
+    else:
+        assert not all(c.holds for c in conditions)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from multiview.words import decimal, interval, significant
+from multiview.words import decimal, format_seconds, interval, significant
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from multiview.theory import Condition
     from multiview.verdicts.claims import Claim
     from multiview.verdicts.prediction import Prediction
+
+
+SILENCE = 50.0  # seconds without a line, where there is no terminal
 
 
 class ProgressDisplay:
@@ -34,14 +38,31 @@ class ProgressDisplay:
         )  # fmt: skip
         self.task = self.bar.add_task("starting", total=None, left="")
         self.begin = time.perf_counter()
-        self.last = ""
+        self.last, self.share, self.said = "starting", 0.0, self.begin
+        self.ended = threading.Event()
 
     def __enter__(self) -> ProgressDisplay:
         self.bar.start()
+        if not self.console.is_terminal:
+            threading.Thread(target=self._keep_saying, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self.bar.stop()
+
+    def _keep_saying(self) -> None:
+        """Print a line whenever none was printed for a while: a piece of work may take an hour."""
+        while not self.ended.wait(max(self.said + SILENCE - time.perf_counter(), 0.01)):
+            if time.perf_counter() - self.said >= SILENCE:
+                self._say()
+
+    def _say(self) -> None:
+        self.said = time.perf_counter()
+        seconds = self.said - self.begin
+        left = format_seconds(seconds_left(seconds, self.share, self.expected))
+        rate = 6000 * self.share / max(seconds, 1e-9)
+        self.console.print(f"{seconds:6.1f} s  {self.share:4.0%}  {self.last}, {rate:.2g} %/min, about {left} left")
 
     def __call__(self, what: str, done: int, total: int) -> None:
         seconds, share = time.perf_counter() - self.begin, done / total
@@ -50,9 +71,9 @@ class ProgressDisplay:
             self.console.print(f"{what[0].upper()}{what[1:]}")
             return
         self.bar.update(self.task, description=what, completed=done, total=total, left=left)
-        if not self.console.is_terminal and what != self.last:
-            self.console.print(f"{seconds:6.1f} s  {share:4.0%}  {what}, {left}")
-        self.last = what
+        new, self.last, self.share = what != self.last, what, share
+        if new and not self.console.is_terminal:
+            self._say()
 
 
 def seconds_left(elapsed: float, share: float, expected: float) -> float:
@@ -70,24 +91,49 @@ DIGITS = 4  # decimals of errors on the terminal
 _COLOR = {"holds": "green", "fails": "bold red", "undecided": "yellow"}
 
 
+def print_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in which nothing is cut: where it is too wide the first column is folded, or each cell has a line.
+
+    Args:
+        console: where to.
+        header: of the columns.
+        rows: words; a verdict has its colour.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    gap, least = 2, 12
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+    room = console.width - sum(widths[1:]) - gap * (len(header) - 1)
+    if room < min(least, widths[0]):
+        for row in rows:
+            console.print(Text(row[0], "bold"), soft_wrap=True)
+            for name, word in zip(header[1:], row[1:], strict=True):
+                console.print(Text(f"  {name}: ").append(word, _COLOR.get(word, "")), soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    for column, name in enumerate(header):
+        folded = column == 0 and room < widths[0]
+        table.add_column(name, overflow="fold", no_wrap=not folded, width=room if folded else widths[column])
+    for row in rows:
+        table.add_row(*(Text(word, _COLOR.get(word, "")) for word in row))
+    console.print(table)
+
+
 def print_claims(console: Console, claims: Sequence[Claim]) -> None:
     """Print the claims with their predictions and verdicts as a table, then their notes."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("claim", "predicted", "paper", "measured", "95 % interval", "verdict"):
-        table.add_column(header, no_wrap=True)
-    for c in claims:
-        verdict = f"[{_COLOR[c.verdict]}]{c.verdict}[/]"
-        table.add_row(
+    rows = [
+        (
             c.id,
             interval(c.predicted, DIGITS),
             interval(c.paper, DIGITS),
             decimal(c.measured, DIGITS),
             interval(c.interval, DIGITS),
-            verdict,
+            c.verdict,
         )
-    console.print(table)
+        for c in claims
+    ]
+    print_table(console, ("claim", "predicted", "paper", "measured", "95 % interval", "verdict"), rows)
     for c in claims:
         if c.note:
             console.print(f"  {c.id}: {c.note}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from multiview.commands.common import make_console, refuse_lost_numbers, whole_number
+from multiview.commands.display import print_table
 from multiview.config import all_fields, from_mapping, get
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
@@ -123,15 +124,7 @@ def _table(arguments: argparse.Namespace) -> int:
     if arguments.format in writers:
         print(writers[arguments.format](table), end="")
         return 0
-    from rich.table import Table as RichTable
-
-    header, rows = tables.as_words(table)
-    shown = RichTable(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        shown.add_column(name)
-    for row in rows:
-        shown.add_row(*row)
-    make_console().print(shown)
+    print_table(make_console(), *tables.as_words(table))
     return 0
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from multiview.config import Study
+from multiview.config import Study, get
+from multiview.parameters import ConfigError
 from multiview.theory.equations import ARRIVALS, SPACINGS, Equations, equations_of
 from multiview.theory.strengths import effective_samples, mean_foreign_strength
 
@@ -69,11 +71,16 @@ def _edges(equations: Equations, time: float) -> np.ndarray:
     return np.append(edges[apart], time)
 
 
-def _integrate(equations: Equations, edges: np.ndarray, until_memorised: bool = False) -> tuple[list[_Stretch], float]:
+def _integrate(
+    study: Study, equations: Equations, edges: np.ndarray, until_memorised: bool = False
+) -> tuple[list[_Stretch], float]:
     """The solution between edges, a pair of views beginning at each.
 
     Returns:
         The stretches, and when the lost sample was memorised if that ends the integration, else infinity.
+
+    Raises:
+        ConfigError: the equations cannot be solved for values so extreme.
     """
     count, pairs = len(equations.arrival), 0 if until_memorised else len(edges) - 1
     state = np.zeros(2 * count + 2 * pairs + 3)
@@ -85,18 +92,24 @@ def _integrate(equations: Equations, edges: np.ndarray, until_memorised: bool = 
         paired = (np.arange(pairs) <= index).astype(float)
         within = np.geomspace(FIRST_INSTANT, 1.0, INSTANTS) * (end - begin) + begin
         within = np.unique(np.append(within[within < end], end))
-        solution = solve_ivp(
-            lambda _, y, known, paired: equations.derivative(y, known, paired),
-            (begin, end),
-            state,
-            method="LSODA",
-            t_eval=within,
-            rtol=1e-4,
-            atol=1e-6,
-            args=(known, paired),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # LSODA's own; the line below says it
+            solution = solve_ivp(
+                lambda _, y, known, paired: equations.derivative(y, known, paired),
+                (begin, end),
+                state,
+                method="LSODA",
+                t_eval=within,
+                rtol=1e-4,
+                atol=1e-6,
+                args=(known, paired),
+            )
         if not solution.success:
-            raise ArithmeticError(f"the mean field of this configuration cannot be integrated: {solution.message}")
+            extreme = ", ".join(
+                f"{name} = {get(study, name):g}"
+                for name in ("network.init_std", "network.relu_power", "data.noise_norm")
+            )
+            raise ConfigError(f"the theory's mean field cannot be solved where {extreme}: one of them is too extreme")
         stretches.append(_Stretch(solution.t, solution.y.T, known))
         state = solution.y[:, -1]
         if until_memorised and known[equations.median]:
@@ -121,7 +134,7 @@ def typical_network(study: Study, time: float) -> TypicalNetwork:
     """
     equations = equations_of(study)
     edges = _edges(equations, time)
-    stretches, _ = _integrate(equations, edges)
+    stretches, _ = _integrate(study, equations, edges)
     count, threshold = len(equations.arrival), study.network.relu_threshold
 
     def by_arrival(values: np.ndarray) -> np.ndarray:
@@ -164,7 +177,7 @@ def unlearned_phase(study: Study, time: float) -> tuple[np.ndarray, np.ndarray]:
     """
     equations = equations_of(study)
     edges = _edges(equations, time)
-    stretches, _ = _integrate(equations, edges)
+    stretches, _ = _integrate(study, equations, edges)
     begin = np.zeros(2 * len(equations.arrival) + 2 * len(stretches) + 3)
     times, rates = [0.0, float(edges[0])], [equations.unlearned(begin, np.zeros(len(equations.arrival)))] * 2
     for stretch in stretches:
@@ -200,4 +213,4 @@ def memory_time(study: Study) -> float:
     if rate == 0 or not math.isfinite(begin):
         return math.inf
     longest = begin + 10 * (math.log(data.num_classes) + network.relu_threshold) / rate
-    return _integrate(equations, _edges(equations, longest), until_memorised=True)[1] - begin
+    return _integrate(study, equations, _edges(equations, longest), until_memorised=True)[1] - begin
