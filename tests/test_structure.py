@@ -101,7 +101,7 @@ def test_the_map_of_rooms_is_complete_and_in_order():
 def test_predictions_borrow_from_no_simulation():
     for path in (ROOT / "theory").glob("*.py"):
         seen = {name if room(name) == "network" else room(name) for name in imported(path)} - {"theory"}
-        assert seen <= {"config", "network.activation"}
+        assert seen <= {"parameters", "config", "network.activation"}
 
 
 def test_figures_are_made_from_stored_results_alone():
