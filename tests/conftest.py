@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.resources
 import json
 import os
+import pickle
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
+import runtime_types
 from hypothesis import HealthCheck, settings
 
+runtime_types.install()  # before the first import of multiview
+
 settings.register_profile(
-    "multiview", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "multiview",
+    deadline=None,
+    derandomize=True,
+    max_examples=200 if os.environ.get("MULTIVIEW_LONG_TESTS") else 20,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("multiview")
 
@@ -32,8 +43,27 @@ def pytest_configure(config: pytest.Config) -> None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(base / "multiview-tests")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # Every program, however small: processes that run tests at the same time compile none twice.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def compile_quickly(quickly: bool) -> None:
+    """Let XLA spend little time on the programs that are compiled from now on, or as much as it does for users."""
+    if quickly != jax.config.read("jax_disable_most_optimizations"):
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", quickly)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile quickly, for compiling is most of what tests do; but not where bits are compared.
+
+    A quick program adds in another order and has no vectors of numbers, whose remainders are what could make a network
+    depend on its neighbours. So tests of bits, marked so, run the programs that users get.
+    """
+    compile_quickly(item.get_closest_marker("bits") is None)
 
 
 # The tiny study: every group of networks trains in seconds, and every feature fits (P − L = L (k − 1) patches).
@@ -71,27 +101,59 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def tiny_result(tiny):
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """Makes something in a folder of its own, in whichever process asks first; the other processes read its pickle.
+
+    It is made by the programs that users get, so that it is the same whichever test asks first.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def once(name: str, make: Callable[[Path], Any]) -> Any:
+        made = folder / f"{name}.pickle"
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                (folder / name).mkdir()
+                quickly = jax.config.read("jax_disable_most_optimizations")
+                compile_quickly(False)
+                made.write_bytes(pickle.dumps(make(folder / name)))
+                compile_quickly(quickly)
+        return pickle.loads(made.read_bytes())
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def tiny_result(tiny, once):
     """Everything that the tiny study measures: singles, ensembles, students."""
     from multiview.studies.study import run_study
 
-    return run_study(tiny)
+    return once("tiny_result", lambda _: run_study(tiny))
 
 
 @pytest.fixture(scope="session")
-def study_store(tiny_result, tmp_path_factory) -> Path:
+def study_store(tiny_result, once) -> Path:
     """The tiny study's store, with its networks."""
     from stores import store_study
 
-    return store_study(tiny_result, tmp_path_factory.mktemp("study"))
+    return once("study", lambda folder: store_study(tiny_result, folder))
 
 
 @pytest.fixture(scope="session")
-def sweep_store(tmp_path_factory) -> Path:
+def sweep_store(once) -> Path:
     """The store of a tiny sweep."""
     from stores import store_sweep
 
-    return store_sweep(tmp_path_factory.mktemp("sweep"))
+    return once("sweep", store_sweep)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Compiled programs stay in memory until JAX is told; the next module finds those that it shares on disk."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +197,14 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 def flags():
     """The tiny study as command-line flags."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+
+
+@pytest.fixture
+def unchecked():
+    """Calls as a user makes them, who may hand in anything: no types are checked but by the program itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

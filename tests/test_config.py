@@ -55,6 +55,7 @@ def test_other_values_are_no_numbers(value):
         convert("data.noise_norm", value)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_study_keeps_plain_python_values():
     """So that equal values are one study, with one identity, wherever they come from."""
     built = Study(
@@ -74,6 +75,7 @@ def test_a_checked_study_is_the_study(name):
     assert dataclasses.replace(study) == study
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -102,6 +104,7 @@ def test_any_dataclass_of_parameters_is_checked_by_the_same_code():
         check_section(Model(0), "model.")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_section_is_refused_in_one_line():
     with pytest.raises(ConfigError, match=r"^data = 5 is not allowed: it must be a DataConfig$"):
         Study(data=5)  # type: ignore[arg-type]

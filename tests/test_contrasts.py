@@ -338,6 +338,7 @@ def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(t
     np.testing.assert_allclose(value + change, members.train_logits[1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
@@ -348,6 +349,7 @@ def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     np.testing.assert_array_equal(few.train_logits[1], many.train_logits[1])
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
 def test_records_change_no_number_of_a_system(tiny, task, system):
     study = replace(tiny, {"system": system})

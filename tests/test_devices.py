@@ -29,6 +29,8 @@ from multiview.systems.table import load
 from multiview.training import devices
 from multiview.world.law import sample_dataset
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.fixture(scope="module")
 def on_one_device():

@@ -160,13 +160,17 @@ def golden(changes: dict[str, object]) -> tuple[dict[str, object], list[dict[str
     def one(state, index):
         return step(state, index, task, teacher, study.network, study.train, None if teacher is None else study.distill)
 
+    @jax.jit
+    def answers(parameters):
+        outputs = logits(parameters, patches, study.network)
+        return outputs, cross_entropy(outputs, data.labels, data.weights)
+
     state = TrainingState(start, optimizer.init(start))
     records = []
     for t in range(GOLDEN_STEPS + 1):
         if t in GOLDEN_RECORDS:
-            F = logits(state.parameters, patches, study.network)
+            F, loss = answers(state.parameters)
             noisy = np.asarray(data.noise_norms) > 0
-            loss = cross_entropy(F, data.labels, data.weights)
             records.append(
                 {"U": state.parameters.weights, "A": np.asarray(state.parameters.noise[0])[noisy], "F": F, "loss": loss}
             )

@@ -159,7 +159,7 @@ def test_ensemble_sizes_end_at_single_networks_and_at_the_whole_ensemble(results
     (bars,) = ax.containers
     np.testing.assert_allclose(bars.lines[0].get_ydata(), [e.mean() for e, _ in found.values()])
     law = line(ax, "law of the lottery")
-    np.testing.assert_allclose(law.get_ydata(), [ensemble_error(tiny, k) for k in law.get_xdata()])
+    np.testing.assert_allclose(law.get_ydata(), [ensemble_error(tiny, int(k)) for k in law.get_xdata()])
 
 
 def test_memorisation_is_the_recorded_noise_overlap(results, ax):

@@ -103,10 +103,14 @@ def test_an_export_shows_the_race_and_the_table(exported, browser):
 @needs_marimo
 def test_the_command_serves_the_notebook_on_the_port(capsys, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        "multiview.commands.web.os.execve", lambda program, words, environment: calls.append((words, environment))
-    )
-    main(["lab", "--port", "27181", "--no-browser"])
+
+    def execve(program, words, environment):
+        calls.append((words, environment))
+        raise SystemExit(0)  # the real one does not come back either
+
+    monkeypatch.setattr("multiview.commands.web.os.execve", execve)
+    with pytest.raises(SystemExit):
+        main(["lab", "--port", "27181", "--no-browser"])
     ((words, environment),) = calls
     assert environment["JAX_COMPILATION_CACHE_DIR"] == os.environ["JAX_COMPILATION_CACHE_DIR"]
     assert environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"

@@ -11,19 +11,30 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 
+import multiview.training.step  # noqa: F401 (where JAX learns which settings are arguments of a program)
 from multiview.config import DistillConfig
-from multiview.measures.training_error import cross_entropy
-from multiview.training.losses import (
-    cross_entropy_logit_gradient,
-    distillation_logit_gradient,
-    soft_outputs,
-)
+from multiview.measures import training_error
+from multiview.training import losses
 
 N, K = 6, 4
 LABELS = np.array([0, 1, 2, 3, 0, 2], np.int32)
 WEIGHTS = (np.arange(1, N + 1) / 21).astype(np.float32)
 LOGITS = arrays(np.float32, (N, K), elements=st.floats(-30, 30, width=32))
 OBJECTIVES = ["soft_cross_entropy", "one_sided"]
+
+cross_entropy = jax.jit(training_error.cross_entropy)
+cross_entropy_gradient = jax.jit(jax.grad(training_error.cross_entropy))
+cross_entropy_logit_gradient = jax.jit(losses.cross_entropy_logit_gradient)
+soft_outputs = jax.jit(losses.soft_outputs)
+distillation_logit_gradient = jax.jit(losses.distillation_logit_gradient)
+
+
+@jax.jit
+@jax.grad
+def soft_loss_gradient(outputs: jax.Array, target: jax.Array, temperature: float, cap: float) -> jax.Array:
+    """Automatic derivative of temperature times the cross-entropy of truncated soft outputs."""
+    log_p = jax.nn.log_softmax(jnp.minimum(outputs, cap) / temperature)
+    return -temperature * (WEIGHTS[:, None] * target * log_p).sum()
 
 
 @given(LOGITS)
@@ -35,7 +46,7 @@ def test_cross_entropy_is_its_definition(outputs):
 
 @given(LOGITS)
 def test_cross_entropy_logit_gradient_is_the_derivative_of_the_cross_entropy(outputs):
-    automatic = jax.grad(cross_entropy)(jnp.asarray(outputs), LABELS, WEIGHTS)
+    automatic = cross_entropy_gradient(outputs, LABELS, WEIGHTS)
     np.testing.assert_allclose(cross_entropy_logit_gradient(outputs, LABELS, WEIGHTS), automatic, rtol=1e-5, atol=1e-6)
 
 
@@ -75,12 +86,7 @@ def test_soft_objective_is_the_gradient_of_temperature_times_cross_entropy(stude
     distill = DistillConfig("soft_cross_entropy", temperature=temperature, logit_cap=cap)
     student = near_cap(student, cap)
     target = soft_outputs(teacher, temperature, cap)
-
-    def loss(outputs: jax.Array) -> jax.Array:
-        log_p = jax.nn.log_softmax(jnp.minimum(outputs, cap) / temperature)
-        return -temperature * (WEIGHTS[:, None] * target * log_p).sum()
-
-    automatic = jax.grad(loss)(jnp.asarray(student))
+    automatic = soft_loss_gradient(student, target, temperature, cap)
     found = distillation_logit_gradient(student, teacher, WEIGHTS, distill)
     np.testing.assert_allclose(found, automatic, rtol=1e-4, atol=2e-6)
 
@@ -123,7 +129,8 @@ def test_one_sided_does_push_up_where_the_teacher_is_surer():
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @given(LOGITS)
 def test_a_student_equal_to_its_teacher_is_not_pushed(objective, outputs):
-    found = distillation_logit_gradient(outputs, outputs, WEIGHTS, DistillConfig(objective))
+    outputs, weights = jnp.asarray(outputs), jnp.asarray(WEIGHTS)
+    found = losses.distillation_logit_gradient(outputs, outputs, weights, DistillConfig(objective))
     np.testing.assert_array_equal(found, 0)
 
 

@@ -78,6 +78,7 @@ def test_integers_are_no_others_and_of_any_type():
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("state", [-1, 2**32, 2**63, 1.0, True, "0", np.array([1, 2]), object()])
 def test_any_other_random_state_is_one_line(state):
     with pytest.raises(ConfigError, match=r"random_state = .*None, 0 … 2³²−1, a NumPy RandomState or Generator") as e:
@@ -92,12 +93,14 @@ def test_drawing_leaves_numpys_own_state_alone():
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("count", [0, -1, 2.5, True, "7"])
 def test_make_multiview_refuses_a_bad_number_of_samples(count):
     with pytest.raises(ConfigError, match="n_samples"):
         make_multiview(count)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_make_multiview_refuses_too_small_a_dimension_and_another_split():
     with pytest.raises(ConfigError, match=r"patch_dim = 9 .* 10"):
         make_multiview(5, config=dataclasses.replace(CONFIG, patch_dim=9))

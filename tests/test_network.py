@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import multiview.training.step  # noqa: F401 (where JAX learns which settings are arguments of a program)
 from multiview.config import DataConfig, NetworkConfig
 from multiview.measures.training_error import cross_entropy
-from multiview.network.outputs import fresh_logits
-from multiview.network.outputs import logits as plain_logits
-from multiview.network.parameters import Parameters, feature_overlaps, init_network
+from multiview.network import outputs
+from multiview.network import parameters as parameters_of_network
+from multiview.network.parameters import Parameters, feature_overlaps
 from multiview.world.law import sample_dataset
 from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
 from multiview.world.samples import MultiViewDataset
 
-logits = jax.jit(plain_logits, static_argnames="network")
+logits, fresh_logits = jax.jit(outputs.logits), jax.jit(outputs.fresh_logits)
+init_network = jax.jit(parameters_of_network.init_network, static_argnames=("dimension", "num_classes", "dtype"))
 
 P_VALUE = 1e-4
 POWERS = [1.0, 1.5, 2.0, 3.0, 4.0]
@@ -59,7 +61,7 @@ def make(config: DataConfig, n: int = 12) -> tuple[MultiViewDataset, Patches]:
 
 
 def start(patches: Patches, dimension: int, network: NetworkConfig = NETWORK, key: int = 5) -> Parameters:
-    return init_network(jax.random.key(key), patches, dimension, 4, network, jnp.float32)
+    return init_network(jax.random.key(key), patches, dimension, 4, network, "float32")
 
 
 def places(part: NoisyRows, data: MultiViewDataset, num_features: int) -> np.ndarray:
@@ -153,6 +155,7 @@ def test_foreign_overlaps_on_both_sides_of_the_threshold(largest):
     np.testing.assert_allclose(logits(parameters, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.bits
 def test_a_network_in_a_batch_does_not_see_whether_its_neighbour_needs_every_pair():
     config = world()
     data, patches = make(config)
@@ -326,20 +329,22 @@ def test_gradients_agree_with_central_differences_in_double_precision(representa
         patches, parameters = double(patches), double(parameters)
 
         @jax.jit
+        @jax.value_and_grad
         def value(p: Parameters) -> jax.Array:
-            return (logits(p, patches, network) * jnp.asarray(push)).sum()
+            return (logits(p, patches, network) * push).sum()
 
-        gradient = jax.grad(value)(parameters)
+        parameters = jax.tree.map(np.asarray, parameters)
+        gradient = value(parameters)[1]
         leaves, tree = jax.tree.flatten(parameters)
         rng = np.random.default_rng(4)
         for index in range(len(leaves)):
-            direction = [jnp.zeros_like(x) for x in leaves]
-            direction[index] = jnp.asarray(rng.standard_normal(leaves[index].shape))
+            direction = [np.zeros_like(x) for x in leaves]
+            direction[index] = rng.standard_normal(leaves[index].shape)
             direction = jax.tree.unflatten(tree, direction)
-            ahead = value(jax.tree.map(lambda x, d: x + 1e-6 * d, parameters, direction))
-            behind = value(jax.tree.map(lambda x, d: x - 1e-6 * d, parameters, direction))
-            difference = float(ahead - behind) / 2e-6
-            inner = sum(float((g * d).sum()) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+            ahead, _ = value(jax.tree.map(lambda x, d: x + 1e-6 * d, parameters, direction))
+            behind, _ = value(jax.tree.map(lambda x, d: x - 1e-6 * d, parameters, direction))
+            difference = (float(ahead) - float(behind)) / 2e-6
+            inner = np.vdot(np.asarray(jax.tree.leaves(gradient)[index]), jax.tree.leaves(direction)[index])
             assert abs(difference) > 1e-3
             # Truncation is step² times third derivatives; q = 1.5 has an unbounded curvature at 0, hence the room.
             assert inner == pytest.approx(difference, rel=1e-6 if q >= 2 else 1e-4)
@@ -376,7 +381,7 @@ def test_fresh_logits_are_those_of_the_same_noise_kept_in_memory(noise):
         kept = jnp.stack(
             [NETWORK.init_std * jax.random.normal(jax.random.fold_in(part_key, r), shape) for r in range(3)]
         )
-    expected = plain_logits(Parameters(weights, (kept,)), patches, NETWORK)
+    expected = logits(Parameters(weights, (kept,)), patches, NETWORK)
     np.testing.assert_allclose(fresh_logits(key, weights, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
     other = fresh_logits(jax.random.key(3), weights, patches, NETWORK)
     assert bool(jnp.allclose(other, expected, atol=1e-3)) == (noise == 0.0)

@@ -65,6 +65,7 @@ def test_dimensions_are_labelled_and_step_counts_from_the_networks_start(store, 
     assert found["distilled"]["step"].values[[0, -1]].tolist() == [onset, onset + tiny.distill.num_steps]
 
 
+@pytest.mark.bits
 def test_exported_network_gives_the_logits_of_the_trained_one(store, tiny, tiny_result, tmp_path):
     export_network(open_results(store), "single", 1, 3, tmp_path / "network.npz")
     with np.load(tmp_path / "network.npz", allow_pickle=False) as file:

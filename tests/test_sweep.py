@@ -17,15 +17,15 @@ import pytest
 import xarray as xr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sweeping import FIELDS, OVER, contents, events, small, words
+from sweeping import OVER, contents, events, small, words
 
 import multiview
 from multiview.commands.main import main
-from multiview.config import Study, all_fields, explained, from_mapping, replace
+from multiview.config import all_fields, explained, from_mapping, replace
 from multiview.measures.errors import error_interval, hierarchical_bootstrap
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset, load_toml, preset_names, preset_toml
-from multiview.stores.sweep_store import DONE, FAILED, SweepStore
+from multiview.stores.sweep_store import DONE, SweepStore
 from multiview.stores.tables import summarise
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.block import as_text, run_blocks
@@ -33,6 +33,8 @@ from multiview.sweeps.design import make_design
 from multiview.sweeps.grammar import labels, parse_values
 from multiview.sweeps.plan import ROW_MULTIPLE, group_key, make_plan
 from multiview.world.world import World
+
+pytestmark = pytest.mark.bits
 
 EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
 
@@ -667,13 +669,6 @@ def test_any_configuration_and_any_axes_run_their_dry_run_or_end_in_one_line(ove
     assert status == 2
     assert len(err.getvalue().splitlines()) == 1, err.getvalue()
     assert err.getvalue().startswith("multiview: error: ")
-
-
-def test_the_small_sweep_is_a_valid_study():
-    assert isinstance(small(), Study)
-    assert small().preset == "smoke"
-    assert set(FIELDS) <= set(all_fields())
-    assert DONE != FAILED
 
 
 def test_a_block_that_cannot_be_written_is_not_done_and_no_write_outlives_the_error(swept, tmp_path):

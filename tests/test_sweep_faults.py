@@ -23,7 +23,7 @@ from multiview.stores.lock import release_lock, take_lock
 from multiview.stores.sweep_store import SweepStore
 from multiview.sweeps.runner import WriteError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.bits]
 # Three points share their blocks, four times.
 OVER = ["train.learning_rate=4,6,8", "seed=0,1"]
 LONG = bool(os.environ.get("MULTIVIEW_LONG_TESTS"))

@@ -123,10 +123,19 @@ def test_trial_with_low_dimension_is_flagged_and_high_dimension_is_not():
     assert "small noise overlaps" not in failing(replace(study, {"data.patch_dim": 100_000}))
 
 
+ANY_POWER = [(q, neurons) for q in (1.0, 1.5, 2.0, 3.0, 4.0) for neurons in (1, 24)]
+EXTREMES = (ANY_POWER[0], ANY_POWER[-1])
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("preset", preset_names())
-@pytest.mark.parametrize("q", [1.0, 1.5, 2.0, 3.0, 4.0])
-@pytest.mark.parametrize("neurons", [1, 24])
+@pytest.mark.parametrize(
+    ("preset", "q", "neurons"),
+    [
+        pytest.param(preset, *size, marks=[] if preset == "smoke" or size in EXTREMES else pytest.mark.slow)
+        for preset in preset_names()
+        for size in ANY_POWER
+    ],
+)
 def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
     """No warning, no NaN, whatever the power and however few the neurons."""
     study = replace(load_preset(preset), {"network.relu_power": q, "network.neurons_per_class": neurons})

@@ -27,6 +27,7 @@ from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
 from multiview.world.task import Task
 
+pytestmark = pytest.mark.bits
 STEPS = 60
 
 
@@ -112,7 +113,7 @@ def test_one_step_is_gradient_descent_on_the_cross_entropy(world):
         return cross_entropy(logits(parameters, task.patches, study.network), task.data.labels, task.data.weights)
 
     first = jax.tree.map(lambda a: jnp.asarray(a)[0], before.state.parameters)
-    gradient = jax.grad(loss)(first)
+    gradient = jax.jit(jax.grad(loss))(first)
     expected = jax.tree.map(lambda w, g: w - study.train.learning_rate * g, first, gradient)
     last = jax.tree.map(lambda a: a[0], after.state.parameters)
     assert np.abs(np.asarray(last.weights - first.weights)).max() > 0
@@ -264,6 +265,7 @@ from multiview.systems.blocks import start_keys, train_networks
 from multiview.config import Study, TrainConfig, replace
 from multiview.config.training import CONTRIBUTED_OPTIMIZERS, OPTIMIZERS
 from multiview.studies.study import training_tasks
+
 single = replace(Study(), json.loads(sys.argv[1]))
 double = replace(single, {"train.dtype": "float64"})
 task = training_tasks(single)[0]

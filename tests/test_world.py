@@ -214,6 +214,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("name", "value"), BAD)
 def test_a_bad_distribution_is_the_same_line_from_every_door(name, value, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -236,6 +237,7 @@ def test_a_bad_distribution_is_the_same_line_from_every_door(name, value, capsys
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", ["multi-view", "", None, 1])
 def test_a_kind_that_there_is_not(kind):
     for call in (
@@ -247,6 +249,7 @@ def test_a_kind_that_there_is_not(kind):
             call()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**63, 0.5, True, "0", None])
 def test_a_seed_that_would_be_another_seed_s_world_is_refused(seed):
     with pytest.raises(ConfigError, match=r"seed = .* 2³²−1"):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 
 from multiview.figures.mosaic import draw_rows
-from multiview.figures.stored import group_of, replicate_of, student_groups, study_of, values_of
+from multiview.figures.stored import Results, group_of, replicate_of, student_groups, study_of, values_of
 from multiview.figures.style import SHADES, colored_scale, title
 from multiview.network.activation import activation_of
 from multiview.theory import uniform_moment
 from multiview.words import name_of
 
 
-def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.ndarray:
+def trace_answers(results: Results, group: str, replicate: int = 0) -> np.ndarray:
     r"""Compute what a mean trace of view (j, ℓ) adds to the logit of class j, for each network [S, k, L].
 
     Logits are sums over patches, so this is exact: $C_p \sum_r \mathrm{act}(\bar z\,\langle w_{j,r}, v_{j,\ell}\rangle
@@ -40,7 +39,7 @@ def trace_answers(results: xr.DataTree, group: str, replicate: int = 0) -> np.nd
     return parts * answers.sum(-1).swapaxes(0, 1)
 
 
-def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
+def plot_dark_knowledge(results: Results, ax: Axes, replicate: int = 0) -> Axes:
     """Draw the dark-knowledge matrix: networks, their ensemble and students down, views of classes across.
 
     A cell's shade is what a trace of that view adds to the logit of its class (`trace_answers`).
@@ -63,7 +62,7 @@ def plot_dark_knowledge(results: xr.DataTree, ax: Axes, replicate: int = 0) -> A
     return ax
 
 
-def describe_dark_knowledge(results: xr.DataTree) -> str:
+def describe_dark_knowledge(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     right = float(np.nanmean(results.to_dataset()["dark_knowledge"].values))
     return f"The ensemble's outputs order {right:.1%} of pairs of samples with and without a trace right."

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from multiview.config import Study
-from multiview.figures.stored import group_of, steps_of, study_of, values_of
+from multiview.figures.stored import Results, group_of, steps_of, study_of, values_of
 from multiview.figures.style import INK, LOSER, WINNER, legend, letters, title
 from multiview.theory import time_scales
 from multiview.words import count
@@ -19,7 +18,7 @@ SHOWN = 200  # lines of each kind: more are a solid area, and a large file
 SMALLEST = 1e-6  # of a logarithmic axis; an overlap of 0 is drawn there
 
 
-def winner_and_loser(results: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
+def winner_and_loser(results: Results) -> tuple[np.ndarray, np.ndarray]:
     """Select Λ over time of the strongest view at the end and of the next one, of each finite network's classes.
 
     Returns:
@@ -52,7 +51,7 @@ def mark_clocks(ax: Axes, study: Study, last: float, names: tuple[str, ...] = ()
             ax.axvline(step, color=INK, linewidth=letters() / 8, linestyle=line, label=f"theory: {name}")
 
 
-def plot_dynamics(results: xr.DataTree, ax: Axes) -> Axes:
+def plot_dynamics(results: Results, ax: Axes) -> Axes:
     """Draw Λ of the winning and the losing view of each class and network on log time, with the theory's clocks.
 
     Thin lines are single pairs of class and network (evenly chosen, at most 200 of each kind); thick ones are
@@ -86,7 +85,7 @@ def plot_dynamics(results: xr.DataTree, ax: Axes) -> Axes:
     return ax
 
 
-def describe_dynamics(results: xr.DataTree) -> str:
+def describe_dynamics(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     _, pairs = winner_and_loser(results)
     if not len(pairs):

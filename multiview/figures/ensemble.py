@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 
 from multiview.figures.errors import positive_fraction
-from multiview.figures.stored import group_of, study_of, values_of
+from multiview.figures.stored import Results, group_of, study_of, values_of
 from multiview.figures.style import BLUE, INK, QUIET, legend, letters, title
 from multiview.measures.errors import ErrorCounts, error_interval
 from multiview.parameters import ConfigError
@@ -15,7 +14,7 @@ from multiview.theory import ensemble_error
 from multiview.words import SAMPLE_KINDS, decimal
 
 
-def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[float, float]]]:
+def errors_by_size(results: Results) -> dict[int, tuple[np.ndarray, tuple[float, float]]]:
     """Compute errors in units of μ of disjoint ensembles of each size [R, ensembles], with intervals of their means.
 
     Raises:
@@ -38,7 +37,7 @@ def errors_by_size(results: xr.DataTree) -> dict[int, tuple[np.ndarray, tuple[fl
     return found
 
 
-def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
+def plot_ensemble(results: Results, ax: Axes) -> Axes:
     """Draw the test error of ensembles of K networks, and the law in closed form (`theory.ensemble_error`).
 
     Args:
@@ -69,7 +68,7 @@ def plot_ensemble(results: xr.DataTree, ax: Axes) -> Axes:
     return ax
 
 
-def describe_ensemble(results: xr.DataTree) -> str:
+def describe_ensemble(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     means = [f"{size} {decimal(float(errors.mean()))}" for size, (errors, _) in errors_by_size(results).items()]
     return "Mean test error in units of μ by size: " + ", ".join(means) + "."

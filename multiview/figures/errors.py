@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 
 from multiview.config import Study
-from multiview.figures.stored import claims_of, group_of, student_groups, study_of, values_of
+from multiview.figures.stored import Results, claims_of, group_of, student_groups, study_of, values_of
 from multiview.figures.style import BLUE, INK, ORANGE, QUIET, legend, letters, title
 from multiview.measures.errors import ErrorCounts, error_interval
 from multiview.parameters import ConfigError
@@ -58,7 +57,7 @@ def positive_fraction(study: Study) -> float:
     return study.data.single_view_fraction
 
 
-def measured_errors(results: xr.DataTree) -> list[Measured]:
+def measured_errors(results: Results) -> list[Measured]:
     """Compute the errors of single networks, their ensemble and each kind of student, in this order."""
     study = study_of(results)
     mu = positive_fraction(study)
@@ -87,7 +86,7 @@ def measured_errors(results: xr.DataTree) -> list[Measured]:
     return found
 
 
-def plot_errors(results: xr.DataTree, ax: Axes) -> Axes:
+def plot_errors(results: Results, ax: Axes) -> Axes:
     """Draw test errors in units of μ of every kind of network, with 95 % intervals, and the paper's figures as lines.
 
     Small marks are single networks. A store with claims (`multiview verify` makes them) adds the predicted intervals.
@@ -136,7 +135,7 @@ def _label(name: str) -> str:
     return name_of(name).replace(" student, generation ", "\n× ").replace("self-", "self-\n")
 
 
-def describe_errors(results: xr.DataTree) -> str:
+def describe_errors(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     return "Test error in units of μ: " + ", ".join(
         f"{name_of(m.name)} {decimal(m.mean)} (paper {decimal(m.paper)})" for m in measured_errors(results)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 
-from multiview.figures.stored import group_of, study_of, values_of
+from multiview.figures.stored import Results, group_of, study_of, values_of
 from multiview.figures.style import BLUE, INK, QUIET, RED, SLATE, legend, letters, title
 from multiview.measures.features import CLEAR_RATIO
 from multiview.measures.lottery import decisive_margin, favourite_score
@@ -39,7 +38,7 @@ class Leads(NamedTuple):
         return self.end <= 1 / CLEAR_RATIO
 
 
-def leads(results: xr.DataTree) -> Leads:
+def leads(results: Results) -> Leads:
     """Measure how far the view with the largest `favourite_score` leads, at the start and at the end.
 
     Raises:
@@ -67,7 +66,7 @@ def leads(results: xr.DataTree) -> Leads:
     return Leads(lead(score), lead(last))
 
 
-def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
+def plot_lottery(results: Results, ax: Axes) -> Axes:
     """Draw start against outcome: one mark for each class of each network.
 
     Across: how far the favourite of the start leads (its margin 1 + 1/log² m is shaded). Up: how far it leads at the
@@ -107,7 +106,7 @@ def plot_lottery(results: xr.DataTree, ax: Axes) -> Axes:
     return ax
 
 
-def describe_lottery(results: xr.DataTree) -> str:
+def describe_lottery(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     found = leads(results)
     right, wrong = int(found.right.sum()), int(found.wrong.sum())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 
 from multiview.figures.dynamics import SHOWN, clock_steps, mark_clocks
-from multiview.figures.stored import group_of, steps_of, study_of, values_of
+from multiview.figures.stored import Results, group_of, steps_of, study_of, values_of
 from multiview.figures.style import INK, LOSER, WINNER, legend, letters, title
 from multiview.parameters import ConfigError
 from multiview.words import count
@@ -15,7 +14,7 @@ from multiview.words import count
 _PARTS = (("single_view", "single-view samples", LOSER), ("multi_view", "multi-view samples", WINNER))
 
 
-def fitted_step(results: xr.DataTree) -> float:
+def fitted_step(results: Results) -> float:
     """Find the median step of the first record with training error 0; infinite where half of the networks have none."""
     data = group_of(results, "single", ("train_wrong", "step"))
     wrong = values_of(data, "train_wrong", "replicate", "seed", "time").reshape(-1, data.sizes["time"])
@@ -23,7 +22,7 @@ def fitted_step(results: xr.DataTree) -> float:
     return float(np.median(first))
 
 
-def plot_memorisation(results: xr.DataTree, ax: Axes) -> Axes:
+def plot_memorisation(results: Results, ax: Axes) -> Axes:
     """Draw the largest overlaps with the noise of multi-view and of single-view training samples on log time.
 
     Thin lines are networks, thick ones medians. Marked are the theory's clock of memory and the measured time at which
@@ -63,7 +62,7 @@ def plot_memorisation(results: xr.DataTree, ax: Axes) -> Axes:
     return ax
 
 
-def describe_memorisation(results: xr.DataTree) -> str:
+def describe_memorisation(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     step, clock = fitted_step(results), clock_steps(study_of(results)).get("memorised")
     first = f"reaches training error 0 by step {step:.0f}" if np.isfinite(step) else "never reaches training error 0"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap
 
 from multiview.config import Study
-from multiview.figures.stored import group_of, replicate_of, student_groups, study_of, values_of
+from multiview.figures.stored import Results, group_of, replicate_of, student_groups, study_of, values_of
 from multiview.figures.style import EMPTY, INK, PAPER, VIEW_COLORS, legend, letters, title
 from multiview.measures.features import learned_views
 from multiview.words import name_of
@@ -19,7 +18,7 @@ from multiview.words import name_of
 GAP = 1.0  # between kinds of networks, in rows
 
 
-def who_learned_what(results: xr.DataTree, replicate: int = 0) -> dict[str, np.ndarray]:
+def who_learned_what(results: Results, replicate: int = 0) -> dict[str, np.ndarray]:
     """Find the views that each network of a training set has learned, by kind of network.
 
     Returns:
@@ -79,7 +78,7 @@ def _lines(name: str) -> str:
     return words + (f"\n({rest.replace('generation', 'gen.')})" if rest else "")
 
 
-def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
+def plot_mosaic(results: Results, ax: Axes, replicate: int = 0) -> Axes:
     """Draw which views of which classes each network has learned: a row a network, a column a view.
 
     A view counts as learned if its overlap is more than half of the class's largest. The place of a cell says which
@@ -113,7 +112,7 @@ def plot_mosaic(results: xr.DataTree, ax: Axes, replicate: int = 0) -> Axes:
     return ax
 
 
-def describe_mosaic(results: xr.DataTree) -> str:
+def describe_mosaic(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
     shares = {name: np.nanmean(values) for name, values in who_learned_what(results).items()}
     return "Share of views learned: " + ", ".join(f"{name_of(n)} {share:.0%}" for n, share in shares.items()) + "."

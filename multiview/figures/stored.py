@@ -90,10 +90,10 @@ def replicate_of(data: xr.Dataset, replicate: int) -> int:
     return replicate
 
 
-def student_groups(results: xr.DataTree) -> list[str]:
+def student_groups(results: Results) -> list[str]:
     """List the kinds of students in a store, in the order of the theorems."""
     # A zarr folder has no order of its own; distilled, self_distilled, self_distilled_2, … are in order of length.
-    return sorted((name for name in results.children if name != "single"), key=lambda name: (len(name), name))
+    return sorted((name for name in as_study(results).children if name != "single"), key=lambda name: (len(name), name))
 
 
 def steps_of(data: xr.Dataset) -> np.ndarray:

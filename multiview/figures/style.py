@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import matplotlib
 import matplotlib.style
@@ -113,7 +114,7 @@ def _canvas(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path | TextIO, ending: str = "", dots: int = 300) -> None:
+def save_figure(figure: Figure, path: str | Path | io.StringIO, ending: str = "", dots: int = 300) -> None:
     """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure.
 
     Args:

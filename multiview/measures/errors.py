@@ -30,9 +30,9 @@ class ErrorCounts(NamedTuple):
         return combine(self.multi_view / self.num_multi_view, self.single_view / self.num_single_view, mu)
 
 
-def combine(e_multi: np.ndarray, e_single: np.ndarray, mu: float) -> np.ndarray:
+def combine(e_multi: np.ndarray | float, e_single: np.ndarray | float, mu: float) -> np.ndarray:
     r"""Test error in units of μ: $((1-\mu)\,e_m + \mu\,e_s)/\mu$."""
-    return (1 - mu) / mu * np.asarray(e_multi) + np.asarray(e_single)
+    return np.asarray((1 - mu) / mu * e_multi + e_single)
 
 
 def exact_interval(wrong: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -91,4 +91,4 @@ def error_interval(counts: ErrorCounts, mu: float, seed: int = 0) -> tuple[float
         bound.append(exact_upper_bound(0, samples * replicates) if not wrong.any() else 0.0)
     means = combine(drawn[0], drawn[1], mu).mean((1, 2))
     low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high + combine(np.array(bound[0]), np.array(bound[1]), mu))
+    return float(low), float(high + combine(bound[0], bound[1], mu))

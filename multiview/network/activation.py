@@ -111,7 +111,7 @@ class SmoothedRelu:
         """See `Activation.numbers`."""
         bent = np.clip(x, 0.0, threshold)
         value = bent**self.power / (self.power * threshold ** (self.power - 1)) + np.maximum(x - threshold, 0.0)
-        return value, np.where(bent > 0, (bent / threshold) ** (self.power - 1), 0.0)
+        return np.asarray(value), np.where(bent > 0, (bent / threshold) ** (self.power - 1), 0.0)
 
 
 ACTIVATIONS: Mapping[str, Callable[[NetworkConfig], Activation]] = {

@@ -278,7 +278,7 @@ def train_networks(
             state = stretch(state, 0, 0, 0)
         now, recorded = 0, []
         teaches = finite = weights = jnp.zeros(())
-        for target in times:
+        for target in times.tolist():
             if target > now:
                 state = stretch(state, now, target, target)
             if patient and target == times[-1]:

@@ -136,7 +136,7 @@ def foreign_and_taught_logit(study: Study, distill: DistillConfig) -> tuple[floa
 def _logit(study: Study, strength: float, overlap: np.ndarray | float) -> np.ndarray:
     """Logit of one neuron at a feature of this strength over its C_p patches."""
     parts = study.data.patches_per_feature
-    return parts * activation(strength / parts * np.asarray(overlap), study.network)[0]
+    return np.asarray(parts * activation(strength / parts * np.asarray(overlap), study.network)[0])
 
 
 class Condition(NamedTuple):

@@ -63,14 +63,14 @@ def phase(overlap: np.ndarray | float, power: float) -> np.ndarray:
     """
     overlap = np.maximum(np.asarray(overlap, float), 1e-30)  # small enough never to win, large enough for any power
     if abs(power - 2) < 1e-9:
-        return -np.log(overlap)
-    return overlap ** (2 - power) / (power - 2)
+        return np.asarray(-np.log(overlap))
+    return np.asarray(overlap ** (2 - power) / (power - 2))
 
 
-def from_phase(value: np.ndarray, power: float) -> np.ndarray:
+def from_phase(value: np.ndarray | float, power: float) -> np.ndarray:
     """The overlap with a given phase: the inverse of `phase`; where the phase has run out, infinite (0 for q < 2)."""
     if abs(power - 2) < 1e-9:
-        return np.exp(-value)
+        return np.asarray(np.exp(-value))
     inside = value * (power - 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(inside > 0, np.maximum(inside, 1e-300) ** (1 / (2 - power)), np.inf if power > 2 else 0.0)
@@ -114,7 +114,7 @@ def tensor_power_time(start: np.ndarray | float, rate: float, power: float, thre
     Returns:
         t*; 0 where Λ(0) ≥ ϱ.
     """
-    return np.maximum(phase(start, power) - phase(threshold, power), 0.0) / rate
+    return np.asarray(np.maximum(phase(start, power) - phase(threshold, power), 0.0) / rate)
 
 
 def tensor_power_loser(
@@ -135,7 +135,7 @@ def tensor_power_loser(
         Λ'(t*), at most ϱ.
     """
     left = phase(loser, power) - ratio * np.maximum(phase(winner, power) - phase(threshold, power), 0.0)
-    return np.minimum(from_phase(np.maximum(left, phase(threshold, power)), power), threshold)
+    return np.asarray(np.minimum(from_phase(np.maximum(left, phase(threshold, power)), power), threshold))
 
 
 def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray | float, study: Study) -> np.ndarray:

@@ -19,7 +19,7 @@ LARGEST_LOGIT = 600.0
 def activation(pre_activation: np.ndarray | float, network: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:
     """The network's activation, at most `LARGEST_LOGIT`, and its slope."""
     value, slope = activation_of(network).numbers(pre_activation, network.relu_threshold)
-    return np.minimum(value, LARGEST_LOGIT), slope
+    return np.asarray(np.minimum(value, LARGEST_LOGIT)), slope
 
 
 def effective_samples(data: DataConfig) -> float:
