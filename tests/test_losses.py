@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from scipy.special import log_softmax, softmax
 
 import multiview.training.step  # noqa: F401 (where JAX learns which settings are arguments of a program)
 from multiview.config import DistillConfig
+from multiview.config.values import type_hints
 from multiview.measures import training_error
 from multiview.training import losses
 
@@ -20,7 +23,7 @@ N, K = 6, 4
 LABELS = np.array([0, 1, 2, 3, 0, 2], np.int32)
 WEIGHTS = (np.arange(1, N + 1) / 21).astype(np.float32)
 LOGITS = arrays(np.float32, (N, K), elements=st.floats(-30, 30, width=32))
-OBJECTIVES = ["soft_cross_entropy", "one_sided"]
+OBJECTIVES = list(losses.OBJECTIVES)
 
 cross_entropy = jax.jit(training_error.cross_entropy)
 cross_entropy_gradient = jax.jit(jax.grad(training_error.cross_entropy))
@@ -35,6 +38,10 @@ def soft_loss_gradient(outputs: jax.Array, target: jax.Array, temperature: float
     """Automatic derivative of temperature times the cross-entropy of truncated soft outputs."""
     log_p = jax.nn.log_softmax(jnp.minimum(outputs, cap) / temperature)
     return -temperature * (WEIGHTS[:, None] * target * log_p).sum()
+
+
+def test_every_objective_that_a_study_may_name_has_its_function():
+    assert set(OBJECTIVES) == set(get_args(type_hints(DistillConfig)["objective"]))
 
 
 @given(LOGITS)

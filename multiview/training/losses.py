@@ -49,17 +49,46 @@ def soft_outputs(
     return jax.nn.softmax(jnp.minimum(logits, cap) / temperature)
 
 
+def _difference(logits: Array, teacher_logits: Array, distill: DistillConfig) -> tuple[Array, Array]:
+    """Subtract the teacher's truncated soft outputs from the student's; also give which logits are below the cap."""
+    # As `DistillConfig.cap`, but for traced numbers.
+    cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(logits.dtype)
+    difference = soft_outputs(logits, distill.temperature, cap) - soft_outputs(teacher_logits, distill.temperature, cap)
+    return difference, logits < cap
+
+
+def soft_cross_entropy(
+    logits: Float[Array, "n k"], teacher_logits: Float[Array, "n k"], distill: DistillConfig
+) -> Float[Array, "n k"]:
+    r"""Compute $(p_i - t_i)\,1[F_i < c]$ from the truncated soft outputs p and t of student and teacher.
+
+    It is the gradient of $T$ times the cross-entropy at temperature T. Arguments as in `distillation_logit_gradient`.
+    """
+    difference, below_cap = _difference(logits, teacher_logits, distill)
+    return jnp.where(below_cap, difference, 0.0)
+
+
+def one_sided(
+    logits: Float[Array, "n k"], teacher_logits: Float[Array, "n k"], distill: DistillConfig
+) -> Float[Array, "n k"]:
+    """Compute the negative part of `soft_cross_entropy`, by which the teacher never pushes a logit down."""
+    difference, below_cap = _difference(logits, teacher_logits, distill)
+    return jnp.where(below_cap, jnp.minimum(difference, 0.0), 0.0)
+
+
+# The words of `distill.objective`. A new one is a function here, its row, and its word in `config.distillation`.
+OBJECTIVES = {"soft_cross_entropy": soft_cross_entropy, "one_sided": one_sided}
+
+
 def distillation_logit_gradient(
     logits: Float[Array, "n k"],
     teacher_logits: Float[Array, "n k"],
     weights: Float[Array, " n"],
     distill: DistillConfig,
 ) -> Float[Array, "n k"]:
-    r"""Compute the logit gradient of the distillation term, $w_n\,(p_i - t_i)\,1[F_i < c]$.
+    """Compute the logit gradient of the distillation term: its objective, weighted by the samples.
 
-    $p$ and $t$ are the truncated soft outputs of student and teacher, so that this is the gradient of $T$ times the
-    cross-entropy at temperature T. The objective `one_sided` keeps only the negative part of $p_i - t_i$, so that the
-    teacher never pushes a logit down. The caller multiplies with the factor `distill.weight`.
+    The caller multiplies with the factor `distill.weight`.
 
     Args:
         logits: the student's logits F.
@@ -70,9 +99,4 @@ def distillation_logit_gradient(
     Returns:
         Gradient in the student's logits.
     """
-    # As `DistillConfig.cap`, but for traced numbers.
-    cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(logits.dtype)
-    difference = soft_outputs(logits, distill.temperature, cap) - soft_outputs(teacher_logits, distill.temperature, cap)
-    if distill.objective == "one_sided":
-        difference = jnp.minimum(difference, 0.0)
-    return weights[:, None] * jnp.where(logits < cap, difference, 0.0)
+    return weights[:, None] * OBJECTIVES[distill.objective](logits, teacher_logits, distill)
