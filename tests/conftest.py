@@ -149,6 +149,15 @@ def sweep_store(once) -> Path:
     return once("sweep", store_sweep)
 
 
+@pytest.fixture(scope="module")
+def swept(once, tmp_path_factory) -> Path:
+    """A finished sweep of twelve blocks, for one module to open and to go on with."""
+    from stores import store_swept
+
+    made = once("swept", store_swept)
+    return Path(shutil.copytree(made.parent, tmp_path_factory.mktemp("swept") / "a")) / made.name
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs():
     """Compiled programs stay in memory until JAX is told; the next module finds those that it shares on disk."""
@@ -191,6 +200,22 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     from multiview import presets
 
     monkeypatch.setattr(presets, "preset_text", tiny_preset)
+
+
+@pytest.fixture(scope="module")
+def task(tiny):
+    """The training samples of the tiny study."""
+    from multiview.studies.study import training_tasks
+
+    return training_tasks(tiny)[0]
+
+
+@pytest.fixture
+def standard_promotion():
+    """For optax's Adam, and for labels beside numbers in double precision; set for the threads of blocks too."""
+    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    yield
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 @pytest.fixture

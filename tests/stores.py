@@ -1,10 +1,12 @@
-"""Shared by the tests of figures and reports: one stored study and one stored sweep, both tiny."""
+"""Shared by the tests of stores, figures and reports: a stored study and two stored sweeps, all tiny."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import sweeping
 from sweeping import small
 
 import multiview
@@ -26,6 +28,19 @@ def store_sweep(folder: Path) -> Path:
     path = folder / "grid.zarr"
     multiview.run_sweep(small(), OVER, path)
     return path
+
+
+def store_swept(folder: Path) -> Path:
+    """A finished sweep: 3 numbers of steps × 2 seeds of everything × 2 replicates × 3 networks."""
+    path = folder / "sweep.zarr"
+    outcome = multiview.run_sweep(small(), sweeping.OVER, path)
+    assert (outcome.done, outcome.failed, outcome.total) == (12, 0, 12)
+    return path
+
+
+def copy(store: Path, folder: Path) -> Path:
+    """A store to write in."""
+    return shutil.copytree(store, folder / "copy.zarr")
 
 
 def rewritten(path: Path, old: str, new: str) -> None:

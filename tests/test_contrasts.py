@@ -1,8 +1,7 @@
-"""Contrast systems: the average of one is the network, linearised systems are first order, boosting weighs up."""
+"""Contrast systems: the average of one is the network, so is the dial at 1; every system keeps the same promises."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 import types
@@ -13,38 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import boosting, gaussian
-from multiview import streams, theory
+from multiview import streams
 from multiview.commands.main import main
-from multiview.config import DistillConfig, Study, replace
-from multiview.network.activation import smoothed_relu
-from multiview.network.outputs import logits
-from multiview.network.parameters import init_network
+from multiview.config import Study, replace
 from multiview.parameters import ConfigError
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
-from multiview.systems import lazy, linear, linearised, random_features, table
+from multiview.systems import lazy, table
 from multiview.systems.block_plan import block_bytes
 from multiview.systems.blocks import settings_of, sizes_of, start_keys, train_networks
 from multiview.systems.descent import descend, start_state
 from multiview.training import devices
 from multiview.world.own import OwnWorld
-from multiview.world.patches import vectors
-
-
-@pytest.fixture(scope="module")
-def task(tiny):
-    return training_tasks(tiny)[0]
-
-
-@pytest.fixture(scope="module")
-def start(tiny, task):
-    """Patches as vectors with noise apart, and a start on them."""
-    part = vectors(task.data, tiny.data.num_features)
-    return part, init_network(
-        jax.random.key(1), (part,), tiny.data.num_features, tiny.data.num_classes, tiny.network, "float32"
-    )
 
 
 def test_average_of_one_network_is_that_network(tiny, task):
@@ -65,101 +45,6 @@ def test_members_of_an_average_start_like_single_networks_at_their_step_size(tin
     )
     for name in ("largest_overlap", "total_overlap"):
         np.testing.assert_allclose(together.records[name][:, 1], alone.records[name][:, 1], atol=2e-5)
-
-
-def test_plain_outputs_are_the_network(tiny, task, start):
-    part, parameters = start
-    expected = logits(parameters, (part,), tiny.network)
-    np.testing.assert_allclose(linearised.plain_outputs(parameters, part, tiny.network), expected, rtol=1e-5, atol=1e-9)
-
-
-def test_linearised_network_is_the_network_to_first_order(tiny, start):
-    """The difference falls like the square of the step, and does not vanish."""
-    part, parameters = start
-    direction = tiny.network.init_std * jax.random.normal(jax.random.key(2), parameters.weights.shape)
-    errors = []
-    for scale in (1.0, 0.1):
-        full = linearised.plain_outputs(parameters._replace(weights=parameters.weights + scale * direction), part,
-                                        tiny.network)  # fmt: skip
-        flat = linearised.linearised_outputs(parameters, scale * direction, part, tiny.network)
-        errors.append(float(jnp.abs(full - flat).max()))
-    assert 0 < errors[1] < 0.05 * errors[0]
-
-
-def test_gram_matrices_are_those_of_jax_gradients(tiny, start):
-    """G_i[n, p] = ⟨∇F_i(X_n), ∇F_i(X_p)⟩ over weights and noise overlaps alike."""
-    part, parameters = start
-    model = linearised.tangent_model(parameters, part, tiny.network)
-    jacobian = jax.jacrev(lambda p: linearised.plain_outputs(p, part, tiny.network)[:, 1])(parameters)
-    flat = jnp.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(jacobian)], axis=1)
-    np.testing.assert_allclose(model.gram[1], flat @ flat.T, rtol=1e-3, atol=1e-9)
-
-
-def test_a_dual_step_is_a_gradient_step(tiny, task, start):
-    """What training in the dual changes in the weights is one step of gradient descent on the linearised network."""
-    part, parameters = start
-    model = linearised.tangent_model(parameters, part, tiny.network)
-    labels, weights = task.data.labels, task.data.weights
-    fitted = linear.fit(model, task, min_steps=1, max_steps=1)
-    rate = linear.step_size(linear.largest_curvature(model.gram, weights))
-
-    def loss(change):
-        outputs = linearised.linearised_outputs(parameters, change, part, tiny.network)
-        picked = jnp.take_along_axis(jax.nn.log_softmax(outputs), labels[:, None], 1)[:, 0]
-        return -(weights * picked).sum()
-
-    expected = -rate * jax.grad(loss)(jnp.zeros_like(parameters.weights))
-    change = linearised.weight_change(parameters, part, tiny.network, fitted.dual)
-    np.testing.assert_allclose(change, expected, rtol=1e-3, atol=1e-4 * float(jnp.abs(expected).max()))
-
-
-def test_random_features_fit_and_predict_alike(tiny, task, start):
-    """The readout recovered from the dual gives the training logits; at the start they are the network's."""
-    part, parameters = start
-    model = random_features.random_feature_model(parameters, part, tiny.network)
-    np.testing.assert_allclose(model.start_logits, linearised.plain_outputs(parameters, part, tiny.network), rtol=1e-5)
-    fitted = linear.fit(model, task, min_steps=50, max_steps=50)
-    change = random_features.readout_change(parameters, part, tiny.network, fitted.dual)
-    outputs = random_features.random_feature_outputs(parameters, change, part, tiny.network)
-    np.testing.assert_allclose(outputs, fitted.train_logits, rtol=1e-2, atol=1e-2)
-
-
-def test_step_size_undoes_the_scale_of_the_features(tiny, start):
-    """Below ϱ, tangent features scale as σ₀^(q−1): the step size with its −2nd power, and logits not at all."""
-    part, parameters = start
-    small = jax.tree.map(lambda a: 0.1 * a, parameters)
-    weights = jnp.full(len(part.vectors), 1 / len(part.vectors))
-    rates = [
-        float(linear.step_size(linear.largest_curvature(linearised.tangent_model(p, part, tiny.network).gram, weights)))
-        for p in (small, parameters)
-    ]
-    assert rates[0] / rates[1] == pytest.approx(0.1 ** (-2 * (tiny.network.relu_power - 1)), rel=1e-3)
-    distill = DistillConfig(weight=3.0, temperature=0.5)
-    curvature = linear.largest_curvature(jnp.eye(4)[None], jnp.ones(4))
-    assert float(linear.step_size(curvature)) == pytest.approx(2.0)
-    assert float(linear.step_size(curvature, distill)) == pytest.approx(2.0 / 7)
-
-
-def test_loss_of_a_linear_model_falls_and_a_longer_run_is_taken_while_samples_are_wrong(tiny, task, start):
-    part, parameters = start
-    model = linearised.tangent_model(parameters, part, tiny.network)
-    labels, weights = task.data.labels, task.data.weights
-    losses = []
-    for steps in (1, 2, 4, 8, 16):
-        outputs = linear.fit(model, task, min_steps=steps, max_steps=steps).train_logits
-        losses.append(-float((weights * jax.nn.log_softmax(outputs)[jnp.arange(len(labels)), labels]).sum()))
-    assert np.all(np.diff(losses) < 0)
-    fitted = linear.fit(model, task, min_steps=1, max_steps=4000)
-    assert 1 < int(fitted.steps) < 4000
-    assert (fitted.train_logits.argmax(-1) == labels).all()
-
-
-def test_average_of_equal_linear_models_is_the_model(tiny, start):
-    part, parameters = start
-    model = linearised.tangent_model(parameters, part, tiny.network)
-    twice = jax.tree.map(lambda a: jnp.stack([a, a]), model)
-    for one, other in zip(linear.average_model(twice), model, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_descent_stops_where_it_is_told(task):
@@ -187,53 +72,6 @@ def test_stretches_of_descent_are_one_descent(task):
     assert int(both.taken) == int(whole.taken) == 9
 
 
-def test_boosting_gives_wrong_samples_the_error_of_guessing():
-    weights = np.array([0.1, 0.2, 0.3, 0.4])
-    wrong = np.array([True, False, False, True])
-    new, vote = boosting.reweight(weights, wrong, 4)
-    assert new.sum() == pytest.approx(1)
-    assert new[wrong].sum() == pytest.approx(3 / 4)
-    assert vote == pytest.approx(np.log(0.5 / 0.5) + np.log(3))
-    assert new[0] / new[3] == pytest.approx(0.25)
-    same, vote = boosting.reweight(weights, np.zeros(4, bool), 4)
-    assert vote == np.inf
-    np.testing.assert_allclose(same, weights)
-    with pytest.raises(ConfigError, match=r"weighted training error = 0\.9"):
-        boosting.reweight(weights, np.array([False, True, True, True]), 4)
-
-
-def test_votes_are_counted_by_class():
-    outputs = np.array([[[1.0, 2.0]], [[3.0, 0.0]], [[0.0, 1.0]]])
-    np.testing.assert_allclose(boosting.vote(outputs, np.array([1.0, 2.5, 1.0])), [[2.5, 2.0]])
-
-
-def test_boosting_ends_at_training_error_0_and_goes_on_above_it(tiny, task):
-    keys = start_keys(tiny, streams.START, 0, range(2))
-    trained = boosting.boost(replace(tiny, {"train.num_steps": 400}), task, keys)
-    assert trained.nothing_left
-    assert len(trained.weights) == len(trained.votes) == 1
-    assert "round 1" in trained.reason
-    hard = dataclasses.replace(task.data, labels=task.data.labels.at[0].set((task.data.labels[0] + 1) % 4))
-    weak = boosting.boost(replace(tiny, {"train.num_steps": 30}), task._replace(data=hard), keys)
-    assert not weak.nothing_left
-    assert weak.errors[0] > 0
-
-
-def test_gaussian_inputs_have_no_structure_and_every_label(tiny):
-    study = replace(tiny, {"data.representation": "dense", "data.patch_dim": 12})
-    teacher = gaussian.labelling_network(jax.random.key(0), study)
-    sample = gaussian.gaussian_task(jax.random.key(1), teacher, study, 400)
-    assert sample.data.patches.shape == (400, tiny.data.num_patches, 12)
-    assert set(np.asarray(sample.data.labels).tolist()) == set(range(tiny.data.num_classes))
-    norms = (np.asarray(sample.data.patches) ** 2).sum(-1)
-    assert norms.mean() == pytest.approx(1, abs=5 * norms.std() / np.sqrt(norms.size))
-    assert float(sample.data.weights.sum()) == pytest.approx(1)
-    with pytest.raises(ConfigError, match=r"data\.representation = 'limit_single_view_noise'"):
-        gaussian.gaussian_task(jax.random.key(1), teacher, tiny, 4)
-    with pytest.raises(ConfigError, match="num_samples = 0"):
-        gaussian.gaussian_task(jax.random.key(1), teacher, study, 0)
-
-
 def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task):
     """α = 1: logits of the network less its start's. α → ∞: overlaps hardly move. Step sizes follow the rule."""
     keys = start_keys(tiny, streams.START, 0, range(1))
@@ -249,30 +87,6 @@ def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task):
     s = (tiny.network.init_std / tiny.network.relu_threshold) ** (tiny.network.relu_power - 1)
     assert lazy.learning_rate(far) == pytest.approx(tiny.train.learning_rate / (1e9 * s) ** 2)
     assert lazy.learning_rate(study) == tiny.train.learning_rate
-
-
-def test_law_of_ensemble_size(tiny):
-    """K = 1 is the single network's error, large K has none, and the sum is that of a direct simulation."""
-    k, s = 6, 2.0
-    study = replace(tiny, {"data.num_classes": k, "data.num_patches": 13, "data.feature_sparsity": s})
-    assert theory.ensemble_error(study, 1) == pytest.approx(0.5 * (1 - (1 - s / k) ** (k - 1)))
-    assert theory.ensemble_error(study, 64) < 1e-3
-    size, draws, rng = 3, 200_000, np.random.default_rng(0)
-    data, overlap = study.data, theory.winner_overlap(study, study.train.learning_rate * study.train.num_steps)
-
-    def activation(strength):
-        return np.asarray(smoothed_relu(jnp.float32(strength * overlap), study.network.relu_power,
-                                        study.network.relu_threshold)).item()  # fmt: skip
-
-    label = np.mean(data.label_strength)
-    foreign = data.single_view_foreign_strength * np.mean(data.single_view_foreign_ratio)
-    view_of = rng.integers(0, 2, (draws, size, k))  # the view that each network knows of each class
-    is_present = rng.random((draws, k, 2)) < s / k
-    here = np.take_along_axis(is_present[:, None], view_of[..., None], -1)[..., 0].mean(1) * activation(foreign)
-    share = (view_of[:, :, 0] == 0).mean(1)
-    own = share * activation(label) + (1 - share) * activation(data.weak_view_strength * label)
-    wrong = (here[:, 1:].max(-1) > own).mean()
-    assert theory.ensemble_error(study, size) == pytest.approx(wrong, abs=4 * np.sqrt(wrong / draws) + 1e-6)
 
 
 SYSTEMS = tuple(name for name in table.SYSTEMS if name != "network")
@@ -318,24 +132,6 @@ def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
     wrong = (members.train_logits.mean(0).argmax(-1) != np.asarray(task.data.labels)).sum()
     assert (members.records["train_wrong"][:, -1] == wrong).all()
     assert (members.train_logits.argmax(-1) != np.asarray(task.data.labels)).sum(-1).max() >= wrong
-
-
-def test_members_of_linear_systems_answer_training_samples_as_they_were_fitted(tiny, task):
-    """The weights after training are those of the dual: linear in them, the outputs are the fitted logits again."""
-    study = replace(tiny, {"system": "linearised", "train.num_steps": 30})
-    keys = start_keys(study, streams.START, 0, range(2))
-    members = train_networks(study, task, keys, num_steps=30)
-    part = vectors(task.data, study.data.num_features)
-    begin = init_network(keys[1], (part,), study.data.num_features, study.data.num_classes, study.network, "float32")
-    ended = linearised.moved(begin, part, study.network, jnp.asarray(members.state.dual[1]))
-    np.testing.assert_allclose(ended.weights, members.weights[1], rtol=1e-5, atol=1e-7)
-
-    def outputs(parameters):
-        return linearised.plain_outputs(parameters, part, study.network)
-
-    step = jax.tree.map(jnp.subtract, ended, begin)
-    value, change = jax.jvp(outputs, (begin,), (step,))
-    np.testing.assert_allclose(value + change, members.train_logits[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.bits

@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 
-import jax
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -86,14 +85,6 @@ def test_the_published_contrast_is_of_a_world_in_which_the_theory_holds():
     for name in ("ensemble", "distilled"):
         assert network[name]["counts"]
         assert network[name]["interval"][1] < network["single"]["interval"][0]
-
-
-@pytest.fixture
-def standard_promotion():
-    """In double precision argmax gives int64 beside int32 labels. Blocks train in threads: no context manager."""
-    jax.config.update("jax_numpy_dtype_promotion", "standard")
-    yield
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def test_rounding_does_not_choose_the_winner(standard_promotion, documents):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +15,10 @@ from multiview.config import Study, replace
 from multiview.measures.training_error import cross_entropy
 from multiview.network.activation import smoothed_relu
 from multiview.network.outputs import logits
-from multiview.network.parameters import Parameters, init_network
+from multiview.network.parameters import init_network
 from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
 from multiview.systems.blocks import start_keys, train_networks
-from multiview.theory import view_slowdown
 from multiview.training.augmentation import Mixing, change_samples, draw_mixing, drop_patches, mix_samples
 from multiview.training.losses import cross_entropy_logit_gradient
 from multiview.training.optimizer import make_optimizer
@@ -302,41 +299,6 @@ def test_a_sweep_over_an_option_runs_and_stores(tmp_path, over):
 def test_rows_are_refused_where_other_patches_must_take_their_place(tiny):
     with pytest.raises(ValueError, match="need vectors"):
         train(replace(tiny, MIDPOINT), [0], 1, one_task(tiny))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [MIDPOINT, {"train.mixup": "uniform"}, {"train.dropped_patches": 0.25, "train.label_smoothing": 0.2}],
-    ids=["midpoint", "uniform", "dropped and smoothed"],
-)
-def test_slowdown_is_what_is_left_of_the_push_on_a_view(changes):
-    """One neuron knows a little of one view, and no class holds another's features; over many steps."""
-    world = {
-        "data.num_classes": 6, "data.num_patches": 16, "data.feature_sparsity": 0.0, "data.noise_norm": 0.0,
-        "data.num_train": 240, "data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1,
-        "network.neurons_per_class": 1,
-    }  # fmt: skip
-    study = replace(Study(), world | changes)
-    task = one_task(study)
-    patches = represent([task.data], study.data, as_vectors=True)[0]
-    weights = jnp.zeros((12, 6, 1)).at[0, 0, 0].set(0.01)
-
-    def push(key, train):
-        seen, targets = change_samples(patches, task.data, 6, key, jnp.int32(0), train)
-        outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), study.network), Parameters(weights, (None,)))
-        return pull_back(cross_entropy_logit_gradient(outputs, targets, task.data.weights))[0].weights[0, 0, 0]
-
-    keys = jax.random.split(jax.random.key(0), 400)
-    changed_push = jax.jit(jax.vmap(lambda key: push(key, study.train)))(keys).mean()
-    plain = push(keys[0], dataclasses.replace(study.train, mixup="none", dropped_patches=0.0, label_smoothing=0.0))
-    assert float(plain / changed_push) == pytest.approx(view_slowdown(study), rel=0.1)
-
-
-def test_slowdown_at_power_three():
-    study = replace(Study(), {"network.relu_power": 3.0})
-    assert view_slowdown(study) == 1
-    assert view_slowdown(replace(study, MIDPOINT)) == 8
-    assert view_slowdown(replace(study, {"train.mixup": "uniform"})) == 2.5
 
 
 @pytest.mark.parametrize(

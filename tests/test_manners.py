@@ -24,6 +24,7 @@ MORE = [
 def changed(tmp_path_factory) -> dict[str, list[str]]:
     """By case, what changed in a fresh process."""
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
+    environment["JAXTYPING_DISABLE"] = "1"  # beartype draws the items that it checks from `random`
     run = subprocess.run(
         [sys.executable, HERE / "manners.py", tmp_path_factory.mktemp("manners")],
         capture_output=True, text=True, check=False, env=environment,

@@ -1,117 +1,31 @@
-"""Activation, logits and gradients: against their definitions, against differences, dense against the limit."""
+"""Logits of the network in every layout: those of a loop over patches."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from layouts import (
+    NETWORK,
+    fresh_logits,
+    logits,
+    make,
+    reference_activation,
+    reference_logits,
+    scaled,
+    start,
+    world,
+)
 from scipy import stats
 
-import multiview.training.step  # noqa: F401 (where JAX learns which settings are arguments of a program)
-from multiview.config import DataConfig, NetworkConfig
 from multiview.measures.training_error import cross_entropy
-from multiview.network import outputs
-from multiview.network import parameters as parameters_of_network
-from multiview.network.parameters import Parameters, feature_overlaps
-from multiview.world.law import sample_dataset
-from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, Patches, represent
-from multiview.world.samples import MultiViewDataset
-
-logits, fresh_logits = jax.jit(outputs.logits), jax.jit(outputs.fresh_logits)
-init_network = jax.jit(parameters_of_network.init_network, static_argnames=("dimension", "num_classes", "dtype"))
+from multiview.network.parameters import Parameters
+from multiview.world.patches import DenseVectors, NoiselessRows, NoisyRows, represent
 
 P_VALUE = 1e-4
-POWERS = [1.0, 1.5, 2.0, 3.0, 4.0]
-EPS = float(np.finfo(np.float32).eps)
-
-
-def reference_activation(x: np.ndarray, q: float, threshold: float) -> np.ndarray:
-    """The three pieces of section 4, literally."""
-    x = np.asarray(x, float)
-    bent = np.clip(x, 0, None) ** q / (q * threshold ** (q - 1))
-    return np.where(x <= 0, 0.0, np.where(x <= threshold, bent, x - (1 - 1 / q) * threshold))
-
-
-def world(**changes) -> DataConfig:
-    values = {
-        "num_classes": 4, "num_views": 2, "num_patches": 7, "feature_sparsity": 1.5, "single_view_fraction": 0.3,
-        "noise_norm": 0.0, "background_noise_norm": 0.0, "patch_dim": 64,
-    } | changes  # fmt: skip
-    return DataConfig(**values)
-
-
-NETWORK = NetworkConfig(neurons_per_class=3, relu_power=3.0, relu_threshold=0.8, init_std=0.5)
-
-
-@functools.cache
-def drawn(config: DataConfig) -> MultiViewDataset:
-    return sample_dataset(jax.random.key(0), config, 40)
-
-
-def make(config: DataConfig, n: int = 12) -> tuple[MultiViewDataset, Patches]:
-    """Samples of a configuration. Norms of the noise are set afterwards, so that few programs are compiled."""
-    data = drawn(dataclasses.replace(config, noise_norm=0.0, background_noise_norm=0.0))
-    norms = jnp.where(data.patch_feature >= 0, config.noise_norm, config.background_noise_norm).astype(jnp.float32)
-    data = jax.tree.map(lambda a: a[:n], dataclasses.replace(data, noise_norms=norms))
-    return data, represent([data], config)[0]
-
-
-def start(patches: Patches, dimension: int, network: NetworkConfig = NETWORK, key: int = 5) -> Parameters:
-    return init_network(jax.random.key(key), patches, dimension, 4, network, "float32")
-
-
-def places(part: NoisyRows, data: MultiViewDataset, num_features: int) -> np.ndarray:
-    """Slot and row of every patch [N, P, 2], found from (feature, coefficient); −1 where a patch has no slot.
-
-    Strengths are continuous, so no two feature patches agree; background patches of one sample are interchangeable.
-    """
-    part, data = jax.tree.map(np.asarray, (part, data))
-    feature, z = data.patch_feature, data.coefficients
-    length, rows = part.coefficient.shape
-    out = np.full((*feature.shape, 2), -1)
-    for n in range(len(feature)):
-        slots = [divmod(int(s), rows) for s in part.slot[n] if s < rows * length]
-        free = {(t, r): (int(part.feature[r]), float(part.coefficient[t, r])) for t, r in slots}
-        assert len(free) == len(slots)
-        assert all(int(part.sample[place]) == n for place in free)
-        for p in range(feature.shape[1]):
-            wanted = (int(feature[n, p]) if feature[n, p] >= 0 else num_features, float(z[n, p]))
-            match = [place for place, value in free.items() if value == wanted]
-            if match:
-                del free[match[0]]
-                out[n, p] = match[0]
-        assert not free  # nothing in the rows that is not in the data
-    return out
-
-
-def reference_logits(
-    parameters: Parameters, part: NoisyRows | NoiselessRows, data: MultiViewDataset, config: DataConfig
-) -> np.ndarray:
-    """F_i = Σ_r Σ_p act(z U + ν A), patch by patch."""
-    weights = np.asarray(parameters.weights, float)
-    (noise,) = parameters.noise
-    where = None if noise is None else places(part, data, config.num_features)
-    noise, part, data = jax.tree.map(np.asarray, (noise, part, data))
-    out = np.zeros((data.num_samples, 4))
-    for n in range(data.num_samples):
-        for p in range(config.num_patches):
-            feature, z, norm = (
-                int(data.patch_feature[n, p]),
-                float(data.coefficients[n, p]),
-                float(data.noise_norms[n, p]),
-            )
-            pre = z * weights[feature] if feature >= 0 else np.zeros(weights.shape[1:])
-            if norm > 0:
-                slot, row = where[n, p]
-                assert row >= 0
-                assert float(part.noise_norm[slot, row]) == norm
-                pre = pre + norm * np.asarray(noise, float)[:, :, slot, row].T
-            out[n] += reference_activation(pre, NETWORK.relu_power, NETWORK.relu_threshold).sum(-1)
-    return out
 
 
 @pytest.mark.parametrize(
@@ -135,14 +49,6 @@ def test_row_layout_gives_the_logits_of_a_loop_over_patches(changes, noisy):
     expected = reference_logits(parameters, part, data, config)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(logits(parameters, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
-
-
-def scaled(parameters: Parameters, part: NoiselessRows, largest: float) -> Parameters:
-    """The same start with its largest foreign pre-activation set, in units of ϱ."""
-    weights = np.array(parameters.weights)
-    foreign = weights * (np.arange(8)[:, None] // 2 != np.arange(4))[..., None]
-    factor = largest * NETWORK.relu_threshold / (foreign.max() * float(part.table.max()))
-    return parameters._replace(weights=jnp.asarray(np.where(foreign != 0, factor, 3.0) * weights, jnp.float32))
 
 
 @pytest.mark.parametrize("largest", [0.3, 0.99, 1.2, 4.0])
@@ -226,128 +132,6 @@ def test_feature_noise_is_part_of_every_patch():
     pre = np.einsum("npf,fkm->npkm", vectors, weights) + np.asarray(data.noise_norms, float)[..., None, None] * noise
     expected = reference_activation(pre, 3.0, 0.8).sum((1, 3))
     np.testing.assert_allclose(logits(parameters, patches, NETWORK), expected, rtol=1e-5, atol=1e-6)
-
-
-def explicit(config: DataConfig, n: int) -> tuple[MultiViewDataset, Patches, Patches, np.ndarray, np.ndarray]:
-    """The same samples twice: in the limit, and as vectors whose noise directions are exactly orthonormal."""
-    data, limit = make(config, n)
-    features_and_noise = config.num_features + n * config.num_patches
-    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((features_and_noise + 3,) * 2))[0]
-    features, directions = basis[: config.num_features], basis[config.num_features : features_and_noise]
-    directions = directions.reshape(n, config.num_patches, -1)
-    rows = np.concatenate([features, 0 * features[:1]])[np.asarray(data.patch_feature)]
-    patches = np.asarray(data.coefficients, float)[..., None] * rows
-    patches = patches + np.asarray(data.noise_norms, float)[..., None] * directions
-    if data.feature_noise is not None:
-        patches = patches + np.asarray(data.feature_noise, float) @ features
-    dense = represent([dataclasses.replace(data, patches=jnp.asarray(patches, jnp.float32))], config)[0]
-    return data, limit, dense, features, directions
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"noise_norm": 0.7},
-        {"noise_norm": 0.7, "background_noise_norm": 0.5},
-        {"noise_norm": 0.6, "background_noise_norm": 0.5, "feature_noise": 0.1},
-    ],
-    ids=["noise", "background noise", "feature noise"],
-)
-def test_dense_with_orthogonal_noise_is_the_limit_logits_and_gradients(changes):
-    """w and (U, A) = (⟨w, v⟩, ⟨w, ξ⟩/ν) are one network: equal logits, and gradients that map the same way."""
-    config = world(**changes)
-    data, limit, dense, features, directions = explicit(config, 6)
-    dense_start = start(dense, features.shape[1])
-    w = np.asarray(dense_start.weights, float)
-    overlaps = jnp.asarray(np.einsum("fd,dkm->fkm", features, w), jnp.float32)
-    np.testing.assert_allclose(
-        feature_overlaps(dense_start.weights, jnp.asarray(features, jnp.float32)), overlaps, atol=1e-6
-    )
-    private = np.einsum("npd,dkm->npkm", directions, w)
-    (part,) = limit
-    if isinstance(part, NoisyRows):
-        where = places(part, data, config.num_features)
-        used = where[..., 0] >= 0
-        assert (used == (np.asarray(data.noise_norms) > 0)).all()
-        noise = np.zeros((3, 4, *part.coefficient.shape), np.float32)
-        noise[:, :, where[used][:, 0], where[used][:, 1]] = private[used].transpose(2, 1, 0)
-    else:
-        noise = private.astype(np.float32)
-    limit_start = Parameters(overlaps, (jnp.asarray(noise),))
-    np.testing.assert_allclose(
-        logits(limit_start, limit, NETWORK), logits(dense_start, dense, NETWORK), rtol=2e-5, atol=2e-6
-    )
-
-    def loss(parameters: Parameters, patches: Patches) -> jax.Array:
-        return cross_entropy(logits(parameters, patches, NETWORK), data.labels, data.weights)
-
-    dense_gradient = np.asarray(jax.grad(loss)(dense_start, dense).weights, float)
-    limit_gradient = jax.grad(loss)(limit_start, limit)
-    assert np.abs(dense_gradient).max() > 1e-2
-    np.testing.assert_allclose(
-        limit_gradient.weights, np.einsum("fd,dkm->fkm", features, dense_gradient), rtol=1e-4, atol=2e-6
-    )
-    expected = np.einsum("npd,dkm->npkm", directions, dense_gradient)
-    found = np.asarray(limit_gradient.noise[0])
-    if isinstance(part, NoisyRows):
-        found_at = np.zeros_like(expected)
-        found_at[used] = found[:, :, where[used][:, 0], where[used][:, 1]].transpose(2, 1, 0)
-        assert np.count_nonzero(np.abs(found).max((0, 1))) <= used.sum()  # empty slots get none
-        expected, found = expected * used[..., None, None], found_at
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-6)
-
-
-def double(tree):
-    return jax.tree.map(lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
-
-
-@pytest.mark.parametrize(
-    "representation", ["rows", "large foreign overlaps", "rows with noise", "vectors of features", "dense"]
-)
-@pytest.mark.parametrize("q", [1.5, 3.0])
-def test_gradients_agree_with_central_differences_in_double_precision(representation, q):
-    changes = {
-        "rows": {},
-        "large foreign overlaps": {},
-        "rows with noise": {"noise_norm": 0.7, "background_noise_norm": 0.4},
-        "vectors of features": {"noise_norm": 0.7, "feature_noise": 0.1},
-        "dense": {"noise_norm": 0.7, "background_noise_norm": 0.4},
-    }[representation]
-    config = world(**changes)
-    if representation == "dense":
-        _, _, patches, features, _ = explicit(config, 5)
-        dimension = features.shape[1]
-    else:
-        _, patches = make(config, 5)
-        dimension = config.num_features
-    network = dataclasses.replace(NETWORK, relu_power=q)
-    parameters = start(patches, dimension)
-    if representation == "rows" or "large" in representation:
-        parameters = scaled(parameters, patches[0], 0.5 if representation == "rows" else 3.0)
-    push = np.random.default_rng(3).standard_normal((5, 4))
-    with jax.enable_x64(True):
-        patches, parameters = double(patches), double(parameters)
-
-        @jax.jit
-        @jax.value_and_grad
-        def value(p: Parameters) -> jax.Array:
-            return (logits(p, patches, network) * push).sum()
-
-        parameters = jax.tree.map(np.asarray, parameters)
-        gradient = value(parameters)[1]
-        leaves, tree = jax.tree.flatten(parameters)
-        rng = np.random.default_rng(4)
-        for index in range(len(leaves)):
-            direction = [np.zeros_like(x) for x in leaves]
-            direction[index] = rng.standard_normal(leaves[index].shape)
-            direction = jax.tree.unflatten(tree, direction)
-            ahead, _ = value(jax.tree.map(lambda x, d: x + 1e-6 * d, parameters, direction))
-            behind, _ = value(jax.tree.map(lambda x, d: x - 1e-6 * d, parameters, direction))
-            difference = (float(ahead) - float(behind)) / 2e-6
-            inner = np.vdot(np.asarray(jax.tree.leaves(gradient)[index]), jax.tree.leaves(direction)[index])
-            assert abs(difference) > 1e-3
-            # Truncation is step² times third derivatives; q = 1.5 has an unbounded curvature at 0, hence the room.
-            assert inner == pytest.approx(difference, rel=1e-6 if q >= 2 else 1e-4)
 
 
 def test_start_is_gaussian_of_init_std_weights_and_noise_apart():

@@ -197,14 +197,6 @@ def test_keys_and_resume_exclude_each_other(world):
         train_networks(study, task, None, num_steps=1)
 
 
-@pytest.fixture
-def standard_promotion():
-    """optax itself does not pass under strict promotion (Adam's bias correction): its own business, not ours."""
-    jax.config.update("jax_numpy_dtype_promotion", "standard")  # for worker threads too, unlike the context manager
-    yield
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-
-
 @pytest.mark.usefixtures("standard_promotion")
 def test_another_optimiser_trains(tiny):
     study = replace(tiny, {"train.optimizer": "adam", "train.learning_rate": 0.02})
