@@ -24,8 +24,7 @@ from multiview.studies.study import run_study
 pytestmark = pytest.mark.bits
 
 
-def test_table_gives_means_and_intervals_in_every_format(swept, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # wide enough for a table
+def test_table_gives_means_and_intervals_in_every_format(swept, capsys):
     data = multiview.open_results(swept)
     table = summarise(data, ["test_error", "learned_views", "dark_knowledge"], by=["num_steps"])
     assert table.by == ("num_steps",)

@@ -107,7 +107,7 @@ def print_table(console: Console, header: Sequence[str], rows: Sequence[Sequence
     room = console.width - sum(widths[1:]) - gap * (len(header) - 1)
     if room < min(least, widths[0]):
         for row in rows:
-            console.print(Text(row[0], "bold"), soft_wrap=True)
+            console.print(Text(f"{header[0]}: ").append(row[0], "bold"), soft_wrap=True)
             for name, word in zip(header[1:], row[1:], strict=True):
                 console.print(Text(f"  {name}: ").append(word, _COLOR.get(word, "")), soft_wrap=True)
         return
