@@ -41,6 +41,7 @@ FIELDS = {
 }
 OVER = ["train.num_steps=20,30,40", "seed=0,1"]  # neither changes a compiled program
 BLOCKS = 12
+HERE = Path(__file__).parent
 
 
 def small() -> Study:
@@ -69,6 +70,8 @@ def events(store: Path) -> list[dict]:
 _SERVER = """
 import json, os, signal, sys, warnings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+import runtime_types
+runtime_types.install()
 warnings.simplefilter("ignore")
 import jax, multiview.commands.main, multiview.sweeps.runner, multiview.studies.study, multiview.stores.labelled
 import xarray, zarr, rich.progress
@@ -93,8 +96,9 @@ class Server:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-c", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}"},
+        )  # fmt: skip
 
     def _ask(self, **job: object) -> int:
         self.process.stdin.write(json.dumps(job) + "\n")

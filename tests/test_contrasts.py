@@ -27,14 +27,25 @@ from multiview.training import devices
 from multiview.world.own import OwnWorld
 
 
+def rounding(study, steps: int) -> float:
+    r"""Relative difference of two programs of the same arithmetic: ε in each step, times what the race makes of it.
+
+    Tensor power iteration takes a relative error of an overlap from Λ(0) to ϱ times $(\varrho/\Lambda(0))^{q-2}$.
+    """
+    network = study.network
+    grown = (network.relu_threshold / network.init_std) ** (network.relu_power - 2)
+    return float(np.finfo(np.float32).eps) * steps * grown
+
+
 def test_average_of_one_network_is_that_network(tiny, task):
     """K = 1: same step size, same logits after training."""
     keys = start_keys(tiny, streams.START, 0, range(1))
     one = train_networks(tiny, task, keys, num_steps=60, system="average")
     steps = int(one.records["gradient_evaluations"][0, -1])
     network = train_networks(tiny, task, keys, num_steps=steps, record_at=[steps])
-    np.testing.assert_allclose(one.train_logits, network.train_logits, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(one.weights, network.weights, rtol=1e-3, atol=1e-5)
+    room = rounding(tiny, steps)
+    np.testing.assert_allclose(one.train_logits, network.train_logits, rtol=room, atol=room)
+    np.testing.assert_allclose(one.weights, network.weights, rtol=room, atol=room * tiny.network.init_std)
 
 
 def test_members_of_an_average_start_like_single_networks_at_their_step_size(tiny, task):

@@ -65,7 +65,9 @@ def test_it_is_the_limit_of_gradient_descent_at_first_order(study, exact):
             "train.num_steps": study.train.num_steps * int(of_step),
         }
         errors.append(difference(train(replace(study, changes)), exact))
-    assert errors[1] < 0.01
+    # The error is a h + b h²; with b h/a = 1/16 at the larger step the order is off by log₄(1 + 1/16) = 0.04; b may be
+    # thrice that.
+    assert errors[1] < 1 / 64
     order = -np.log(errors[1] / errors[0]) / np.log(n[1] / n[0])
     assert 0.85 < order < 1.15
 
