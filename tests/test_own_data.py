@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from worlds import CONFIG, same
 
+from multiview.files import OutputError
 from multiview.parameters import ConfigError
 from multiview.world.files import load_dataset, save_dataset
 from multiview.world.law import sample_dataset
@@ -47,7 +48,7 @@ def test_a_failing_save_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         save_dataset(tmp_path / "data.npz", World(CONFIG).train())
     assert list(tmp_path.iterdir()) == []
 
