@@ -20,7 +20,7 @@ from multiview.sweeps.design import make_design
 from multiview.sweeps.grammar import labels, parse_values
 from multiview.sweeps.plan import group_key, make_plan
 
-EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 300
+EXAMPLES = 2000 if os.environ.get("MULTIVIEW_LONG_TESTS") else 60
 
 
 @pytest.mark.parametrize(
