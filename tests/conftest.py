@@ -58,12 +58,13 @@ def compile_quickly(quickly: bool) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compile quickly, for compiling is most of what tests do; but not where bits are compared.
+    """Compile quickly, for compiling is most of what quick tests do; but not where bits are compared, or for long runs.
 
     A quick program adds in another order and has no vectors of numbers, whose remainders are what could make a network
-    depend on its neighbours. So tests of bits, marked so, run the programs that users get.
+    depend on its neighbours. So tests of bits, marked so, run the programs that users get. Slow tests do too: they train
+    for longer than they compile.
     """
-    compile_quickly(item.get_closest_marker("bits") is None)
+    compile_quickly(not {"bits", "slow"} & {mark.name for mark in item.iter_markers()})
 
 
 # The tiny study: every group of networks trains in seconds, and every feature fits (P − L = L (k − 1) patches).
