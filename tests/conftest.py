@@ -46,7 +46,15 @@ def pytest_configure(config: pytest.Config) -> None:
     # Every program, however small: processes that run tests at the same time compile none twice.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    promote("strict")
+
+
+def promote(how: str) -> None:
+    """Let NumPy's types mix as JAX does by default (standard), or refuse it (strict), in our programs and in tests."""
+    from multiview.settings import PINNED
+
+    PINNED["numpy_dtype_promotion"] = how
+    jax.config.update("jax_numpy_dtype_promotion", how)
 
 
 def compile_quickly(quickly: bool) -> None:
@@ -213,10 +221,10 @@ def task(tiny):
 
 @pytest.fixture
 def standard_promotion():
-    """For optax's Adam, and for labels beside numbers in double precision; set for the threads of blocks too."""
-    jax.config.update("jax_numpy_dtype_promotion", "standard")
+    """For optax's Adam, and for labels beside numbers in double precision."""
+    promote("standard")
     yield
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    promote("strict")
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from multiview.commands.common import parse_bytes
 from multiview.commands.main import main
 from multiview.config import replace
 from multiview.parameters import ConfigError
-from multiview.precision import in_own_precision
 from multiview.presets import load_preset
+from multiview.settings import in_own_settings
 from multiview.stores.store import open_results
 from multiview.studies.study import run_study, training_tasks
 from multiview.sweeps.cost import PROCESS_BYTES, worker_bytes
@@ -250,7 +250,7 @@ def test_a_study_given_by_name_runs_in_its_own_precision_too(tiny):
         return jnp.ones(2).dtype
 
     double = replace(tiny, {"train.dtype": "float64"})
-    assert in_own_precision(first)(report=None, study=double) == np.float64
-    assert in_own_precision(first)([double, double]) == np.float64
+    assert in_own_settings(first)(report=None, study=double) == np.float64
+    assert in_own_settings(first)([double, double]) == np.float64
     with pytest.raises(TypeError, match="study"):
-        in_own_precision(first)()
+        in_own_settings(first)()

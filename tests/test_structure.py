@@ -24,7 +24,7 @@ ROOT = Path(multiview.__file__).parent
 # The one way down: a room may import from rooms above it and from its own, never from one below. Inside a room imports
 # form no circle.
 ORDER = (
-    "__init__", "machine", "parameters", "systems.table", "config", "streams", "precision", "files", "words", "presets",
+    "__init__", "machine", "parameters", "systems.table", "config", "streams", "settings", "files", "words", "presets",
     "world", "network", "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps",
     "figures", "web", "commands", "__main__",
 )  # fmt: skip

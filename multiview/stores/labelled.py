@@ -155,6 +155,7 @@ def to_datatree(
         "run_id": result.study.run_id,
         **here,
         "versions": json.dumps(here["versions"]),
+        "settings": json.dumps(here["settings"]),
         "seconds": result.seconds,
         "dropped_features": result.dropped_features,
         "claims": json.dumps([c.to_mapping() for c in claims]),

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, commit, device."""
+"""Where numbers come from: versions, commit, device, settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from multiview import __version__
+from multiview.settings import compiler_settings, refuse_settings
 
 
 def versions() -> dict[str, str]:
@@ -26,8 +27,15 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Collect what numbers are computed with: versions, git commit and device."""
-    return {"versions": versions(), "git_commit": git_commit(), "device": device_name()}
+    """Collect what numbers are computed with: versions, git commit, device, and settings of the compiler.
+
+    Raises:
+        ConfigError: a setting of JAX changes the numbers.
+    """
+    refuse_settings()
+    return {
+        "versions": versions(), "git_commit": git_commit(), "device": device_name(), "settings": compiler_settings()
+    }  # fmt: skip
 
 
 def git_commit() -> str:

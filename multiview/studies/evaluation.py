@@ -13,7 +13,7 @@ from multiview.config import Study
 from multiview.measures.dark_knowledge import classes_present, ordered_share
 from multiview.measures.ensemble import by_group, disjoint_ensembles
 from multiview.measures.errors import ErrorCounts
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.systems.blocks import answer_networks
 from multiview.world.samples import Kind
 from multiview.world.task import Task
@@ -79,7 +79,7 @@ def evaluate(study: Study, world: World, replicate: int, groups: dict[str, np.nd
     return evaluate_points([study], world, replicate, [groups])[0]
 
 
-@in_own_precision
+@in_own_settings
 def evaluate_points(
     studies: Sequence[Study],
     world: World,

@@ -13,7 +13,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DistillConfig, Study
 from multiview.measures.lottery import view_moments
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.studies.evaluation import evaluate_points
 from multiview.studies.outcome import Replicate
 from multiview.studies.students import distil, ensemble_teacher, own_phase, single_teachers
@@ -33,7 +33,7 @@ def run_replicate(study: Study, world: World, replicate: int, task: Task, **opti
     return run_replicates([study], world, replicate, task, **options)[0]
 
 
-@in_own_precision
+@in_own_settings
 def run_replicates(
     studies: Sequence[Study],
     world: World,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from multiview.config import Study
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.studies.outcome import StudyResult, collect
 from multiview.studies.replicate import run_replicate
 from multiview.systems.block_plan import memory_plan
@@ -38,7 +38,7 @@ def training_tasks(study: Study, world: World | None = None, row_multiple: int =
     return world.tasks(study.replicates, row_multiple, study.train.changes_patches)
 
 
-@in_own_precision
+@in_own_settings
 def run_study(
     study: Study,
     report: ProgressCallback | None = None,

@@ -220,7 +220,7 @@ def _outcome(store: SweepStore) -> Outcome:
 
 
 def environment() -> dict[str, Any]:
-    """Return what the results depend on beside the configuration: versions, git commit and device."""
+    """Return what the results depend on beside the configuration: versions, git commit, device, compiler."""
     from multiview.stores import provenance
 
     return provenance.environment()
@@ -237,6 +237,7 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
             f"--out = {str(path)!r} is of an older multiview and has no place for {', '.join(missing)}: "
             "continue it with that version, or name a new folder"
         )
+    _check_settings(path, json.loads(store.attributes.get("settings", "{}")), current["settings"])
     versions = json.loads(store.attributes["versions"])
     changes = [
         f"{name} {then} then, {now} now"
@@ -249,6 +250,17 @@ def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> Swe
     if changes:
         events("environment", changed=changes)
     return store
+
+
+def _check_settings(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
+    """Refuse to go on under other settings of the compiler, which would mix last digits of two kinds."""
+    for name in sorted({*there, *here}):
+        old, new = (settings.get(name, "not set") for settings in (there, here))
+        if old != new:
+            raise ConfigError(
+                f"--out = {str(path)!r} was begun with {name} = {old}, here it is {new}, which can change numbers: "
+                "set it as it was, or name a new folder"
+            )
 
 
 def _create(plan: Plan, path: Path, current: dict[str, Any]) -> SweepStore:
@@ -283,6 +295,7 @@ def _create(plan: Plan, path: Path, current: dict[str, Any]) -> SweepStore:
         "run_id": plan.base.run_id,
         **current,
         "versions": json.dumps(current["versions"]),
+        "settings": json.dumps(current["settings"]),
     }
     return SweepStore.create(
         path, attributes, points, sizes, _variables(plan), coordinates, np.reshape(plan.replicates, design.shape)

@@ -21,7 +21,7 @@ from multiview import streams
 from multiview.config import DistillConfig, Study
 from multiview.measures.recorded import record_measures
 from multiview.network.parameters import Parameters
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.systems import table
 from multiview.systems.block_plan import block_plan, block_size
 from multiview.systems.protocol import Settings, Sizes, System
@@ -180,7 +180,7 @@ def start_keys(study: Study, stream: int, replicate: int, seeds: Sequence[int], 
     return jax.vmap(lambda s: jax.random.fold_in(base, s))(jnp.asarray(seeds))
 
 
-@in_own_precision
+@in_own_settings
 def train_networks(
     study: StudyPerNetwork,
     task: Task,
@@ -304,7 +304,7 @@ def train_networks(
     return Trained(state, kept, weights, train_logits, times, records, finite)
 
 
-@in_own_precision
+@in_own_settings
 def answer_networks(
     study: StudyPerNetwork, kept: Any, keys: Array, task: Task, system: str | None = None
 ) -> np.ndarray:

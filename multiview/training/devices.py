@@ -17,6 +17,7 @@ import numpy as np
 
 from multiview import machine
 from multiview.parameters import ConfigError
+from multiview.settings import own_settings
 from multiview.words import format_bytes
 
 
@@ -118,14 +119,14 @@ def over_blocks(count: int, size: int, in_flight: int, work: Callable[[np.ndarra
     processes, rank, devices = jax.process_count(), jax.process_index(), training_devices()
     blocks = -(-count // size)
     share = -(-blocks // processes)
-    double = jax.enable_x64.value  # worker threads do not inherit this thread's context
+    dtype = "float64" if jax.enable_x64.value else "float32"  # worker threads do not inherit this thread's context
 
     def run_turn(turn: int) -> Any:
         block = min(rank + turn * processes, blocks - 1)  # a process without a block of its own repeats the last
         indices = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
         real = min(size, count - block * size) if rank + turn * processes < blocks else 0
         device = devices[turn % len(devices)]
-        with jax.enable_x64(double), jax.default_device(device):
+        with own_settings(dtype), jax.default_device(device):
             return jax.tree.map(np.asarray, work(indices, real, device))
 
     with ThreadPoolExecutor(in_flight) as pool:

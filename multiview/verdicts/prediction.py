@@ -24,7 +24,7 @@ from multiview.measures.ensemble import by_group
 from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
 from multiview.network.activation import activation_of
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.words import SAMPLE_KINDS, self_distilled_name
 from multiview.world.samples import MultiViewDataset
 from multiview.world.world import World
@@ -75,7 +75,7 @@ def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
     return num_studies * study.replicates * (study.seeds + students)
 
 
-@in_own_precision
+@in_own_settings
 def predict_study(
     study: Study, num_studies: int = NUM_STUDIES, progress: Callable[[int], None] | None = None
 ) -> dict[str, Prediction]:

@@ -11,6 +11,7 @@ from multiview import __version__
 from multiview.config import Study, to_mapping
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
+from multiview.settings import compiler_settings
 from multiview.stores.provenance import device_name, versions
 from multiview.studies.outcome import Group, StudyResult
 from multiview.studies.study import ProgressCallback, run_study, total_network_steps
@@ -34,6 +35,7 @@ class Verification(NamedTuple):
             "version": __version__,
             "device": device_name(),
             "versions": versions(),
+            "settings": compiler_settings(),
             "config": to_mapping(study),
             "run_id": study.run_id,
             "seconds": round(self.result.seconds, 2),

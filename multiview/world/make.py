@@ -10,6 +10,7 @@ import numpy as np
 from multiview import streams
 from multiview.config import DataConfig, check_data
 from multiview.parameters import refusal
+from multiview.settings import own_settings
 from multiview.world.law import sample_dataset
 from multiview.world.own import OwnWorld
 from multiview.world.samples import Kind, Split
@@ -93,8 +94,9 @@ def make_multiview(
     world = World(dataclasses.replace(config, num_train=n_samples), _seed(random_state))
     if (split, kind) == ("train", "mixture"):
         # A key that no replicate's training set has.
-        key = streams.stream(world.seed, streams.TRAINING_DATA)
-        data = sample_dataset(key, world.config, n_samples, kind, world.features)
+        with own_settings(world.dtype):
+            key = streams.stream(world.seed, streams.TRAINING_DATA)
+            data = sample_dataset(key, world.config, n_samples, kind, world.features)
     else:
         data = world.sample(n_samples, kind, split)
     patches = np.asarray(data.patches)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from multiview.parameters import ConfigError
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.world.arrays import check_dataset
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
@@ -52,18 +52,18 @@ class OwnWorld(World):
             )
 
     @functools.cached_property
-    @in_own_precision
+    @in_own_settings
     def features(self) -> Array | None:
         """The feature vectors of the training set, or None if it has no dense patches."""
         return None if self.own_features is None else jnp.asarray(self.own_features, self.dtype)
 
-    @in_own_precision
+    @in_own_settings
     def train(self, replicate: int = 0) -> MultiViewDataset:
         """Return the user's training set, the same for every replicate."""
         dtype = jnp.dtype(self.dtype)
         return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
 
-    @in_own_precision
+    @in_own_settings
     def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
         """Make one task and return it for every replicate, see `World.tasks`."""
         return super().tasks(1, row_multiple, as_vectors) * replicates

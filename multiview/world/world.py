@@ -16,7 +16,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DataConfig, Study, TrainConfig, check_data, check_section
 from multiview.parameters import refusal
-from multiview.precision import in_own_precision
+from multiview.settings import in_own_settings
 from multiview.world.law import orthonormal_features, sample_dataset
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, MultiViewDataset, Split
@@ -58,6 +58,7 @@ class Chunk(NamedTuple):
         """The class of each sample [n]."""
         return np.asarray(self.task.data.labels)
 
+    @in_own_settings
     def noise_keys(self, networks: int | np.ndarray) -> Array:
         """Make the keys from which networks draw their overlaps with the private noise of the patches.
 
@@ -125,7 +126,7 @@ class World:
         return cls(config=study.data, seed=study.seed, dtype=study.train.dtype, **own)
 
     @functools.cached_property
-    @in_own_precision
+    @in_own_settings
     def features(self) -> Array | None:
         """Feature vectors v_{j,ℓ}, row j·L + ℓ of [kL, d]; None in a limit representation, which needs none."""
         if self.own_features is not None:
@@ -153,7 +154,7 @@ class World:
         """The number of test samples of each kind, from the configuration."""
         return {"multi_view": self.config.num_test_multi_view, "single_view": self.config.num_test_single_view}
 
-    @in_own_precision
+    @in_own_settings
     def train(self, replicate: int = 0) -> MultiViewDataset:
         """Draw the training set of one replicate.
 
@@ -185,7 +186,7 @@ class World:
         single = dataclasses.replace(single, weights=single.weights * mu)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), multi, single)
 
-    @in_own_precision
+    @in_own_settings
     def test(self, kind: Kind, num_samples: int, replicate: int = 0) -> MultiViewDataset:
         """Draw fresh test samples of one kind, the same as `held_out` returns in chunks.
 
@@ -203,7 +204,7 @@ class World:
         data = jax.tree.map(lambda *a: jnp.concatenate(a), *chunks)
         return dataclasses.replace(data, weights=jnp.asarray(np.full(num_samples, 1 / num_samples, self.dtype)))
 
-    @in_own_precision
+    @in_own_settings
     def sample(
         self, num_samples: int, kind: Kind = "mixture", split: Split = "train", replicate: int = 0
     ) -> MultiViewDataset:
@@ -241,14 +242,14 @@ class World:
             for number, begin in enumerate(range(0, size, CHUNK)):
                 yield self._chunk(kind, number, min(CHUNK, size - begin), replicate)
 
-    @in_own_precision
+    @in_own_settings
     def _chunk(self, kind: Kind, number: int, size: int, replicate: int) -> Chunk:
         """Draw one chunk. (The generator must not switch the precision itself: its caller would run in it too.)"""
         data = self._test(kind, number, size, replicate)
         patches = represent([data], self.config, jnp.dtype(self.dtype), row_multiple=_ROW_MULTIPLE)[0]
         return Chunk(kind, number, Task(data, patches), self._key(streams.TEST_NOISE, replicate, _NOISE[kind], number))
 
-    @in_own_precision
+    @in_own_settings
     def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
         """Draw the training samples of every replicate, with patches in shapes that share one compiled program.
 
@@ -264,7 +265,7 @@ class World:
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
         return [Task(d, p) for d, p in zip(datasets, patches, strict=True)]
 
-    @in_own_precision
+    @in_own_settings
     def probes(self) -> Task:
         """Make samples that show one view each, to measure a network's response to it.
 
