@@ -72,6 +72,9 @@ def _show(arguments: argparse.Namespace) -> int:
                   markup=False)  # fmt: skip
     commit = data.attrs.get("git_commit", "")
     console.print(", ".join(f"{n} {v}" for n, v in versions.items()) + (f", commit {commit}" if commit else ""))
+    settings = json.loads(data.attrs.get("settings", "{}"))
+    if settings:
+        console.print("Settings: " + ", ".join(f"{n} = {v}" for n, v in settings.items()), markup=False)
     default = load_preset(study.preset) if study.preset != "custom" else type(study)()
     changed = [n for n in all_fields() if n != "preset" and get(study, n) != get(default, n)]
     console.print("Changed from the preset: " + (", ".join(f"{n} = {get(study, n)}" for n in changed) or "nothing"),
