@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import functools
+import gc
 import importlib.resources
 import json
 import os
 import pickle
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +23,7 @@ import numpy as np
 import pytest
 import runtime_types
 from hypothesis import HealthCheck, settings
+from jax._src import compiler
 
 runtime_types.install()  # before the first import of multiview
 
@@ -55,6 +60,21 @@ def promote(how: str) -> None:
 
     PINNED["numpy_dtype_promotion"] = how
     jax.config.update("jax_numpy_dtype_promotion", how)
+
+
+def _without_fusion(options_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Ask XLA for kernels of one operation each in quick programs, half the work; JAX has no setting of its own for it."""
+
+    @functools.wraps(options_of)
+    def options(*args: Any, env_options_overrides: dict[str, Any] | None = None, **more: Any) -> Any:
+        if jax.config.read("jax_disable_most_optimizations"):
+            env_options_overrides = {"xla_cpu_use_fusion_emitters": False, **(env_options_overrides or {})}
+        return options_of(*args, env_options_overrides=env_options_overrides, **more)
+
+    return options
+
+
+compiler.get_compile_options = _without_fusion(compiler.get_compile_options)
 
 
 def compile_quickly(quickly: bool) -> None:
@@ -172,6 +192,9 @@ def _forget_programs():
     """Compiled programs stay in memory until JAX is told; the next module finds those that it shares on disk."""
     yield
     jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
 
 
 @pytest.fixture(scope="session")

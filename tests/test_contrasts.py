@@ -146,7 +146,7 @@ def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("system", ["lazy", "linearised"])
+@pytest.mark.parametrize("system", [pytest.param("lazy", marks=pytest.mark.slow), "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
     few, many = (

@@ -44,7 +44,9 @@ def evaluations(trained: Trained) -> np.ndarray:
     return trained.records["gradient_evaluations"][:, -1]
 
 
-@pytest.fixture(scope="module", params=["noise on single-view samples", "noise everywhere"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("noise on single-view samples", marks=pytest.mark.slow), "noise everywhere"]
+)
 def study(request, tiny, tiny_noisy) -> Study:
     return replace(tiny if request.param == "noise on single-view samples" else tiny_noisy, FLOW)
 

@@ -243,6 +243,7 @@ def test_noise_records_are_those_of_the_label(tiny, task):
     assert trained.records["noise_overlap_multi_view"][0, 0] == 0
 
 
+@pytest.mark.slow
 def test_under_a_teacher_steps_are_plain_but_decay_and_momentum_go_on(tiny, task):
     """It has answered the samples themselves."""
     study = replace(tiny, ALL | {"train.batch_size": 0})

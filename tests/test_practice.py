@@ -71,6 +71,7 @@ def test_neighbourhoods_make_a_convolution(random):
     np.testing.assert_allclose(conv._neighbourhoods(x) @ kernel.reshape(27, 4), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_linear_systems_are_the_network_before_training(small):
     x = jnp.asarray(small.pixels)
     begin = conv.start(jax.random.key(0), x.shape[1:], 3, RECIPE)
@@ -79,6 +80,7 @@ def test_linear_systems_are_the_network_before_training(small):
         np.testing.assert_allclose(found, conv.outputs(begin, x[:5]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_linearised_network_moves_along_the_gradients(small):
     """A tiny dual coefficient moves the network itself as it moves the linear system, to first order."""
     x = jnp.asarray(small.pixels)
@@ -105,6 +107,7 @@ def test_gram_matrices_give_the_logits_of_training_images(small, system):
     assert float(largest) == pytest.approx(np.linalg.eigvalsh(model.gram)[-1], rel=1e-2)
 
 
+@pytest.mark.slow
 def test_convex_fits_end_at_the_optimum_of_the_objective():
     """With random labels and few features errors stay, and the gradient has gone: against scipy's minimiser."""
     from scipy.optimize import minimize
@@ -141,6 +144,7 @@ def test_fits_stop_when_nothing_is_wrong(small):
     np.testing.assert_allclose(same.gram, model.gram, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_networks_do_not_depend_on_company_and_averages_of_one_are_networks(standard_promotion, small):
     x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)
     keys = jax.random.split(jax.random.key(3), 2)
@@ -151,6 +155,7 @@ def test_networks_do_not_depend_on_company_and_averages_of_one_are_networks(stan
     np.testing.assert_allclose(twins.train_logits, one.train_logits, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_longer_runs_end_without_training_errors(standard_promotion, small):
     """Steps are counted, the longest run is not exceeded, and what is reported belongs to the weights returned."""
     x, y = jnp.asarray(small.pixels), jnp.asarray(small.labels)

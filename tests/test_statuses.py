@@ -130,7 +130,7 @@ def test_an_environment_in_which_jax_does_not_start_is_one_line_that_names_the_v
     assert list(empty.iterdir()) == []
 
 
-@pytest.mark.parametrize("backend", ["nonsense", "module://nowhere.backend"])
+@pytest.mark.parametrize("backend", [pytest.param("nonsense", marks=pytest.mark.slow), "module://nowhere.backend"])
 def test_a_backend_for_windows_that_is_not_there_hinders_no_figure(backend, empty, study_store):
     done = run(["plot", str(study_store), "--kind=dynamics", "--out=a.png"], empty, MPLBACKEND=backend)
     assert done.returncode == 0, done.stderr

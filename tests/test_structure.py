@@ -163,6 +163,7 @@ result.group
 """
 
 
+@pytest.mark.slow
 def test_public_names_are_enough_for_what_users_do(empty):
     """Sample, train, test, record an own measure, sweep, summarise, draw: the program asserts what it gets."""
     source = JOURNEY.read_text(encoding="utf-8")

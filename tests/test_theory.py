@@ -219,6 +219,7 @@ def test_half_single_view_data_leaves_the_lottery_alone():
     assert (with_single < 0.5).all()
 
 
+@pytest.mark.slow
 def test_time_to_learn_asks_for_the_last_class():
     """2,200 steps of `paper` left 6 of 32 networks with an unlearned class, although the typical class needs 1,300."""
     for steps, holds in ((2200, False), (3600, True)):
@@ -246,7 +247,7 @@ def test_a_class_that_is_not_learned_in_time_is_still_in_its_race():
     [
         ("network.init_std", 1e-15),
         pytest.param("data.noise_norm", 1e-12, marks=pytest.mark.slow),  # a minute until nothing is memorised
-        ("network.relu_power", 30.0),
+        pytest.param("network.relu_power", 30.0, marks=pytest.mark.slow),
         ("network.init_std", 1e-300),
     ],
 )

@@ -58,7 +58,7 @@ def assert_same_network(one: Trained, index: int, other: Trained, position: int)
     assert all(np.array_equal(one.records[n][index], other.records[n][position]) for n in one.records)
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_seed_trained_alone_is_bitwise_the_seed_in_a_batch(world, five, seed):
     alone = train(world, [seed])
     assert alone.weights.shape[0] == 1
@@ -197,6 +197,7 @@ def test_keys_and_resume_exclude_each_other(world):
         train_networks(study, task, None, num_steps=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_another_optimiser_trains(tiny):
     study = replace(tiny, {"train.optimizer": "adam", "train.learning_rate": 0.02})
@@ -278,6 +279,7 @@ print(json.dumps([float(np.abs(a - b).max() / b.max()), winners(a)[0][clear].tol
 """
 
 
+@pytest.mark.slow
 def test_single_and_double_precision_agree_on_who_wins(tiny):
     """The same start, trained in float32 and in float64 (a subprocess: precision is global in JAX)."""
     import json
