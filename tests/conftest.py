@@ -63,7 +63,7 @@ def promote(how: str) -> None:
 
 
 def _without_fusion(options_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Ask XLA for kernels of one operation each in quick programs, half the work; JAX has no setting of its own for it."""
+    """Ask XLA for kernels of one operation each in quick programs, half the work; JAX has no setting for it."""
 
     @functools.wraps(options_of)
     def options(*args: Any, env_options_overrides: dict[str, Any] | None = None, **more: Any) -> Any:

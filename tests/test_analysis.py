@@ -73,6 +73,7 @@ def test_hierarchical_bootstrap_of_equal_values_is_that_value_and_is_reproducibl
     assert values.min() <= low < values.mean() < high <= values.max()
 
 
+@pytest.mark.slow
 def test_error_interval_covers_errors_with_binomial_test_noise():
     rng = np.random.default_rng(1)
     inside, runs = 0, 100

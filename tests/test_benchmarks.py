@@ -33,6 +33,7 @@ def world(rows):
     return rows.make_world(rows.Problem(**TINY))
 
 
+@pytest.mark.slow
 def test_all_rows_do_the_same_work(rows, world):
     """Same weights after three steps: dense rows as NumPy's, the limit row as the limit written plainly in NumPy."""
     found = rows.check(world)

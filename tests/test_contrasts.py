@@ -37,6 +37,7 @@ def rounding(study, steps: int) -> float:
     return float(np.finfo(np.float32).eps) * steps * grown
 
 
+@pytest.mark.slow
 def test_average_of_one_network_is_that_network(tiny, task):
     """K = 1: same step size, same logits after training."""
     keys = start_keys(tiny, streams.START, 0, range(1))
@@ -83,6 +84,7 @@ def test_stretches_of_descent_are_one_descent(task):
     assert int(both.taken) == int(whole.taken) == 9
 
 
+@pytest.mark.slow
 def test_lazy_dial_is_the_network_at_1_and_linear_far_above(tiny, task):
     """α = 1: logits of the network less its start's. α → ∞: overlaps hardly move. Step sizes follow the rule."""
     keys = start_keys(tiny, streams.START, 0, range(1))
@@ -157,7 +159,8 @@ def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_records_change_no_number_of_a_system(tiny, task, system):
     study = replace(tiny, {"system": system})
     keys = start_keys(study, streams.START, 0, range(2))
@@ -168,7 +171,8 @@ def test_records_change_no_number_of_a_system(tiny, task, system):
         np.testing.assert_array_equal(values[:, -1], many.records[name][:, -1])
 
 
-@pytest.mark.parametrize("system", ["lazy", *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "lazy")])
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_a_system_trains_in_double_precision_on_samples_of_single(tiny, task, system):
     """A user's own dataset is read in float32."""
     study = replace(tiny, {"system": system, "train.dtype": "float64", "train.num_steps": 5, "replicates": 1})

@@ -215,9 +215,8 @@ def test_worker_threads_compute_in_the_precision_of_who_asks(switch):
     assert found.dtype == (np.float64 if switch else np.float32)
 
 
-@pytest.mark.parametrize(
-    "system", ["network", *(pytest.param(s, marks=pytest.mark.slow) for s in ("average", "linearised"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["network", "average", "linearised"])
 def test_a_study_in_double_precision_leaves_the_users_own_numbers_as_they_were(tiny, system):
     study = replace(tiny, {"train.dtype": "float64", "system": system, "replicates": 1, "train.num_steps": 5})
     result = run_study(study, distillation=False)

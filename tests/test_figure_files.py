@@ -72,6 +72,7 @@ def test_a_film_begins_at_the_start_and_ends_at_the_end(results, study_store, em
     assert (empty / "study-views.gif").stat().st_size < 2e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg on this machine")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_film_as_mp4_plays_the_frames_of_the_gif(study_store, empty, brief):

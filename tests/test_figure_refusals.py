@@ -197,6 +197,7 @@ def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, ca
     assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_unit_of_error_is_still_a_table(empty, capsys):
     """At μ = 0 test errors are no numbers: that is no damage."""
     changes = {"data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1}

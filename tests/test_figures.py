@@ -252,6 +252,7 @@ def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, a
     assert [t.get_text() for t in ax.get_xticklabels()] == ["20", "30", "40"]
 
 
+@pytest.mark.slow
 def test_random_points_are_drawn_where_they_lie(tmp_path, ax):
     path = tmp_path / "points.zarr"
     over = {"network.init_std": "0.01:0.05:log", "data.noise_norm": "0.2:1"}

@@ -84,6 +84,7 @@ def test_error_and_cost_follow_the_tolerance(study, exact):
     assert (growth < 100 ** (1 / 3) * 1.3).all()
 
 
+@pytest.mark.slow
 def test_the_plateau_is_that_of_tensor_power_iteration(tiny):
     """One view a class, equal strengths, no foreign features: Λ grows by the closed form."""
     changes = {
@@ -129,6 +130,7 @@ def test_two_phases_are_one_run(study):
     np.testing.assert_array_equal(one.weights, second.weights)
 
 
+@pytest.mark.slow
 def test_a_teacher_sets_in_by_a_restart(study):
     """With the onset inside a run, or between two: the same students, near those of small steps of descent."""
     study = replace(study, {"train.flow_tolerance": 0.001})

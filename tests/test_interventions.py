@@ -78,6 +78,7 @@ def test_without_options_steps_are_those_of_the_plain_program(tiny):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_vectors_are_the_same_samples_as_rows(tiny):
     """The same overlaps by either, from the same starts; without noise, which starts in another order."""
     quiet = replace(tiny, {"data.noise_norm": 0.0})
@@ -265,10 +266,9 @@ def test_under_a_teacher_steps_are_plain_but_decay_and_momentum_go_on(tiny, task
     assert np.abs(ours - taught(undecayed, state)).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes",
-    [{}, pytest.param({"data.representation": "dense", "data.patch_dim": 16}, marks=pytest.mark.slow)],
-    ids=["limit", "dense"],
+    "changes", [{}, {"data.representation": "dense", "data.patch_dim": 16}], ids=["limit", "dense"]
 )
 def test_a_whole_study_runs_with_all_of_them(tiny, changes):
     """Students, tests and records included; half of what is trained learns something."""

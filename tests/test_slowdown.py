@@ -22,7 +22,11 @@ MIDPOINT = {"train.mixup": "midpoint"}
 
 @pytest.mark.parametrize(
     "changes",
-    [MIDPOINT, {"train.mixup": "uniform"}, {"train.dropped_patches": 0.25, "train.label_smoothing": 0.2}],
+    [
+        pytest.param(MIDPOINT, marks=pytest.mark.slow),
+        {"train.mixup": "uniform"},
+        {"train.dropped_patches": 0.25, "train.label_smoothing": 0.2},
+    ],
     ids=["midpoint", "uniform", "dropped and smoothed"],
 )
 def test_slowdown_is_what_is_left_of_the_push_on_a_view(changes):

@@ -32,7 +32,9 @@ def test_a_changed_configuration_never_mixes_in(swept):
     assert contents(swept) == before
 
 
-@pytest.mark.parametrize("what", ["flipped", "cut", "missing", "done"])
+@pytest.mark.parametrize(
+    "what", ["flipped", *(pytest.param(w, marks=pytest.mark.slow) for w in ("cut", "missing", "done"))]
+)
 def test_damage_is_named_and_repaired_bit_by_bit(what, swept, tmp_path, capsys):
     store = copy(swept, tmp_path)
     name = "done" if what == "done" else "largest_overlap"

@@ -95,16 +95,22 @@ def test_every_condition_holds_at_the_reference(preset):
     ("changes", "condition"),
     [
         ({"network.init_std": 0.1}, "small start"),
-        ({"network.relu_power": 2.0}, "power"),
+        pytest.param({"network.relu_power": 2.0}, "power", marks=pytest.mark.slow),
         ({"train.num_steps": 5}, "time to learn"),
-        ({"data.weak_view_strength": 0.5}, "missing view is fatal"),
-        ({"data.representation": "dense", "data.patch_dim": 100, "data.noise_norm": 0.5}, "small noise overlaps"),
-        ({"data.feature_sparsity": 0.5}, "foreign features"),
+        pytest.param({"data.weak_view_strength": 0.5}, "missing view is fatal", marks=pytest.mark.slow),
+        pytest.param(
+            {"data.representation": "dense", "data.patch_dim": 100, "data.noise_norm": 0.5},
+            "small noise overlaps",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"data.feature_sparsity": 0.5}, "foreign features", marks=pytest.mark.slow),
         ({"data.noise_norm": 0.0}, "time to memorise"),
-        ({"self_distill.num_steps": 1}, "time to distil (self_distill)"),
-        ({"data.num_views": 1}, "several views"),
+        pytest.param({"self_distill.num_steps": 1}, "time to distil (self_distill)", marks=pytest.mark.slow),
+        pytest.param({"data.num_views": 1}, "several views", marks=pytest.mark.slow),
         ({"data.view_strengths": [1.0, 1.5]}, "balanced views (ensemble)"),
-        ({"data.single_view_foreign_strength": 0.8}, "known views beat foreign features"),
+        pytest.param(
+            {"data.single_view_foreign_strength": 0.8}, "known views beat foreign features", marks=pytest.mark.slow
+        ),
         ({"data.single_view_foreign_strength": 0.5}, "taught view beats foreign features (self_distill)"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -131,7 +137,7 @@ EXTREMES = (ANY_POWER[0], ANY_POWER[-1])
 @pytest.mark.parametrize(
     ("preset", "q", "neurons"),
     [
-        pytest.param(preset, *size, marks=[] if preset == "smoke" or size in EXTREMES else pytest.mark.slow)
+        pytest.param(preset, *size, marks=[] if preset == "smoke" and size in EXTREMES else pytest.mark.slow)
         for preset in preset_names()
         for size in ANY_POWER
     ],

@@ -162,7 +162,8 @@ def test_mixture_weights_are_equal_and_sum_to_one():
     assert float(data.weights.sum()) == pytest.approx(1, abs=40 * 6e-8)
 
 
-@pytest.mark.parametrize("representation", [pytest.param("dense", marks=pytest.mark.slow), "limit_single_view_noise"])
+@pytest.mark.slow
+@pytest.mark.parametrize("representation", ["dense", "limit_single_view_noise"])
 def test_double_precision_means_the_same_world(representation):
     """Another dtype changes arithmetic alone: the same samples, features and starts, up to rounding."""
     config = dataclasses.replace(
