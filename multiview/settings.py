@@ -49,9 +49,14 @@ PINNED: dict[str, Any] = {
     "transfer_guard": "allow",
 }
 
-# Settings without such a context that change random numbers or arithmetic: refused unless they have these values.
+# Settings without such a context that change random numbers, or under which our programs would stop: refused unless
+# they have these values.
 REFUSED: dict[str, Any] = {
     "jax_random_seed_offset": 0,
+    "jax_error_checking_behavior_nan": "ignore",
+    "jax_error_checking_behavior_divide": "ignore",
+    "jax_error_checking_behavior_oob": "ignore",
+    "jax_scan3": False,
 }
 
 # Settings of the compiler, for the whole process: recorded with the results unless they have these values.
@@ -90,7 +95,7 @@ def own_settings(dtype: str) -> Iterator[None]:
 
 
 def refuse_settings() -> None:
-    """Refuse settings of this process that change numbers and cannot be set for one thread.
+    """Refuse settings of this process that change or stop our programs and cannot be set for one thread.
 
     Raises:
         ConfigError: one line that names the setting.
@@ -98,7 +103,7 @@ def refuse_settings() -> None:
     found = jax.config.values
     for name, value in REFUSED.items():
         if found.get(name, value) != value:
-            raise refusal(name, found[name], f"{value!r}, for others change the numbers; see also {name.upper()}")
+            raise refusal(name, found[name], f"{value!r} for our programs and numbers; see also {name.upper()}")
 
 
 def compiler_settings() -> dict[str, str]:

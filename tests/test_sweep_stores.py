@@ -127,3 +127,35 @@ def test_a_block_that_cannot_be_written_is_not_done_and_no_write_outlives_the_er
         store.write_block((0, 0, 0), dict.fromkeys("abc", np.ones(2)))
     assert sorted(ended) == ["b", "c"]
     assert (0, 0, 0) not in zip(*np.nonzero(SweepStore(tmp_path / "a").done == DONE), strict=True)
+
+
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.parametrize("kind", ["sweep", "study"])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
+def test_a_copy_by_xarray_is_a_store(kind, consolidated, sweep_store, study_store, empty):
+    """With a name that zarr once took out of all other names, and with chunks of fill values alone."""
+    source = sweep_store if kind == "sweep" else study_store
+    results = multiview.open_results(source)
+    results.to_zarr("e", consolidated=consolidated)
+    assert multiview.open_results("e").identical(results)
+    assert main(["check", "e"]) == 0
+    assert main(["show", "e"]) == 0
+
+
+def test_a_copy_of_a_sweep_goes_on_as_its_original(swept, empty):
+    multiview.open_results(swept).to_zarr("copy.zarr", consolidated=False)
+    SweepStore("copy.zarr", writable=True).forget([(2, 1, 0)])
+    assert multiview.run_sweep(small(), OVER, "copy.zarr").done == 12
+    assert contents("copy.zarr") == contents(swept)
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata:UserWarning")
+def test_what_other_copies_lack_is_said(study_store, sweep_store, empty, capsys):
+    with xr.open_datatree(study_store, engine="zarr", consolidated=False) as tree:
+        tree.to_zarr("plain.zarr")
+    assert main(["check", "plain.zarr"]) == 1
+    assert "open_results(STORE).to_zarr(COPY)" in capsys.readouterr().out
+    multiview.open_results(sweep_store).drop_vars("done").to_zarr("part.zarr", consolidated=False)
+    assert main(["check", "part.zarr"]) == 2
+    assert "'done' is missing" in capsys.readouterr().err
+    assert "test_error" in multiview.open_results("part.zarr")

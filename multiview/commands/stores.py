@@ -141,6 +141,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for name, what in bad.items():
             print(f"{name}: {what}")
         print(f"{path}: {len(bad)} damaged arrays; train it again" if bad else f"{path}: complete")
+        _explain_copy(path, bool(bad))
         return int(bool(bad))
     store = SweepStore(path)
     data = open_results(path)
@@ -155,6 +156,7 @@ def _check(arguments: argparse.Namespace) -> int:
     for index, reason in store.failures():
         print(f"failed: {_place(data, index)}: {reason}")
     print(f"{path}: {_state(path)}; {len(missing)} missing, {len(damaged)} damaged")
+    _explain_copy(path, bool(damaged))
     if damaged and arguments.repair:
         from multiview.stores.lock import release_lock, take_lock
         from multiview.stores.store import sidecar_path
@@ -166,6 +168,17 @@ def _check(arguments: argparse.Namespace) -> int:
             release_lock(sidecar_path(path, ".lock"))
         print("The damaged blocks are marked as missing; the sweep's command computes them again.")
     return int(bool(missing or damaged))
+
+
+def _explain_copy(path: Path, incomplete: bool) -> None:
+    """Say of a copy by xarray why it may lack chunks and yet be whole."""
+    from multiview.stores.store import is_copy
+
+    if incomplete and is_copy(path):
+        print(
+            "xarray wrote this copy, and leaves out chunks that hold fill values alone: copy the folder, or with "
+            "multiview.open_results(STORE).to_zarr(COPY)"
+        )
 
 
 def _export(arguments: argparse.Namespace) -> int:

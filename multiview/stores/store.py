@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,21 +130,39 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
     attributes = attributes_of(path)
     try:
         if "sweep" not in attributes:
-            return xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
+            tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
+            for node in tree.subtree:
+                _copied_whole(node.variables)
+            return tree
         data = xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)
         # Strings of variable length are zarr's business; everybody else knows NumPy's own.
         texts = [name for name, v in data.variables.items() if v.dtype.kind not in "biuf"]
         for name in texts:
             words = np.array(data[name].values.tolist(), str)
-            data[name] = (data[name].dims, words.reshape(data[name].shape), data[name].attrs)
-        # In the order of the design and of the alphabet, not in that of the file system.
-        variables = {name: data.variables[name] for name in sorted(map(str, data.data_vars))}
-        axes = {name: data.variables[name] for name in attributes["coordinates"].split()}
-        return xr.Dataset(variables, axes, data.attrs)
+            kept = {key: data[name].encoding[key] for key in ("dtype", "chunks")}
+            data[name] = (data[name].dims, words.reshape(data[name].shape), data[name].attrs, kept)
+        _copied_whole(data.variables)
+        # In the order of the alphabet and of the design, not in that of the file system.
+        fields = [name for factor in json.loads(attributes["sweep"])["factors"] for name in factor["fields"]]
+        axes = {v.attrs.get("field", name): name for name, v in data.variables.items()}
+        coordinates = [axes[name] for name in ("step", *fields) if name in axes]
+        variables = {name: data.variables[name] for name in sorted(map(str, data.variables)) if name not in coordinates}
+        return xr.Dataset(variables, {name: data.variables[name] for name in coordinates}, data.attrs)
     except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
         raise ConfigError(
             f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
         ) from None
+
+
+def _copied_whole(variables: Mapping[Any, xr.Variable]) -> None:
+    """Let xarray write every chunk of a copy, also those of fill values alone, so that none counts as lost."""
+    for variable in variables.values():
+        variable.encoding["write_empty_chunks"] = True
+
+
+def is_copy(path: str | Path) -> bool:
+    """Whether xarray has written this store by itself, in its own way."""
+    return "consolidated_metadata" in json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))
 
 
 def load(data: xr.Dataset, names: Iterable[str]) -> None:
@@ -183,7 +201,8 @@ def damaged_variables(path: str | Path) -> dict[str, str]:
 
     open_results(path)
     found = {}
-    for name, array in sorted(zarr.open_group(Path(path), mode="r").members(max_depth=None)):
+    # zarr loses its way in relative paths of few letters: it takes "e" out of every name.
+    for name, array in sorted(zarr.open_group(Path(path).absolute(), mode="r").members(max_depth=None)):
         if not isinstance(array, zarr.Array):
             continue
         missing = array.nchunks - array.nchunks_initialized

@@ -62,7 +62,11 @@ class SweepStore:
             # A chunk that is not there is then a missing one; an array keeps what holds when it is opened.
             with zarr.config.set({"array.write_empty_chunks": True}):
                 self.arrays: dict[str, Any] = dict(zarr.open_group(self.path, mode="r+" if writable else "r").arrays())
+            if "done" not in self.arrays:
+                raise ConfigError(f"store = {str(path)!r} is not a whole sweep: its array 'done' is missing")
             self.done, self.unreadable = _read_done(self.arrays["done"])
+        except ConfigError:
+            raise
         except Exception as error:  # see open_results
             raise ConfigError(
                 f"store = {str(path)!r} is damaged: {error.__class__.__name__} in its metadata; see multiview check"
@@ -96,7 +100,7 @@ class SweepStore:
 
         with whole_folder(path, durable=True) as folder:
             group = zarr.open_group(folder, mode="w", zarr_format=3)
-            group.attrs.update({**attributes, "format": FORMAT, "coordinates": " ".join(coordinates)})
+            group.attrs.update({**attributes, "format": FORMAT})
             base = (*points, "replicate")
             everything = {
                 **variables,
@@ -198,11 +202,7 @@ class SweepStore:
         """Arrays that hold numbers of a finished block; one that failed before it was measured has none."""
         if int(self.done[at]) == FAILED and not self._chunk("finite", at).exists():
             return ["done", "reason"]
-        return [n for n, array in self.arrays.items() if array.ndim >= len(at) and n not in self._coordinates]
-
-    @property
-    def _coordinates(self) -> Sequence[str]:
-        return [*str(self.attributes.get("coordinates", "")).split(), "step"]
+        return [n for n, array in self.arrays.items() if "replicate" in array.metadata.dimension_names]
 
     def _chunk(self, name: str, index: tuple[int, ...]) -> Path:
         array = self.arrays[name]
