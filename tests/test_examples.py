@@ -54,8 +54,3 @@ def test_a_wrong_example_is_found():
     wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, None)
     doctest.DocTestRunner(optionflags=FLAGS).run(wrong, out=complaints.append)
     assert complaints
-
-
-def test_the_store_of_one_study_makes_no_table(study_store):
-    with pytest.raises(multiview.ConfigError, match="one study; tables are made of sweeps"):
-        multiview.summarise(multiview.open_results(study_store))

@@ -13,11 +13,14 @@ import xarray as xr
 from multiview import streams
 from multiview.commands.main import main
 from multiview.config import from_mapping, to_mapping
+from multiview.figures.errors import measured_errors
 from multiview.files import new_path, writable_folder, write_file
+from multiview.measures.errors import hierarchical_bootstrap
 from multiview.parameters import ConfigError
 from multiview.stores.export import export_network
 from multiview.stores.labelled import to_datatree
 from multiview.stores.store import damaged_variables, open_results, write_store
+from multiview.stores.tables import comma_separated, summarise
 from multiview.systems.blocks import answer_networks, start_keys
 from multiview.verdicts.claims import check_claims
 from multiview.verdicts.prediction import Prediction
@@ -180,3 +183,49 @@ def test_check_names_a_deleted_chunk_and_a_changed_byte(store, tmp_path, capsys)
     capsys.readouterr()
     assert main(["check", str(copy)]) == 1
     assert "single/weights: damaged" in capsys.readouterr().out
+
+
+def test_the_table_of_a_study_has_a_row_for_each_kind_of_network(store, tiny_result, capsys):
+    table = summarise(open_results(store))
+    rows = {row.keys[0]: row for row in table.rows}
+    assert list(rows) == ["single", "ensemble", "ensemble_probabilities", "distilled", "self_distilled"]
+    error, training, learned = (table.measures.index(n) for n in ("test_error", "final_train_error", "learned_views"))
+    for kind in measured_errors(open_results(store)):  # what the figure of errors shows
+        assert rows[kind.name].values[error] == (pytest.approx(kind.mean), *kind.interval)
+    for name, group in tiny_result.groups.items():
+        assert rows[name].networks == group.finite.size
+        assert rows[name].unfitted == (group.train_wrong > 0).sum() > 0
+        ends = hierarchical_bootstrap(group.train_error.astype(float))
+        assert rows[name].values[training] == (pytest.approx(group.train_error.mean()), *ends)
+    assert rows["ensemble"].networks == tiny_result.study.replicates
+    assert np.isnan(rows["ensemble"].values[learned]).all()
+    formats = {"text": "unfitted", "markdown": "| ensemble | 2 |", "csv": "non_finite", "latex": "toprule"}
+    for form, word in formats.items():
+        assert main(["table", str(store), "--format", form]) == 0
+        assert word in capsys.readouterr().out
+    assert main(["table", str(store), "--measure", "e_multi_view,final_train_wrong", "--by", "kind"]) == 0
+    for wrong in (["--by", "num_steps"], ["--measure", "dark_knowledge"]):
+        assert main(["table", str(store), *wrong]) == 2
+        assert f"{wrong[0]} = '{wrong[1]}' is not allowed" in capsys.readouterr().err
+
+
+def test_networks_that_are_not_finite_are_counted_in_the_table_of_a_study(tree):
+    broken = tree.copy(deep=True)
+    broken["distilled"]["finite"][0, 1] = False
+    row = next(row for row in summarise(broken).rows if row.keys == ("distilled",))
+    assert (row.networks, row.non_finite) == (6, 1)
+    assert "distilled,6,1," in comma_separated(summarise(broken))
+
+
+@pytest.mark.parametrize("what", ["single/train_wrong", "dark_knowledge"])
+def test_the_table_of_a_study_that_lacks_something_is_one_line(tree, store, tmp_path, what, capsys):
+    node, _, name = what.rpartition("/")
+    parts = {n: part.to_dataset(inherit=False) for n, part in tree.subtree_with_keys}
+    parts = {n: part.drop_vars(name) if n == (node or ".") else part for n, part in parts.items()}
+    with pytest.raises(ConfigError, match=f"does not hold all that a table is made of .*{name}"):
+        summarise(xr.DataTree.from_dict(parts))
+    copy = tmp_path / "run.zarr"
+    shutil.copytree(store, copy)
+    next(p for p in (copy / what / "c").rglob("*") if p.is_file()).unlink()
+    assert main(["table", str(copy)]) == 2
+    assert f"is damaged: {what}" in capsys.readouterr().err

@@ -27,13 +27,20 @@ def _flag(name: str) -> str:
 
 
 def refuse_lost_numbers(store: str) -> None:
-    """Refuse a sweep whose finished blocks lack numbers: a table or a figure would leave them out silently.
+    """Refuse a store that lacks numbers: a table or a figure would leave them out silently.
 
     Raises:
-        ConfigError: there are such blocks.
+        ConfigError: a finished block of a sweep, or an array of a study, is not whole.
     """
+    from multiview.stores.store import damaged_variables, is_sweep
     from multiview.stores.sweep_store import SweepStore
 
+    if not is_sweep(store):
+        if damaged := damaged_variables(store):
+            name, what = next(iter(damaged.items()))
+            more = f", and {len(damaged) - 1} more (see multiview check)" if len(damaged) > 1 else ""
+            raise ConfigError(f"store = {store!r} is damaged: {name}: {what}{more}; run multiview train again")
+        return
     lost = SweepStore(Path(store)).lost()
     if lost:
         name = next(iter(lost.values()))

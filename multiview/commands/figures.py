@@ -20,11 +20,10 @@ def _open(arguments: argparse.Namespace) -> Results:
     import numpy as np
     import xarray as xr
 
-    from multiview.stores.store import damaged_variables, open_results
+    from multiview.stores.store import open_results
 
     results = open_results(arguments.store)
-    if isinstance(results, xr.Dataset):
-        refuse_lost_numbers(arguments.store)
+    refuse_lost_numbers(arguments.store)
     if isinstance(results, xr.Dataset) and not arguments.partial:
         state = results["done"].values
         missing, blocks = int((state == 0).sum()), int((state >= 0).sum())
@@ -35,10 +34,6 @@ def _open(arguments: argparse.Namespace) -> Results:
             )
     if isinstance(results, xr.DataTree) and not np.size(list(results.children)):
         raise ConfigError(f"store = {arguments.store!r} is empty: it holds no networks; run multiview train again")
-    if isinstance(results, xr.DataTree) and (damaged := damaged_variables(arguments.store)):
-        name, what = next(iter(damaged.items()))
-        more = f", and {len(damaged) - 1} more (see multiview check)" if len(damaged) > 1 else ""
-        raise ConfigError(f"store = {arguments.store!r} is damaged: {name}: {what}{more}; run multiview train again")
     return results
 
 

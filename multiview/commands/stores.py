@@ -109,16 +109,12 @@ def _place(data: Any, index: tuple[int, ...]) -> str:
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    import xarray as xr
-
     from multiview.stores import tables
     from multiview.stores.store import open_results
 
     data = open_results(arguments.store)
-    if not isinstance(data, xr.Dataset):
-        raise ConfigError(f"store = {arguments.store!r} holds one study; tables are made of sweeps")
     refuse_lost_numbers(arguments.store)
-    measures = [m for m in (arguments.measure or ",".join(tables.DEFAULT_MEASURES)).split(",") if m]
+    measures = [m for m in (arguments.measure or "").split(",") if m]
     by = [b for b in (arguments.by or "").split(",") if b]
     table = tables.summarise(data, measures, by)
     writers: dict[str, Callable[[tables.Table], str]] = {
@@ -182,8 +178,6 @@ def _explain_copy(path: Path, incomplete: bool) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    import xarray as xr
-
     from multiview.files import output_file
     from multiview.stores.export import export_data, export_network
     from multiview.stores.store import open_results
@@ -195,8 +189,7 @@ def _export(arguments: argparse.Namespace) -> int:
         export_network(data, arguments.group, replicate, network, arguments.out)
         print(f"Network: {arguments.out}")
     else:
-        if isinstance(data, xr.Dataset):
-            refuse_lost_numbers(arguments.store)
+        refuse_lost_numbers(arguments.store)
         export_data(data, arguments.to, arguments.group, arguments.out)
         print(f"Data: {arguments.out}")
     return 0
@@ -208,9 +201,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     listing.add_argument("folder", nargs="?", default=".")
     show = command("show", _show, "say what a store holds: configuration, versions, design, failures")
     show.add_argument("store")
-    table = command("table", _table, "means over seeds and replicates with their intervals")
+    table = command("table", _table, "means with their intervals over seeds and replicates: a row for each point of a "
+                    "sweep, for each kind of network of a study")  # fmt: skip
     table.add_argument("store")
-    table.add_argument("--by", metavar="AXES", help="axes to keep, with commas between them (default: all)")
+    table.add_argument("--by", metavar="AXES", help="axes of a sweep to keep, with commas between them (default: all)")
     table.add_argument("--measure", metavar="NAMES", help="measures, with commas between them")
     table.add_argument("--format", choices=("text", "markdown", "csv", "latex"), default="text")
     check = command("check", _check, "verify a store: names what is missing or damaged")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from multiview.files import write_file, write_npz
 from multiview.parameters import ConfigError
-from multiview.stores.store import load
+from multiview.stores.store import load_all
 from multiview.stores.sweep_store import MISSING
 
 
@@ -51,11 +51,7 @@ def export_data(data: xr.DataTree | xr.Dataset, kind: str, group: str, path: str
     needed = {"netcdf": ("h5netcdf", "h5py"), "parquet": ("pyarrow",)}.get(kind, ())
     if any(importlib.util.find_spec(name) is None for name in needed):
         raise ConfigError(f"--to = {kind!r} needs {' and '.join(needed)}: pip install 'multiview-theory[export]'")
-    for node in data.subtree if isinstance(data, xr.DataTree) else ():
-        part = node.to_dataset(inherit=False)
-        load(part, map(str, part.variables))
-    if isinstance(data, xr.Dataset):
-        load(data, map(str, data.variables))
+    load_all(data)
     if kind == "netcdf":
         data.load()
         write_file(path, lambda file: data.to_netcdf(file, engine="h5netcdf"))

@@ -181,6 +181,16 @@ def load(data: xr.Dataset, names: Iterable[str]) -> None:
             ) from None
 
 
+def load_all(data: xr.Dataset | xr.DataTree) -> None:
+    """Read all of an open store into memory, in place.
+
+    Raises:
+        ConfigError: something in it is damaged.
+    """
+    for part in [n.to_dataset(inherit=False) for n in data.subtree] if isinstance(data, xr.DataTree) else [data]:
+        load(part, map(str, part.variables))
+
+
 def await_readers() -> None:
     """Wait for the readers of an array's other chunks, which zarr leaves behind when one of them has failed.
 

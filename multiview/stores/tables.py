@@ -1,4 +1,4 @@
-"""Tables of a sweep: means over seeds and replicates with their intervals, in several formats."""
+"""Tables of sweeps and studies: means over seeds and replicates with their intervals, in several formats."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import numpy as np
 import xarray as xr
 
 from multiview.config import Study, from_mapping, get, replace
+from multiview.measures.ensemble import ENSEMBLES
 from multiview.measures.errors import ErrorCounts, error_interval, hierarchical_bootstrap
 from multiview.parameters import ConfigError
-from multiview.stores.store import load
+from multiview.stores.labelled import from_datatree
+from multiview.stores.store import load, load_all
+from multiview.stores.sweep_store import DONE, FAILED
+from multiview.stores.sweep_variables import sweep_values, sweep_variables
+from multiview.studies.outcome import StudyResult
 from multiview.words import SAMPLE_KINDS, parameter_value
 
 _ERROR_FIELDS = ("data.single_view_fraction", "data.num_test_multi_view", "data.num_test_single_view")
 DEFAULT_MEASURES = ("test_error", "ensemble_test_error", "final_train_error", "learned_views")
+_KIND = "kind"  # what the table of a study is by
 
 
 class Row(NamedTuple):
@@ -25,14 +31,16 @@ class Row(NamedTuple):
 
     Attributes:
         keys: values of the dimensions that the table is by.
-        networks: finished networks behind it.
+        networks: finished networks behind it; an ensemble counts as one.
         non_finite: how many of them turned non-finite.
+        unfitted: how many of the others get a training sample wrong at the end.
         values: for each measure its mean and the ends of its 95 % interval.
     """
 
     keys: tuple[Any, ...]
     networks: int
     non_finite: int
+    unfitted: int
     values: tuple[tuple[float, float, float], ...]
 
 
@@ -49,35 +57,36 @@ def point_dimensions(data: xr.Dataset) -> tuple[str, ...]:
     return tuple(str(d) for d in data["done"].dims if d != "replicate")
 
 
-def summarise(
-    data: xr.Dataset | xr.DataTree, measures: Sequence[str] = DEFAULT_MEASURES, by: Sequence[str] = ()
-) -> Table:
-    """Aggregate a sweep over seeds and replicates, and over the dimensions that it is not shown by.
+def summarise(data: xr.Dataset | xr.DataTree, measures: Sequence[str] = (), by: Sequence[str] = ()) -> Table:
+    """Aggregate a sweep or a study over seeds and replicates.
 
-    Test errors get the interval of `measures.errors.error_interval` where one μ applies, other measures that of the
-    hierarchical bootstrap over replicates and networks. Blocks that are not finished are left out.
+    A sweep is aggregated over the dimensions that it is not shown by, too; a study has a row for each kind of network:
+    single, ensemble, ensemble_probabilities, distilled, self_distilled, … Test errors get the interval of
+    `measures.errors.error_interval` where one μ applies, other measures that of the hierarchical bootstrap over
+    replicates and networks. Blocks that are not finished are left out.
 
     Args:
-        data: a sweep, of `multiview.open_results`.
-        measures: variables with one number for each network or replicate.
-        by: dimensions or axes to keep; all of the design by default.
+        data: of `multiview.open_results`.
+        measures: variables of a sweep with one number for each network or replicate; of a study those of single
+            networks. By default errors and learned views.
+        by: dimensions or axes of a sweep to keep; all of the design by default.
 
     Raises:
-        ConfigError: no such measure or dimension, or the store of one study.
+        ConfigError: no such measure or dimension, or a store that lacks what the table is made of.
 
     Example:
         >>> import multiview as mv
         >>> table = mv.summarise(mv.open_results("sweep.zarr"), ["final_train_error"], by=["num_steps"])
         >>> [row.keys for row in table.rows]
         [(20,), (30,), (40,)]
+        >>> [row.keys for row in mv.summarise(mv.open_results("study.zarr")).rows][:3]
+        [('single',), ('ensemble',), ('ensemble_probabilities',)]
     """
     if not isinstance(data, xr.Dataset):
-        raise ConfigError("data holds one study; tables are made of sweeps")
+        return _of_study(data, measures, by)
     points = point_dimensions(data)
     allowed = [str(n) for n, v in data.data_vars.items() if set(v.dims) <= {*points, "replicate", "seed", "student"}]
-    for name in measures:
-        if name not in allowed or name in ("done", "reason"):
-            raise ConfigError(f"--measure = {name!r} is not allowed: it must be one of {', '.join(sorted(allowed))}")
+    measures = _known(measures or DEFAULT_MEASURES, [name for name in allowed if name not in ("done", "reason")])
     kept = []
     for name in by or points:
         found = name if name in points else str(data[name].dims[0]) if name in data.coords else ""
@@ -87,23 +96,95 @@ def summarise(
         if found not in kept:
             kept.append(found)
     needed = {n for name in measures for n in (name, *(_counts_of(name) if name.endswith("test_error") else ()))}
-    load(data, ["done", "finite", *sorted(needed & set(map(str, data.data_vars)))])
+    load(data, ["done", "finite", "final_train_wrong", *sorted(needed & set(map(str, data.data_vars)))])
     keys = [str(c) for d in kept for c, v in data.coords.items() if v.dims == (d,)]
     rows = []
     for index in np.ndindex(*(data.sizes[d] for d in kept)):
         part = data.isel(dict(zip(kept, map(int, index), strict=True)))
-        finished = (part["done"] == 1) | ((part["done"] == 2) & part["finite"].notnull().any("seed"))
-        finite = part["finite"].where(finished).values
-        values = tuple(_mean_and_interval(part, finished, name) for name in measures)
-        rows.append(
-            Row(
-                tuple(_plain(part[k].values) for k in keys),
-                int(np.isfinite(finite).sum()),
-                int((finite == 0).sum()),
-                values,
-            )
-        )
+        rows.append(_row(part, tuple(_plain(part[k].values) for k in keys), measures))
     return Table(tuple(keys), tuple(measures), tuple(rows))
+
+
+def _of_study(tree: xr.DataTree, measures: Sequence[str], by: Sequence[str]) -> Table:
+    """Aggregate a study: a row for each kind of network, of the sweep with its one point."""
+    if by and tuple(by) != (_KIND,):
+        raise ConfigError(f"--by = {','.join(by)!r} is not allowed: a study has a row for each kind of network")
+    data = _one_point(tree)
+    allowed = [str(n) for n, v in data.data_vars.items() if v.dims == ("replicate", "seed")]
+    measures = _known(measures or [name for name in DEFAULT_MEASURES if name in allowed], allowed)
+    students = sorted((name for name in tree.children if name != "single"), key=lambda name: (len(name), name))
+    rows = []
+    for kind in ("single", *ENSEMBLES, *students):
+        prefix = "" if kind == "single" else f"{kind}_"
+        rows.append(_row(data, (kind,), measures, prefix))
+    return Table((_KIND,), tuple(measures), tuple(rows))
+
+
+def _known(measures: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
+    for name in measures:
+        if name not in allowed:
+            raise ConfigError(f"--measure = {name!r} is not allowed: it must be one of {', '.join(sorted(allowed))}")
+    return measures
+
+
+def _row(part: xr.Dataset, keys: tuple[Any, ...], measures: Sequence[str], prefix: str = "") -> Row:
+    """Aggregate one part of a sweep; a prefix names another kind of network than single ones."""
+    measured = part["finite"].notnull().any("seed")
+    finished = (part["done"] == DONE) | ((part["done"] == FAILED) & measured)
+    values = tuple(_mean_and_interval(part, finished, prefix + name) for name in measures)
+    if f"{prefix}finite" not in part:
+        return Row(keys, int(finished.sum()), 0, 0, values)
+    finite, wrong = (part[prefix + name].where(finished).values for name in ("finite", "final_train_wrong"))
+    unfitted = (finite == 1) & (wrong > 0)
+    return Row(keys, int(np.isfinite(finite).sum()), int((finite == 0).sum()), int(unfitted.sum()), values)
+
+
+def _one_point(tree: xr.DataTree) -> xr.Dataset:
+    """Make the sweep of one point that a study is: the same names, and every block done.
+
+    Raises:
+        ConfigError: the store is damaged, or lacks what a study measures.
+    """
+    load_all(tree)
+    try:
+        result = from_datatree(tree)
+        study = result.study
+        blocks = [sweep_values(_replicate(result, number)) for number in range(study.replicates)]
+    except (LookupError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"the store does not hold all that a table is made of ({error}); see multiview check"
+        ) from None
+    variables = sweep_variables(len(result.groups) > 1, study.self_distill.generations, "float64")
+    arrays = {
+        name: (("replicate", *variable.dimensions), np.stack([block[name] for block in blocks]).astype(float))
+        for name, variable in variables.items()
+        if name in blocks[0] and "time" not in variable.dimensions
+    }
+    done = ("replicate", np.full(study.replicates, DONE))
+    return xr.Dataset({**arrays, "done": done}, attrs={"config": tree.attrs["config"]})
+
+
+def _replicate(result: StudyResult, number: int) -> StudyResult:
+    """One replicate of a study's result."""
+
+    def part(values: Any) -> Any:
+        if isinstance(values, ErrorCounts):
+            return values._replace(multi_view=part(values.multi_view), single_view=part(values.single_view))
+        return values[number : number + 1]
+
+    groups = {
+        name: g._replace(
+            train_wrong=part(g.train_wrong), train_error=part(g.train_error), finite=part(g.finite),
+            records={n: part(v) for n, v in g.records.items()}, errors=part(g.errors),
+        )
+        for name, g in result.groups.items()
+    }  # fmt: skip
+    return result._replace(
+        groups=groups, ensembles={n: part(e) for n, e in result.ensembles.items()}, moments=part(result.moments),
+        dark_knowledge=part(result.dark_knowledge),
+    )  # fmt: skip
 
 
 def _counts_of(name: str) -> list[str]:
@@ -117,6 +198,8 @@ def _plain(value: Any) -> Any:
 
 def _rectangle(part: xr.Dataset, finished: xr.DataArray, name: str) -> np.ndarray:
     """Values [replicates, networks] of finished blocks; other points of the design count as further replicates."""
+    if name not in part:
+        return np.empty((0, 0))
     values = part[name].where(finished)
     inner = [d for d in ("seed", "student") if d in values.dims]
     stacked = values.transpose("replicate", ..., *inner).values
@@ -162,7 +245,8 @@ def as_words(table: Table) -> tuple[list[str], list[list[str]]]:
     header = [*table.by, "networks", *table.measures]
     rows = []
     for row in table.rows:
-        networks = f"{row.networks}" + (f" ({row.non_finite} non-finite)" if row.non_finite else "")
+        faults = [f"{n} {word}" for n, word in ((row.non_finite, "non-finite"), (row.unfitted, "unfitted")) if n]
+        networks = f"{row.networks}" + (f" ({', '.join(faults)})" if faults else "")
         rows.append([*map(parameter_value, row.keys), networks, *map(_cell, row.values)])
     return header, rows
 
@@ -195,7 +279,7 @@ def comma_separated(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     ends = [f"{m}{end}" for m in table.measures for end in ("", "_low", "_high")]
-    writer.writerow([*table.by, "networks", "non_finite", *ends])
+    writer.writerow([*table.by, "networks", "non_finite", "unfitted", *ends])
     for row in table.rows:
-        writer.writerow([*row.keys, row.networks, row.non_finite, *(x for v in row.values for x in v)])
+        writer.writerow([*row.keys, row.networks, row.non_finite, row.unfitted, *(x for v in row.values for x in v)])
     return out.getvalue()
