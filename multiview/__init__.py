@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from multiview.studies.evaluation import count_test_errors as count_test_errors
     from multiview.studies.outcome import StudyResult as StudyResult
     from multiview.studies.study import run_study as run_study
+    from multiview.sweeps.growth import join_sweeps as join_sweeps
     from multiview.sweeps.runner import run_sweep as run_sweep
     from multiview.systems.blocks import Trained as Trained
     from multiview.systems.blocks import answer_networks as answer_networks

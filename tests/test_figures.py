@@ -252,6 +252,72 @@ def test_phase_diagram_is_the_grid_of_means_and_crosses_what_is_missing(sweep, a
     assert [t.get_text() for t in ax.get_xticklabels()] == ["20", "30", "40"]
 
 
+@pytest.fixture(scope="module")
+def systems(sweep) -> xr.Dataset:
+    """The sweep as one over two systems and three numbers of steps, the second system twice as bad."""
+    data = sweep.copy(deep=True).rename(weak_view_strength="system").assign_coords(system=["network", "linearised"])
+    data["system"].attrs["field"] = "system"
+    data["test_error"][:, 1] *= 2
+    return data
+
+
+@pytest.fixture(scope="module")
+def planes(systems) -> xr.Dataset:
+    """With a third axis, of two starts."""
+    data = xr.concat([systems, systems], "init_std").assign_coords(init_std=[0.02, 0.05])
+    data["init_std"].attrs["field"] = "network.init_std"
+    data["test_error"][1] *= 3
+    return data
+
+
+@pytest.mark.parametrize("by", [(), ("num_steps",), ("num_steps", "system")])
+def test_curves_of_a_sweep_show_each_system_and_say_which(systems, ax, by):
+    plot_sweep(systems, ax, by=by)
+    for name in ("network", "linearised"):
+        drawn = line(ax, f"system = {name}")
+        means = systems["test_error"].sel(system=name).mean(("replicate", "seed"))
+        assert drawn.get_xdata().tolist() == [20, 30, 40]
+        np.testing.assert_allclose(drawn.get_ydata(), means)
+    assert ax.get_xlabel() == "train.num_steps"
+    assert "averaged" not in "".join(t.get_text() for t in ax.texts)
+
+
+def test_curves_with_other_axes_average_over_numbers_but_not_over_systems(planes, ax):
+    plot_sweep(planes, ax, by=("init_std",))
+    assert [item.get_label() for item in ax.lines] == ["system = network", "system = linearised"]
+    means = planes["test_error"].sel(system="linearised").mean(("num_steps", "replicate", "seed"))
+    np.testing.assert_allclose(line(ax, "system = linearised").get_ydata(), means)
+    assert "averaged over train.num_steps" in "".join(t.get_text() for t in ax.texts)
+
+
+@pytest.mark.parametrize("by", [(), ("num_steps", "init_std")])
+def test_a_phase_diagram_has_a_plane_for_each_system_and_says_which(planes, ax, by):
+    plot_phase(planes, ax, by=by)
+    meshes = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    names = [t for t in ax.texts if t.get_text().startswith("system")]
+    assert [t.get_text() for t in names] == ["system = network", "system = linearised"]
+    bottoms = [mesh.get_coordinates()[0, 0, 1] for mesh in meshes]
+    for mesh, said, bottom in zip(meshes, names, bottoms, strict=True):
+        means = planes["test_error"].sel(system=said.get_text().split()[-1]).mean(("replicate", "seed"))
+        np.testing.assert_allclose(mesh.get_array(), means.transpose("init_std", "num_steps"))
+        assert bottom + 2 < said.get_position()[1] < bottom + 2.5  # its name is above it, and below the next
+    assert bottoms[0] > bottoms[1] + 2
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["0.02", "0.05"] * 2
+    assert ax.get_ylim()[1] > bottoms[0] + 2
+
+
+def test_drawn_points_of_each_system_have_a_mark_of_their_own(systems, ax):
+    points = systems.stack(point=("num_steps", "system")).reset_index("point").transpose("point", ...)
+    points = points.assign_coords(noise_norm=("point", np.linspace(0, 1, 6)))
+    plot_phase(points, ax, by=("num_steps", "noise_norm"))
+    marks = {c.get_label(): c for c in ax.collections if isinstance(c, PathCollection)}
+    assert list(marks) == ["system = network", "system = linearised"]
+    drawn = np.asarray(marks["system = linearised"].get_offsets())
+    np.testing.assert_allclose(drawn[:, 1], np.linspace(0, 1, 6)[1::2])
+    first, second = (c.get_paths()[0].vertices for c in marks.values())
+    assert first.shape != second.shape
+
+
 @pytest.mark.slow
 def test_random_points_are_drawn_where_they_lie(tmp_path, ax):
     path = tmp_path / "points.zarr"

@@ -132,12 +132,13 @@ def test_a_sweep_of_a_version_without_a_measure_is_refused_in_one_line(tiny, tmp
     """And not half way through its next block."""
     from multiview.config import replace
     from multiview.sweeps.design import make_design
+    from multiview.sweeps.layout import create_store
     from multiview.sweeps.plan import make_plan
-    from multiview.sweeps.runner import _create, run_plan
+    from multiview.sweeps.runner import run_plan
 
     plan = make_plan(replace(tiny, {"seeds": 2, "replicates": 1}), make_design({"train.num_steps": [20, 30]}))
-    here = {"versions": {}, "git_commit": "", "device": "", "settings": {}}
-    _create(plan, tmp_path / "old.zarr", here)
+    here = {"versions": "{}", "git_commit": "", "device": "", "settings": "{}"}
+    create_store(plan, tmp_path / "old.zarr", here)
     monkeypatch.setattr(recorded, "MEASURES", (*MEASURES, BY_NEURON))
     with pytest.raises(ConfigError, match="older multiview and has no place for by_neuron"):
         run_plan(plan, tmp_path / "old.zarr")

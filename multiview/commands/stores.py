@@ -154,8 +154,8 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"{path}: {_state(path)}; {len(missing)} missing, {len(damaged)} damaged")
     _explain_copy(path, bool(damaged))
     if damaged and arguments.repair:
+        from multiview.stores.beside import sidecar_path
         from multiview.stores.lock import release_lock, take_lock
-        from multiview.stores.store import sidecar_path
 
         take_lock(sidecar_path(path, ".lock"))
         try:

@@ -129,8 +129,9 @@ def _stopping_rule(study: Study) -> str:
 def _train(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
     from multiview.files import new_path
+    from multiview.stores.beside import sidecar_path
     from multiview.stores.lock import reserved
-    from multiview.stores.store import keep_store, sidecar_path
+    from multiview.stores.store import keep_store
 
     out = new_path(arguments.out)
     use_compilation_cache()

@@ -67,6 +67,9 @@ class _SweepProgress:
     def _repaired(self, event: dict[str, Any]) -> None:
         self.console.print(f"The last writer died; {event['blocks']} damaged blocks are computed again.")
 
+    def _grown(self, event: dict[str, Any]) -> None:
+        self.console.print(_growth_words(event), markup=False)
+
     def _environment(self, event: dict[str, Any]) -> None:
         self.console.print(
             f"Not the place where the sweep began ({'; '.join(event['changed'])}): its numbers are bitwise equal "
@@ -102,9 +105,11 @@ class _SweepProgress:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
+    from multiview.stores.beside import standing
     from multiview.sweeps.design import make_design
+    from multiview.sweeps.growth import continued
     from multiview.sweeps.plan import make_plan
-    from multiview.sweeps.runner import WriteError, check_same, run_plan
+    from multiview.sweeps.runner import WriteError, run_plan
 
     drawn = {name: count for name in DRAWS if (count := getattr(arguments, name)) is not None}
     if len(drawn) > 1:
@@ -116,8 +121,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     plan = make_plan(study, design, arguments.with_students)
     out = named_path(arguments.out)
-    if out.exists():
-        check_same(plan, out)
+    if standing(out).exists():
+        plan = continued(plan, out)
     if arguments.dry_run:
         _print_plan(make_console(), plan, out)
         return 0
@@ -145,6 +150,27 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if outcome.failed:
         console.print("multiview show names the failures; --retry-failed computes them again.")
     return int(outcome.failed > 0)
+
+
+def _growth_words(growth: dict[str, Any]) -> str:
+    """Say what a store that grows keeps and computes."""
+    words = f"The store grows: {growth['kept']} blocks are kept, {growth['new']} are to be computed"
+    if growth["again"]:
+        words += (
+            f", {growth['again']} of them again with {growth['more_seeds']} seeds, not {growth['seeds']}: an ensemble, "
+            "and what it teaches, needs the outputs of all its networks, which a sweep does not store"
+        )
+    return words + "."
+
+
+def _join(arguments: argparse.Namespace) -> int:
+    from multiview.stores.sweep_store import DONE, FAILED, SweepStore
+    from multiview.sweeps.growth import join_sweeps
+
+    out = join_sweeps(arguments.stores, arguments.out)
+    done = SweepStore(out).done
+    print(f"Store: {out} ({(done == DONE).sum()} blocks done, {(done == FAILED).sum()} failed)")
+    return 0
 
 
 def _leave(status: int) -> None:
@@ -178,19 +204,25 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
         f"Predicted: about {format_seconds(plan.seconds)} on this machine, compiling apart; "
         f"about {plan.bytes / 1e9:.1f} GB of memory a process"
     )
-    if out.exists():
-        from multiview.stores.sweep_store import DONE, FAILED, SweepStore
+    from multiview.stores.beside import standing
 
-        done = SweepStore(out).done
+    if standing(out).exists():
+        from multiview.stores.sweep_store import DONE, FAILED, SweepStore
+        from multiview.sweeps.growth import growth_of
+
+        store = SweepStore(out)
+        done, growth = store.done, growth_of(plan, store)
         console.print(f"{out}: {(done == DONE).sum()} blocks done, {(done == FAILED).sum()} failed", markup=False)
+        if growth:
+            console.print(_growth_words(growth._asdict()), markup=False)
     elif base.replicates == 1:
         console.print("One replicate: intervals will not include the training set's share.")
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Declare the commands of this family."""
-    sweep = command("sweep", _sweep, "run a study at many points, into one store; the same command continues",
-                    "reference")  # fmt: skip
+    sweep = command("sweep", _sweep, "run a study at many points, into one store; the same command continues, and "
+                    "with more values of an axis, replicates or seeds the store grows", "reference")  # fmt: skip
     sweep.add_argument("--over", nargs="+", action="extend", default=[], metavar="FIELD=VALUES",
                        help="an axis: 2,3,4 or LOW:HIGH:COUNT or LOW:HIGH:COUNT:log; several make a grid")  # fmt: skip
     sweep.add_argument("--zip", nargs="+", action="append", default=[], metavar="FIELD=VALUES",
@@ -198,7 +230,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     for name, draw in DRAWS.items():
         sweep.add_argument(f"--{name}", metavar="N", help=f"N {draw.text}; ranges are then LOW:HIGH or LOW:HIGH:log")
     sweep.add_argument("--design-seed", default="0", metavar="N", help="seed of drawn points (%(default)s)")
-    sweep.add_argument("--out", required=True, metavar="STORE", help="zarr store, new or begun by this command")
+    sweep.add_argument("--out", required=True, metavar="STORE", help="zarr store: new, or one to continue or to grow")
     sweep.add_argument("--with-students", action="store_true", help="train students too, not only single networks")
     sweep.add_argument("--cluster", metavar="WHERE",
                        help="dask, dask:WORKERS, tcp://HOST:PORT, or a Dask scheduler file")  # fmt: skip
@@ -206,3 +238,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     sweep.add_argument("--retry-failed", action="store_true", help="compute again what failed before")
     sweep.add_argument("--yes", action="store_true", help="allow more than 10⁶ points")
     sweep.add_argument("--quiet", action="store_true", help="print nothing unless it goes wrong")
+    join = command(
+        "join", _join, "join sweeps of one study with different values of one axis; nothing is computed again"
+    )
+    join.add_argument("stores", nargs="+", metavar="STORE", help="two or more finished stores")
+    join.add_argument("--out", required=True, metavar="STORE", help="new zarr store")

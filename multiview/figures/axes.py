@@ -42,8 +42,37 @@ def finished_sweep(results: Results) -> xr.Dataset:
     return results
 
 
+def is_of_words(data: xr.Dataset, name: str) -> bool:
+    """Whether the values of an axis are words, such as those of `system`, and no numbers."""
+    return data[name].dtype.kind not in "if"
+
+
+def told_axes(data: xr.Dataset, chosen: Sequence[str]) -> list[str]:
+    """Find the axes of words with several values that are not among those shown.
+
+    A mean over networks and linearised networks is a number of neither, so that a figure tells them apart.
+    """
+    return [n for n in axes_of(data) if n not in chosen and is_of_words(data, n) and len(np.unique(data[n].values)) > 1]
+
+
+def groups_of(table: Table, told: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+    """Find the rows of a table for each combination of values of some axes, in the order in which they come."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, row in enumerate(table.rows):
+        groups.setdefault(tuple(row.keys[table.by.index(n)] for n in told), []).append(number)
+    return groups
+
+
+def group_words(data: xr.Dataset, told: Sequence[str], group: Sequence[Any]) -> list[str]:
+    """Say which values a group has: `system = network`."""
+    return [
+        f"{axis_label(data, name).rpartition('.')[2]} = {f'{value:.4g}' if isinstance(value, float) else plain(value)}"
+        for name, value in zip(told, group, strict=True)
+    ]
+
+
 def chosen_axes(data: xr.Dataset, by: Sequence[str], least: int, most: int) -> list[str]:
-    """Choose the axes of a figure: those named, else the longest ones.
+    """Choose the axes of a figure: those named, else the longest ones, numbers before words.
 
     Raises:
         ConfigError: an unknown axis, or too few.
@@ -57,7 +86,7 @@ def chosen_axes(data: xr.Dataset, by: Sequence[str], least: int, most: int) -> l
         varied = [n for n in axes if len(np.unique(data[n].values)) > 1]
         first_of = {axes[n]: n for n in reversed(varied)}  # of axes that run together, the first
         names = varied if "point" in axes.values() else [n for n in varied if first_of[axes[n]] == n]
-        chosen = sorted(names, key=lambda n: -data.sizes[axes[n]])[:most]
+        chosen = sorted(names, key=lambda n: (is_of_words(data, n), -data.sizes[axes[n]]))[:most]
     if not least <= len(chosen) <= most:
         several = f"{least} to {most} axes" if most > least else f"{least} axes"
         raise ConfigError(

@@ -114,6 +114,13 @@ def _canvas(width: float, height: float) -> Figure:
     return figure
 
 
+def taller(ax: Axes) -> None:
+    """Make a figure as high as its place allows, where a panel that needs the room has it to itself."""
+    figure = ax.figure
+    if isinstance(figure, Figure) and len(figure.axes) == 1 and _inside_style.get():
+        figure.set_figheight(max(size.height for size in SIZES.values() if size.width == figure.get_figwidth()))
+
+
 def save_figure(figure: Figure, path: str | Path | io.StringIO, ending: str = "", dots: int = 300) -> None:
     """Write a figure as PDF, PNG or SVG by the file's ending, the same bytes for the same figure.
 

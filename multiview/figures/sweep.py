@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +14,14 @@ from multiview.figures.axes import (
     chosen_axes,
     far_beyond,
     finished_sweep,
+    group_words,
+    groups_of,
     keys,
     measure_label,
     note,
     positions,
     set_scale,
+    told_axes,
     unit_ticks,
 )
 from multiview.figures.stored import Results
@@ -28,19 +31,20 @@ from multiview.stores.tables import summarise
 from multiview.words import NETWORK_KINDS, name_of
 
 MOST_LINES = len(SERIES)
+LONG_LABEL = 26  # letters; two of them beside each other are wider than a column
 
 
 def plot_sweep(results: Results, ax: Axes, measures: Sequence[str] = (), by: Sequence[str] = ()) -> Axes:
     """Draw means over seeds and replicates along one axis, with bands of their 95 % intervals; a line for each measure.
 
-    With a second axis there is a line for each of its values too. Axes that are not shown are averaged over, and the
-    note below the title says so.
+    With a second axis there is a line for each of its values too, and so there is for each value of an axis of words,
+    such as `system`. Other axes are averaged over, and the note below the title says so.
 
     Args:
         results: the store of a sweep.
         ax: where to draw.
         measures: variables of the sweep; by default the test errors of single networks and of their ensemble, or of
-            single networks alone if there is a second axis.
+            single networks alone if there are lines for values.
         by: the axis to draw along, and perhaps a second one; by default the longest.
 
     Returns:
@@ -48,29 +52,28 @@ def plot_sweep(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
     """
     data = finished_sweep(results)
     chosen = chosen_axes(data, by, 1, 2)
-    if not by and len(chosen) == 2:
-        others = len(np.unique(data[chosen[1]].values))
-        chosen = chosen[: 1 + ("point" not in data.dims and others * max(1, len(measures)) <= 6)]
-    measures = tuple(measures) or (DEFAULT_MEASURES if len(chosen) == 1 else DEFAULT_MEASURES[:1])
-    table = summarise(data, measures, chosen)
-    groups = list(dict.fromkeys(keys(table, chosen[1]))) if len(chosen) > 1 else [None]
+    if not by:
+        lines = [len(np.unique(data[n].values)) for n in (*chosen[1:], *told_axes(data, chosen))]
+        few = math.prod(lines) * max(1, len(measures)) <= 6 and "point" not in data.dims
+        chosen = chosen if few else chosen[:1]
+    told = [*chosen[1:], *told_axes(data, chosen)]
+    measures = tuple(measures) or (DEFAULT_MEASURES[:1] if told else DEFAULT_MEASURES)
+    table = summarise(data, measures, [chosen[0], *told])
+    groups = groups_of(table, told)
     if len(groups) * len(measures) > MOST_LINES:
         raise ConfigError(
-            f"--by = {','.join(chosen)!r} is not allowed here: it gives {len(groups) * len(measures)} lines, "
-            f"at most {MOST_LINES} can be told apart"
+            f"--by = {','.join([chosen[0], *told])!r} is not allowed here: it gives {len(groups) * len(measures)} "
+            f"lines, at most {MOST_LINES} can be told apart"
         )
     place, words = positions(keys(table, chosen[0]))
     number = 0
-    for group in groups:
+    for group, rows in groups.items():
         for index, measure in enumerate(measures):
-            rows = [
-                i for i, row in enumerate(table.rows) if group is None or row.keys[table.by.index(chosen[1])] == group
-            ]
             rows.sort(key=lambda i: place[i])
             x, values = place[rows], np.array([table.rows[i].values[index] for i in rows])
             look = SERIES[number]
-            said = [] if group is None else [f"{axis_label(data, chosen[1]).rpartition('.')[2]} = {_value(group)}"]
-            if group is None or len(measures) > 1:
+            said = group_words(data, told, group)
+            if not told or len(measures) > 1:
                 said.append(_line_name(measure))
             ax.fill_between(x, values[:, 1], values[:, 2], color=look["color"], alpha=0.22, linewidth=0)
             ax.plot(x, values[:, 0], **look, label=", ".join(said))
@@ -85,13 +88,10 @@ def plot_sweep(results: Results, ax: Axes, measures: Sequence[str] = (), by: Seq
     errors = all(m.endswith("test_error") for m in measures)
     ax.set_ylabel("test error in units of μ" if errors else measure_label(data, measures[0]) if len(measures) == 1
                   else "value")  # fmt: skip
-    title(ax, "Sweep", note(data, chosen) or "means with 95 % intervals")
-    legend(ax, ncols=1 if number <= 2 else 2)
+    title(ax, "Sweep", note(data, [chosen[0], *told]) or "means with 95 % intervals")
+    longest = max(len(str(line.get_label())) for line in ax.lines)
+    legend(ax, ncols=1 if number <= 2 or longest > LONG_LABEL else 2)
     return ax
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else plain(value)
 
 
 def _line_name(measure: str) -> str:

@@ -18,6 +18,7 @@ import xarray as xr
 
 from multiview.files import new_path, rescue, whole_folder
 from multiview.parameters import ConfigError
+from multiview.stores.beside import standing
 
 FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a newer store
 
@@ -83,7 +84,7 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: there is no store, it cannot be read, or multiview did not write it.
     """
-    shown = f"store = {str(path)!r}"
+    shown, path = f"store = {str(path)!r}", standing(path)
     if not Path(path).is_dir():
         what = "is a file" if Path(path).is_file() else "is not there"
         raise ConfigError(f"{shown} {what}; it must be a folder written by multiview train or sweep")
@@ -101,12 +102,6 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     if version != FORMAT:
         raise ConfigError(f"{shown} has format {version!r}, this multiview reads {FORMAT}; use the version it names")
     return attributes
-
-
-def sidecar_path(store: str | Path, ending: str) -> Path:
-    """The file that stands beside a store: `.lock` or `.events.jsonl`."""
-    store = Path(store)
-    return store.with_name(store.name + ending)
 
 
 def is_sweep(path: str | Path) -> bool:
@@ -127,14 +122,14 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         >>> mv.open_results("study.zarr")["single"].sizes["replicate"]  # written by multiview train --out=study.zarr
         2
     """
-    attributes = attributes_of(path)
+    attributes, folder = attributes_of(path), standing(path)
     try:
         if "sweep" not in attributes:
-            tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None)
+            tree = xr.open_datatree(folder, engine="zarr", consolidated=False, chunks=None)
             for node in tree.subtree:
                 _copied_whole(node.variables)
             return tree
-        data = xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)
+        data = xr.open_dataset(folder, engine="zarr", consolidated=False, chunks=None)
         # Strings of variable length are zarr's business; everybody else knows NumPy's own.
         texts = [name for name, v in data.variables.items() if v.dtype.kind not in "biuf"]
         for name in texts:

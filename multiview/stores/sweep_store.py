@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from multiview.files import whole_folder
 from multiview.parameters import ConfigError
+from multiview.stores.beside import standing
 from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors
 
 
@@ -52,7 +54,7 @@ class SweepStore:
         """
         import zarr
 
-        self.path = Path(path)
+        self.path = standing(path)
         self.attributes = attributes_of(path)
         if "sweep" not in self.attributes:
             raise ConfigError(f"store = {str(path)!r} holds one study and no sweep; name a new folder")
@@ -146,23 +148,77 @@ class SweepStore:
         """
         from zarr.core.sync import sync
 
-        def padded(name: str) -> np.ndarray:
-            array, values = self.arrays[name], arrays[name]
-            out = np.full(array.shape[len(index) :], array.fill_value, array.dtype)
-            out[tuple(slice(n) for n in np.shape(values))] = values
-            return out
-
         async def write_together() -> None:  # one hand-over to zarr's thread, not one for each array
-            writes = (self.arrays[n].async_array.setitem(index, padded(n)) for n in arrays)
+            writes = (self.arrays[n].async_array.setitem(index, self._padded(n, index, v)) for n, v in arrays.items())
             # All have ended before an error is raised, so that nothing is written behind the back of who handles it.
             for outcome in await asyncio.gather(*writes, return_exceptions=True):
                 if outcome is not None:
                     raise outcome
 
         sync(write_together())
+        if arrays:
+            self._fill_others(arrays, index)
+        self._end_block(index, state, reason)
+
+    def _fill_others(self, names: Iterable[str], index: tuple[int, ...]) -> None:
+        """Fill a block's other arrays, which only other points measure: a chunk that is not there is a lost one."""
+        for name in self._numbers - set(names):
+            array = self.arrays[name]
+            array[index] = np.full(array.shape[len(index) :], array.fill_value, array.dtype)
+
+    def _end_block(self, index: tuple[int, ...], state: int, reason: str) -> None:
         self.arrays["reason"][index] = reason
         self.arrays["done"][index] = np.int8(state)
         self.done[index] = state
+
+    def _padded(self, name: str, index: tuple[int, ...], values: np.ndarray) -> np.ndarray:
+        """The values of a block in the shape that they have here."""
+        array = self.arrays[name]
+        out = np.full(array.shape[len(index) :], array.fill_value, array.dtype)
+        out[tuple(slice(n) for n in np.shape(values))] = values
+        return out
+
+    def finished(self) -> list[tuple[int, ...]]:
+        """Index of each block that is done or failed."""
+        return [tuple(map(int, i)) for i in zip(*np.nonzero((self.done == DONE) | (self.done == FAILED)), strict=True)]
+
+    def take(
+        self, other: SweepStore, there: tuple[int, ...], here: tuple[int, ...], only: str = "", share: bool = False
+    ) -> None:
+        """Take a finished block from another store, bit by bit; one that has lost a file is left to be computed.
+
+        Args:
+            other: the store that has it.
+            there: its index in that store.
+            here: its index in this store.
+            only: a dimension: arrays without it are not taken, and the block is then left to be computed.
+            share: whether files may be shared between the stores, where the file system can.
+        """
+        names = [n for n in other._held(there) if n in self.arrays and n not in ("done", "reason")]
+        if not all(other._chunk(n, there).exists() for n in names):
+            return
+        for name in names:
+            old, new = other.arrays[name], self.arrays[name]
+            if only and only not in old.metadata.dimension_names:
+                continue
+            layouts = [(a.metadata.codecs, a.dtype, a.chunks) for a in (old, new)]
+            if layouts[0] == layouts[1]:
+                _place(other._chunk(name, there), self._chunk(name, here), share)
+            else:
+                new[here] = self._padded(name, here, old[there])
+        if not only:
+            self._fill_others(names, here)
+            self._end_block(here, int(other.done[there]), str(np.asarray(other.arrays["reason"][there])))
+
+    def difference(self, other: SweepStore, there: tuple[int, ...], here: tuple[int, ...]) -> str:
+        """Name an array in which a finished block here is not bit by bit that of another store; "" if there is none."""
+        for name in ["done", *sorted({*self._held(here), *other._held(there)})]:
+            mine, values = np.asarray(self.arrays[name][here]), np.asarray(other.arrays[name][there])
+            if name not in ("done", "reason"):
+                values = self._padded(name, here, values)
+            if not np.array_equal(mine, values, equal_nan=mine.dtype.kind == "f"):
+                return name
+        return ""
 
     def failures(self) -> Iterator[tuple[tuple[int, ...], str]]:
         """Index and reason of each failed block."""
@@ -175,8 +231,7 @@ class SweepStore:
         Every chunk of every such block is read, and its checksum compared.
         """
         found: dict[tuple[int, ...], str] = dict.fromkeys(self.unreadable, "done is damaged")
-        for index in zip(*np.nonzero((self.done == DONE) | (self.done == FAILED)), strict=True):
-            at = tuple(map(int, index))
+        for at in self.finished():
             for name in self._held(at):
                 try:
                     if not self._chunk(name, at).exists():
@@ -191,8 +246,7 @@ class SweepStore:
     def lost(self) -> dict[tuple[int, ...], str]:
         """Blocks that count as finished and yet lack a file, with the array that lost it; no number is read."""
         found = {}
-        for index in zip(*np.nonzero((self.done == DONE) | (self.done == FAILED)), strict=True):
-            at = tuple(map(int, index))
+        for at in self.finished():
             name = next((n for n in self._held(at) if not self._chunk(n, at).exists()), None)
             if name is not None:
                 found[at] = name
@@ -202,7 +256,13 @@ class SweepStore:
         """Arrays that hold numbers of a finished block; one that failed before it was measured has none."""
         if int(self.done[at]) == FAILED and not self._chunk("finite", at).exists():
             return ["done", "reason"]
-        return [n for n, array in self.arrays.items() if "replicate" in array.metadata.dimension_names]
+        return ["done", "reason", *sorted(self._numbers)]
+
+    @property
+    def _numbers(self) -> set[str]:
+        """Arrays of what was measured of each block."""
+        blocks = {name for name, array in self.arrays.items() if "replicate" in array.metadata.dimension_names}
+        return blocks - {"done", "reason"}
 
     def _chunk(self, name: str, index: tuple[int, ...]) -> Path:
         array = self.arrays[name]
@@ -235,6 +295,17 @@ def _read_done(array: Any) -> tuple[np.ndarray, list[tuple[int, ...]]]:
             except Exception:
                 unreadable.append(index)
         return found, unreadable
+
+
+def _place(source: Path, target: Path, share: bool) -> None:
+    """Copy a chunk, which nobody changes in place; share the file if that is meant and possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if share:
+        try:
+            return os.link(source, target)
+        except OSError:  # no such thing on this file system
+            pass
+    shutil.copyfile(source, target)
 
 
 def _owner(path: Path) -> str:

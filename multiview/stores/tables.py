@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -99,10 +100,17 @@ def summarise(data: xr.Dataset | xr.DataTree, measures: Sequence[str] = (), by: 
     load(data, ["done", "finite", "final_train_wrong", *sorted(needed & set(map(str, data.data_vars)))])
     keys = [str(c) for d in kept for c, v in data.coords.items() if v.dims == (d,)]
     rows = []
-    for index in np.ndindex(*(data.sizes[d] for d in kept)):
-        part = data.isel(dict(zip(kept, map(int, index), strict=True)))
+    for index in itertools.product(*(_order(data, d) for d in kept)):
+        part = data.isel(dict(zip(kept, index, strict=True)))
         rows.append(_row(part, tuple(_plain(part[k].values) for k in keys), measures))
     return Table(tuple(keys), tuple(measures), tuple(rows))
+
+
+def _order(data: xr.Dataset, dimension: str) -> list[int]:
+    """Places along a dimension in the order of its numbers: values that a sweep gained stand behind the others."""
+    axes = [v for v in data.coords.values() if v.dims == (dimension,)]
+    sorted_by = axes[0].values if len(axes) == 1 and axes[0].dtype.kind in "if" else np.zeros(data.sizes[dimension])
+    return [int(i) for i in np.argsort(sorted_by, kind="stable")]
 
 
 def _of_study(tree: xr.DataTree, measures: Sequence[str], by: Sequence[str]) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,6 +68,10 @@ class Design:
         """The parameters that the design changes."""
         return tuple(name for f in self.factors for name in f.fields)
 
+    def point(self, index: Sequence[int]) -> int:
+        """Return the number of the point at an index along each dimension."""
+        return int(np.ravel_multi_index(tuple(index), self.shape)) if self.factors else 0
+
     def index(self, point: int) -> tuple[int, ...]:
         """Return a point's index along each dimension."""
         return tuple(int(i) for i in np.unravel_index(point, self.shape)) if self.factors else ()
@@ -88,6 +93,30 @@ class Design:
     def to_mapping(self) -> dict[str, Any]:
         """Convert to plain values for JSON."""
         return {"method": self.method, "factors": [dataclasses.asdict(f) for f in self.factors]}
+
+    @staticmethod
+    def from_mapping(mapping: Mapping[str, Any]) -> Design:
+        """Make the design of plain values."""
+
+        def row(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(tuple(v) if isinstance(v, list) else v for v in values)
+
+        factors = (Factor(f["dimension"], tuple(f["fields"]), tuple(map(row, f["rows"]))) for f in mapping["factors"])
+        return Design(mapping["method"], tuple(factors))
+
+
+def behind(stored: Sequence[tuple[Any, ...]], rows: Sequence[tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...] | None:
+    """Sort the rows of a factor: the stored ones first, then the others; None if a stored one is missing.
+
+    A drawn design may hold a row several times.
+    """
+    left, new = Counter(stored), []
+    for row in rows:
+        if left[row]:
+            left[row] -= 1
+        else:
+            new.append(row)
+    return None if left.total() else (*stored, *new)
 
 
 def _axes(over: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, str | list[Any]]]:

@@ -11,20 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from multiview.config import Study, all_fields, meaning, to_mapping
+from multiview.config import Study
 from multiview.files import named_path, writable_folder
-from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
+from multiview.stores.beside import settle, sidecar_path, standing
 from multiview.stores.lock import release_lock, take_lock
-from multiview.stores.store import is_sweep, sidecar_path
-from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore, Variable
+from multiview.stores.sweep_store import DONE, FAILED, MISSING, SweepStore
 from multiview.sweeps.block import as_text, block_size_and_parallelism
 from multiview.sweeps.design import make_design
 from multiview.sweeps.executors import Computed, Work, check_cluster, compute_here, compute_on_cluster, connect
-from multiview.sweeps.grammar import labels
+from multiview.sweeps.growth import continued, grow, growth_of
+from multiview.sweeps.layout import create_store, plan_of, variables_of
 from multiview.sweeps.plan import Plan, make_plan
 from multiview.words import parameter_value
 
@@ -84,16 +82,18 @@ def run_sweep(
     any_size: bool = False,
     report: Report | None = None,
 ) -> Outcome:
-    """Run a sweep, or resume it.
+    """Run a sweep, resume it, or let it grow.
 
     A sweep is stored block by block; a block is one replicate of one point. Blocks in the store are not computed again:
     after an interruption, a call with the same arguments resumes the sweep, and the results are those of an
-    uninterrupted run, bit by bit.
+    uninterrupted run, bit by bit. With more values of an axis, or more replicates, only the new blocks are computed;
+    the new values stand behind the stored ones. With more seeds all blocks are computed again, because an ensemble
+    needs the outputs of all its networks.
 
     Args:
         study: the configuration that the points start from, or the name of a preset.
         over: axes of the design, see `design.make_design`.
-        out: the store: a new folder, or the store of this sweep to resume.
+        out: the store: a new folder, or the store of this sweep, to resume or to grow.
         zipped: groups of axes of equal length that run together.
         method: grid, or a drawn design: random, sobol.
         points: how many points a drawn design has.
@@ -108,7 +108,7 @@ def run_sweep(
         Blocks done and failed. Open the store with `multiview.open_results`.
 
     Raises:
-        ConfigError: a bad axis, a store of another sweep, or a store that another process writes.
+        ConfigError: a bad axis, a store that holds what this sweep does not, or one that another process writes.
         WriteError: the store cannot be written; finished blocks are safe.
         KeyboardInterrupt: passed on, after the store has been closed properly.
 
@@ -129,8 +129,8 @@ def run_plan(
 ) -> Outcome:
     """Run or resume a plan; arguments, result and errors are those of `run_sweep`."""
     path = named_path(out, "out")
-    if path.exists():
-        check_same(plan, path)
+    if standing(path).exists():
+        plan = continued(plan, path)
     if cluster is not None:
         check_cluster(cluster)
     writable_folder(path.parent)
@@ -142,12 +142,18 @@ def run_plan(
     try:
         with contextlib.ExitStack() as stack:
             client = None if cluster is None else stack.enter_context(connect(cluster))
+            settle(path)
+            if path.exists():  # it may have grown until the lock was taken
+                plan = continued(plan, path)
             store = _open_or_create(plan, path, client, events)
             if unclean and (damaged := store.damaged()):
                 events("repaired", blocks=len(damaged))
                 store.forget(list(damaged))
             if unclean:
                 store.tidy()
+            if growth := growth_of(plan, store):
+                events("grown", **growth._asdict())
+                store = grow(plan, store, growth)
             if retry_failed:
                 store.forget([index for index, _ in store.failures()])
             outcome = _compute(plan, store, client, events)
@@ -229,9 +235,11 @@ def environment() -> dict[str, Any]:
 def _open_or_create(plan: Plan, path: Path, client: Any, events: _Events) -> SweepStore:
     current = environment() if client is None else client.submit(environment, pure=False).result()
     if not path.exists():
-        return _create(plan, path, current)
+        texts = {name: json.dumps(current[name]) for name in ("versions", "settings")}
+        return create_store(plan, path, {**current, **texts})
     store = SweepStore(path, writable=True)
-    missing = sorted(set(_variables(plan)) - set(store.arrays))
+    there = plan_of(store.attributes) if growth_of(plan, store) else plan
+    missing = sorted(set(variables_of(there)) - set(store.arrays))
     if missing:
         raise ConfigError(
             f"--out = {str(path)!r} is of an older multiview and has no place for {', '.join(missing)}: "
@@ -263,99 +271,4 @@ def _check_settings(path: Path, there: dict[str, str], here: dict[str, str]) -> 
             )
 
 
-def _create(plan: Plan, path: Path, current: dict[str, Any]) -> SweepStore:
-    from multiview.systems.blocks import record_steps
-
-    design = plan.design
-    varying = {"train.num_steps", "train.num_records"} & set(design.fields)
-    studies = map(plan.study, range(design.num_points if varying else 1))
-    steps = [record_steps(study.train.num_steps, study.train.num_records) for study in studies]
-    times = max(len(s) for s in steps)
-    padded = np.stack([np.pad(s, (0, times - len(s)), mode="edge") for s in steps])
-    points = dict(zip(design.dimensions, design.shape, strict=True))
-    coordinates: dict[str, Any] = {
-        "step": (
-            (*design.dimensions, "time") if varying else ("time",),
-            padded.reshape(*design.shape, times) if varying else padded[0],
-            {"unit": "steps", "description": "steps taken when the measures over time were recorded"},
-        )
-    }
-    label = labels(design.fields)
-    for factor in design.factors:
-        for column, name in enumerate(factor.fields):
-            values = [row[column] for row in factor.rows]
-            if not isinstance(values[0], int | float):
-                values = [parameter_value(v) for v in values]
-            description = {"field": name, "description": meaning(name)}
-            coordinates[label[name]] = ((factor.dimension,), np.asarray(values), description)
-    sizes = {dimension: plan.largest[name] for dimension, name in LENGTHS.items()} | {"time": times}
-    attributes = {
-        "config": json.dumps(to_mapping(plan.base)),
-        "sweep": json.dumps(_identity(plan)),
-        "run_id": plan.base.run_id,
-        **current,
-        "versions": json.dumps(current["versions"]),
-        "settings": json.dumps(current["settings"]),
-    }
-    return SweepStore.create(
-        path, attributes, points, sizes, _variables(plan), coordinates, np.reshape(plan.replicates, design.shape)
-    )
-
-
-def _variables(plan: Plan) -> dict[str, Variable]:
-    from multiview.stores.sweep_variables import sweep_variables
-
-    precision = "float64" if plan.double else "float32"
-    return sweep_variables(plan.students, plan.largest["self_distill.generations"], precision)
-
-
-def _identity(plan: Plan) -> dict[str, Any]:
-    return plan.design.to_mapping() | {"students": plan.students}
-
-
-def check_same(plan: Plan, path: Path) -> None:
-    """Refuse to resume the store of another sweep.
-
-    Raises:
-        ConfigError: no store of a sweep, or one whose configuration or design differs; the line says where.
-    """
-    if not is_sweep(path):
-        raise ConfigError(f"--out = {str(path)!r} holds one study and no sweep; name a new folder")
-    attributes = SweepStore(path).attributes
-    there: dict[str, Any] = json.loads(attributes["config"])
-    here: dict[str, Any] = json.loads(json.dumps(to_mapping(plan.base)))
-    differences = []
-    for name in all_fields():
-        if name == "preset" or name in plan.design.fields:
-            continue
-        section, _, leaf = name.rpartition(".")
-        old, new = ((m.get(section, {}) if section else m).get(leaf) for m in (there, here))
-        if old != new:
-            differences.append(f"{name} is {old} there, {new} here")
-    old, new = json.loads(attributes["sweep"]), json.loads(json.dumps(_identity(plan)))
-    if old != new:
-        differences += _design_differences(old, new)
-    if differences:
-        first = "; ".join(differences[:4]) + (f"; and {len(differences) - 4} more" if len(differences) > 4 else "")
-        raise ConfigError(f"--out = {str(path)!r} holds another sweep: {first}. Name a new folder, or repeat its flags")
-
-
-def _design_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    changed = [key for key in ("method", "students") if old.get(key) != new[key]]
-    differences = [f"{key} is {old.get(key)} there, {new[key]} here" for key in changed]
-    axes = [{tuple(f["fields"]): f["rows"] for f in design.get("factors", [])} for design in (old, new)]
-    for fields in [*axes[0], *(f for f in axes[1] if f not in axes[0])]:
-        there, here = (_axis_words(a.get(fields)) for a in axes)
-        if there != here:
-            differences.append(f"axis {'+'.join(fields)} is {there} there, {here} here")
-    return differences or ["the order of the axes"]
-
-
-def _axis_words(rows: list[list[Any]] | None) -> str:
-    if rows is None:
-        return "missing"
-    words = ["+".join(parameter_value(tuple(v) if isinstance(v, list) else v) for v in row) for row in rows]
-    return ",".join(words) if len(words) <= 4 else f"{','.join(words[:2])},…,{words[-1]} ({len(words)} values)"
-
-
-__all__ = ["Outcome", "WriteError", "check_same", "environment", "run_plan", "run_sweep"]
+__all__ = ["Outcome", "WriteError", "environment", "run_plan", "run_sweep"]
