@@ -48,11 +48,12 @@ def replaced(store: Path) -> Iterator[Path]:
     """
     before, growing = sidecar_path(store, _BEFORE), sidecar_path(store, _GROWING)
     try:
-        yield growing
+        growing.mkdir()
+        yield growing / store.name
         getattr(os, "sync", lambda: None)()  # all of it is on the disk before it takes the place
         os.rename(store, before)
         try:
-            os.rename(growing, store)
+            os.rename(growing / store.name, store)
         except OSError:
             os.rename(before, store)
             raise
