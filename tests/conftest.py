@@ -62,19 +62,23 @@ def promote(how: str) -> None:
     jax.config.update("jax_numpy_dtype_promotion", how)
 
 
-def _without_fusion(options_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Ask XLA for kernels of one operation each in quick programs, half the work; JAX has no setting for it."""
+# What takes a third of the time of JAX's own setting: kernels of one operation each, in one part.
+QUICK_OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+
+
+def _with_quick_options(options_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Give XLA the options of quick programs, for which JAX has no setting."""
 
     @functools.wraps(options_of)
     def options(*args: Any, env_options_overrides: dict[str, Any] | None = None, **more: Any) -> Any:
         if jax.config.read("jax_disable_most_optimizations"):
-            env_options_overrides = {"xla_cpu_use_fusion_emitters": False, **(env_options_overrides or {})}
+            env_options_overrides = QUICK_OPTIONS | (env_options_overrides or {})
         return options_of(*args, env_options_overrides=env_options_overrides, **more)
 
     return options
 
 
-compiler.get_compile_options = _without_fusion(compiler.get_compile_options)
+compiler.get_compile_options = _with_quick_options(compiler.get_compile_options)
 
 
 def compile_quickly(quickly: bool) -> None:
@@ -130,23 +134,23 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], Any]:
+def once(tmp_path_factory) -> Callable[..., Any]:
     """Makes something in a folder of its own, in whichever process asks first; the other processes read its pickle.
 
-    It is made by the programs that users get, so that it is the same whichever test asks first.
+    It is made by quick programs, or with `bits` by those that users get, whichever test asks first.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
 
-    def once(name: str, make: Callable[[Path], Any]) -> Any:
+    def once(name: str, make: Callable[[Path], Any], bits: bool = False) -> Any:
         made = folder / f"{name}.pickle"
         with (folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not made.exists():
                 (folder / name).mkdir()
                 quickly = jax.config.read("jax_disable_most_optimizations")
-                compile_quickly(False)
+                compile_quickly(not bits)
                 made.write_bytes(pickle.dumps(make(folder / name)))
                 compile_quickly(quickly)
         return pickle.loads(made.read_bytes())
@@ -183,7 +187,7 @@ def swept(once, tmp_path_factory) -> Path:
     """A finished sweep of twelve blocks, for one module to open and to go on with."""
     from stores import store_swept
 
-    made = once("swept", store_swept)
+    made = once("swept", store_swept, bits=True)
     return Path(shutil.copytree(made.parent, tmp_path_factory.mktemp("swept") / "a")) / made.name
 
 

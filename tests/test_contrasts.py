@@ -126,6 +126,7 @@ def test_a_system_goes_through_a_whole_study(tiny, system):
     assert result.ensembles["ensemble"].multi_view.shape == (1, 1)
 
 
+@pytest.mark.slow
 def test_the_dial_at_1_is_the_network_of_the_same_seeds(tiny):
     """Test errors and final overlaps, but for the start's tiny outputs, where neither needs the longer run."""
     study = replace(tiny, {"replicates": 1, "train.num_steps": 150})
@@ -147,8 +148,9 @@ def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
     assert (members.train_logits.argmax(-1) != np.asarray(task.data.labels)).sum(-1).max() >= wrong
 
 
+@pytest.mark.slow
 @pytest.mark.bits
-@pytest.mark.parametrize("system", [pytest.param("lazy", marks=pytest.mark.slow), "linearised"])
+@pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
     study = replace(tiny, {"system": system, "train.num_steps": 10})
     few, many = (

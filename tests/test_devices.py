@@ -225,6 +225,7 @@ def test_a_study_in_double_precision_leaves_the_users_own_numbers_as_they_were(t
     assert jnp.ones(2).dtype == np.float32
 
 
+@pytest.mark.slow
 def test_a_study_is_the_same_whatever_the_users_own_switch_is(tiny):
     """Bit by bit, in either precision."""
     for dtype in ("float32", "float64"):

@@ -120,6 +120,7 @@ def test_regime_check_names_what_is_wrong(changes, condition):
     assert condition in failing(replace(load_preset("reference"), changes))
 
 
+@pytest.mark.slow
 def test_trial_with_low_dimension_is_flagged_and_high_dimension_is_not():
     """d = 100 with noise 0.05 a coordinate drags the losing view along; the same norm in d = 10⁵ does not."""
     low = {"data.representation": "dense", "data.patch_dim": 100, "data.noise_norm": 0.05 * 10}
@@ -251,7 +252,7 @@ def test_a_class_that_is_not_learned_in_time_is_still_in_its_race():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("network.init_std", 1e-15),
+        pytest.param("network.init_std", 1e-15, marks=pytest.mark.slow),
         pytest.param("data.noise_norm", 1e-12, marks=pytest.mark.slow),  # a minute until nothing is memorised
         pytest.param("network.relu_power", 30.0, marks=pytest.mark.slow),
         ("network.init_std", 1e-300),

@@ -133,6 +133,7 @@ def test_mini_batches_average_to_the_full_weights(random):
         assert np.array_equal(mini_batch(weights, key, jnp.int32(0), size), weights)
 
 
+@pytest.mark.slow
 def test_mini_batches_come_from_a_stream_of_their_own(tiny):
     """The same start and batches give the same network, whoever else is trained; other batches another, no other start;
     a batch of all samples is gradient descent."""
