@@ -6,6 +6,8 @@ of the network of docs/theory.md, section 4, and returns the weights of all seed
 The dense rows work on patches in R^d, x_p = z_p v + ξ_p. The limit row is the exact limit of large d of the same
 problem (section 7): the same features, coefficients and noise norms, with the overlaps ⟨w, ξ_p⟩/ν of all N·P noise
 directions as parameters. Every patch holds a feature and noise, so no implementation can leave a patch out.
+
+The file is long because every row stands beside those that it is compared with.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ miss. So the network gains from its ensemble and from distilling it, not from tr
 linearised at their start and random features gain from either way of averaging; boosting has nothing to boost; and in
 worlds of one feature a class, or of none, ensembles gain nothing. A system counts only with training error 0.
 
+The file is long because each system is a row of one table, made and tested in the same way.
+
 Run it with `python -m experiments.contrasts`; it takes about eight minutes on one core.
 """
 

@@ -9,6 +9,8 @@ Every rung is measured in the same way: a view counts as learned if a noiseless 
 label's logit, against the mean of the others, by more than half of what the strongest view of the class does; it wins
 if it moves it most. All rungs are tested on the single-view data of the full world too, whatever they were trained on.
 
+The file is long because the rungs are read together: each changes one ingredient of the one below.
+
 Run it with `python -m experiments.ladder`; it takes about six minutes on one core.
 """
 

