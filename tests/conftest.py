@@ -134,31 +134,29 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory) -> Callable[..., Any]:
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], Any]:
     """Makes something in a folder of its own, in whichever process asks first; the other processes read its pickle.
 
-    It is made by quick programs, or with `bits` by those that users get, whichever test asks first.
+    What quick programs made is not what the programs that users get would have made, so each makes its own.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
 
-    def once(name: str, make: Callable[[Path], Any], bits: bool = False) -> Any:
+    def once(name: str, make: Callable[[Path], Any]) -> Any:
+        name += "-quick" * jax.config.read("jax_disable_most_optimizations")
         made = folder / f"{name}.pickle"
         with (folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not made.exists():
                 (folder / name).mkdir()
-                quickly = jax.config.read("jax_disable_most_optimizations")
-                compile_quickly(not bits)
                 made.write_bytes(pickle.dumps(make(folder / name)))
-                compile_quickly(quickly)
         return pickle.loads(made.read_bytes())
 
     return once
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tiny_result(tiny, once):
     """Everything that the tiny study measures: singles, ensembles, students."""
     from multiview.studies.study import run_study
@@ -166,7 +164,7 @@ def tiny_result(tiny, once):
     return once("tiny_result", lambda _: run_study(tiny))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def study_store(tiny_result, once) -> Path:
     """The tiny study's store, with its networks."""
     from stores import store_study
@@ -174,7 +172,7 @@ def study_store(tiny_result, once) -> Path:
     return once("study", lambda folder: store_study(tiny_result, folder))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sweep_store(once) -> Path:
     """The store of a tiny sweep."""
     from stores import store_sweep
@@ -187,7 +185,7 @@ def swept(once, tmp_path_factory) -> Path:
     """A finished sweep of twelve blocks, for one module to open and to go on with."""
     from stores import store_swept
 
-    made = once("swept", store_swept, bits=True)
+    made = once("swept", store_swept)
     return Path(shutil.copytree(made.parent, tmp_path_factory.mktemp("swept") / "a")) / made.name
 
 

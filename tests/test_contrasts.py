@@ -49,6 +49,7 @@ def test_average_of_one_network_is_that_network(tiny, task):
     np.testing.assert_allclose(one.weights, network.weights, rtol=room, atol=room * tiny.network.init_std)
 
 
+@pytest.mark.slow
 def test_members_of_an_average_start_like_single_networks_at_their_step_size(tiny, task):
     """While logits are far below 1 the residual is common, so at K·η each member moves as a single network at η."""
     keys = start_keys(tiny, streams.START, 0, range(3))

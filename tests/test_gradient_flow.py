@@ -18,8 +18,6 @@ from multiview.systems.blocks import Trained, start_keys, train_networks
 from multiview.theory import growth_rate, tensor_power_time
 from multiview.training.flow import _mean_slope
 
-pytestmark = pytest.mark.bits
-
 FLOW = {"train.solver": "gradient_flow"}
 
 

@@ -217,6 +217,7 @@ ALL = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_a_network_is_the_same_in_any_block_and_when_it_is_resumed(tiny):
     study = replace(tiny, ALL)

@@ -20,8 +20,6 @@ from multiview.sweeps.design import make_design
 from multiview.sweeps.plan import ROW_MULTIPLE, make_plan
 from multiview.world.world import World
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("representation", ["limit_single_view_noise", "limit"])
@@ -88,6 +86,7 @@ TOGETHER = {
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.bits
 @pytest.mark.parametrize(
     "case", [name if name == "rates" else pytest.param(name, marks=pytest.mark.slow) for name in TOGETHER]
 )

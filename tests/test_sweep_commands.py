@@ -21,8 +21,6 @@ from multiview.stores.sweep_store import SweepStore
 from multiview.stores.tables import summarise
 from multiview.studies.study import run_study
 
-pytestmark = pytest.mark.bits
-
 
 def test_table_gives_means_and_intervals_in_every_format(swept, capsys):
     data = multiview.open_results(swept)

@@ -19,8 +19,6 @@ from multiview.parameters import ConfigError
 from multiview.stores.sweep_store import FAILED, MISSING, SweepStore
 from multiview.sweeps.block import Result
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.fixture(scope="module")
 def part(once) -> Path:

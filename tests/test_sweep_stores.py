@@ -18,8 +18,6 @@ from multiview.config import replace
 from multiview.parameters import ConfigError
 from multiview.stores.sweep_store import DONE, SweepStore
 
-pytestmark = pytest.mark.bits
-
 
 def test_a_changed_configuration_never_mixes_in(swept):
     before = contents(swept)
