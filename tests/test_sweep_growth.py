@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from sweeping import OVER, contents, events, small, words
 import multiview
 from multiview.commands.main import main
 from multiview.config import replace
-from multiview.parameters import ConfigError
 from multiview.stores.sweep_store import FAILED, MISSING, SweepStore
 from multiview.sweeps.block import Result
 
@@ -86,6 +86,7 @@ def test_new_values_stand_behind_the_old_ones_whatever_their_order(part, tmp_pat
         np.testing.assert_array_equal(opened[name], before[name])  # by who has had it open all along
 
 
+@pytest.mark.slow
 def test_axes_that_make_arrays_longer_keep_what_was_there(tmp_path):
     store, study = tmp_path / "a", replace(small(), {"replicates": 1, "train.num_steps": 20})
     multiview.run_sweep(study, {"seeds": [2]}, store)
@@ -185,15 +186,16 @@ def test_a_store_whose_growth_is_killed_opens_and_goes_on(when, part, tmp_path, 
         i for i, (event, source, _) in enumerate(changes) if event == "os.rename" and Path(source).name == "copy.zarr"
     ]
     assert len(renames) == 2
-    moments = {renames[1], renames[1] + 1}
+    moments = {renames[1]}
     if when == "at any moment":
         moments = {
             *moments,
             0,
             renames[0],
             renames[0] + 1,
+            renames[1] + 1,
             len(changes) - 1,
-            *np.random.default_rng(3).integers(0, len(changes), 20).tolist(),
+            *np.random.default_rng(3).integers(0, len(changes), 8).tolist(),
         }
     before = multiview.open_results(part).load()
     for moment in sorted(moments):
@@ -252,10 +254,9 @@ def test_stores_that_do_not_fit_are_refused_in_one_line_and_nothing_is_written(f
     change(store)
     other = part if fault == "other points" else rest
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match=line):
-        multiview.join_sweeps([other, store], tmp_path / "out.zarr")
     assert main(["join", str(other), str(store), "--out", str(tmp_path / "out.zarr")]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert re.search(line, told)
     assert sorted(tmp_path.iterdir()) == before
 
 
