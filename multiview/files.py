@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from multiview.parameters import ConfigError, refusal
+from multiview.parameters import ConfigError, refusal, shown
 
 
 def cache_folder() -> Path | None:
@@ -42,13 +42,20 @@ def named_path(path: str | Path, name: str = "--out") -> Path:
     """
     word = os.fspath(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", word):
-        raise ConfigError(f"{name} = {word!r} is a URL; outputs are files of this machine: copy it there afterwards")
+        raise ConfigError(f"{name} = {shown(word)} is a URL; outputs are files of this machine, to be copied there")
     if not word or "\0" in word or word == "-":
         raise refusal(name, word, "a path (for the terminal, /dev/stdout)" if word == "-" else "a path")
     try:
-        return Path(word).expanduser()
+        found = Path(word).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{name} = {word!r} is not allowed: {error}") from None
+        raise ConfigError(f"{name} = {shown(word)} is not allowed: {error}") from None
+    try:
+        os.stat(found)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it may be made
+    except OSError as error:  # too long a name, a circle of links, a folder that may not be entered
+        raise ConfigError(f"{name} = {shown(word)} cannot be written: {error.strerror or error}") from None
+    return found
 
 
 def writable_folder(path: str | Path, name: str = "--out") -> Path:
@@ -67,7 +74,7 @@ def writable_folder(path: str | Path, name: str = "--out") -> Path:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        raise ConfigError(f"{name} = {str(path)!r} cannot be written: {error.strerror or error}") from None
+        raise ConfigError(f"{name} = {shown(str(path))} cannot be written: {error.strerror or error}") from None
     return path
 
 
@@ -82,7 +89,7 @@ def new_path(path: str | Path, name: str = "--out") -> Path:
     """
     path = named_path(path, name)
     if os.path.lexists(path):
-        raise ConfigError(f"{name} = {str(path)!r} exists already; name a new one")
+        raise ConfigError(f"{name} = {shown(str(path))} exists already; name a new one")
     writable_folder(path.parent, name)
     return path
 
@@ -100,17 +107,17 @@ def output_file(path: str | Path, name: str = "--out") -> Path:
     try:
         mode = path.stat().st_mode if path.exists() else None
     except OSError as error:
-        raise ConfigError(f"{name} = {word!r} cannot be written: {error.strerror or error}") from None
+        raise ConfigError(f"{name} = {shown(word)} cannot be written: {error.strerror or error}") from None
     if mode is None and os.path.islink(os.path.realpath(path)):
-        raise ConfigError(f"{name} = {word!r} cannot be written: a symbolic link that leads nowhere")
+        raise ConfigError(f"{name} = {shown(word)} cannot be written: a symbolic link that leads nowhere")
     if word.endswith(("/", os.sep)) or (mode is not None and stat.S_ISDIR(mode)):
-        raise ConfigError(f"{name} = {word!r} is a folder; name a file")
+        raise ConfigError(f"{name} = {shown(word)} is a folder; name a file")
     if mode is None or stat.S_ISREG(mode):
         writable_folder(Path(os.path.realpath(path)).parent, name)
     elif not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-        raise ConfigError(f"{name} = {word!r} is no file that can be written; name another")
+        raise ConfigError(f"{name} = {shown(word)} is no file that can be written; name another")
     if mode is not None and not os.access(path, os.W_OK):
-        raise ConfigError(f"{name} = {word!r} cannot be written: Permission denied")
+        raise ConfigError(f"{name} = {shown(word)} cannot be written: Permission denied")
     return path
 
 
@@ -181,8 +188,9 @@ def rescue(path: Path, error: OSError, write: Callable[[Path], Any]) -> OutputEr
     Returns:
         The error to raise.
     """
-    reason = f"{str(path)!r} could not be written: {error.strerror or error}"
-    for parent in (path.parent, Path(tempfile.gettempdir())):
+    reason = f"{shown(str(path))} could not be written: {error.strerror or error}"
+    beside = [] if path.exists() and not path.is_file() else [path.parent]  # devices stand in a folder of the system
+    for parent in (*beside, Path(tempfile.gettempdir())):
         try:
             place = Path(tempfile.mkdtemp(dir=parent, prefix="multiview-rescued-")) / path.name
         except OSError:

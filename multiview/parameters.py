@@ -10,6 +10,8 @@ from dataclasses import field
 from typing import Any
 
 Bounds = tuple[float, float]
+# Characters of a refused value that its line shows.
+LONGEST = 160
 
 
 class ConfigError(ValueError):
@@ -84,4 +86,13 @@ def refusal(name: str, value: Any, allowed: str) -> ConfigError:
     Returns:
         The error, with a message of one line.
     """
-    return ConfigError(f"{name} = {value!r} is not allowed: it must be {allowed}")
+    return ConfigError(f"{name} = {shown(value)} is not allowed: it must be {allowed}")
+
+
+def shown(value: Any) -> str:
+    """Write a value as Python does, on one line; the middle of a long one is left out."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of more than 4300 digits, a list in itself
+        return f"a value too long to print ({type(value).__name__})"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"

@@ -40,16 +40,19 @@ class ProgressDisplay:
         self.begin = time.perf_counter()
         self.last, self.share, self.said = "starting", 0.0, self.begin
         self.ended = threading.Event()
+        self.speaker = threading.Thread(target=self._keep_saying, daemon=True)
 
     def __enter__(self) -> ProgressDisplay:
         self.bar.start()
         if not self.console.is_terminal:
-            threading.Thread(target=self._keep_saying, daemon=True).start()
+            self.speaker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.bar.stop()
+        if self.speaker.is_alive():
+            self.speaker.join()
 
     def _keep_saying(self) -> None:
         """Print a line whenever none was printed for a while: a piece of work may take an hour."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from multiview.commands.common import make_console, refuse_lost_numbers, whole_number
 from multiview.commands.display import print_table
 from multiview.config import all_fields, from_mapping, get
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, shown
 from multiview.presets import load_preset
 from multiview.words import parameter_value
 
@@ -40,8 +41,8 @@ def _state(path: Path) -> str:
 
 def _ls(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder)
-    if not folder.is_dir():
-        raise ConfigError(f"folder = {arguments.folder!r} is not there")
+    if not os.path.isdir(folder):
+        raise ConfigError(f"folder = {shown(arguments.folder)} is not there")
     found = False
     for path in _stores(folder):
         found = True

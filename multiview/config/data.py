@@ -92,11 +92,16 @@ class DataConfig:
         if rate == 0:
             return 0.0
 
+        middle, spread = most * rate, math.sqrt(most * rate * (1 - rate))
+        if spread > 1000:  # a sum of so many terms takes long, and is normal
+            return math.erfc((room + 0.5 - middle) / (spread * math.sqrt(2))) / 2
+
         def chance(count: int) -> float:
             ways = math.lgamma(most + 1) - math.lgamma(count + 1) - math.lgamma(most - count + 1)
             return math.exp(ways + count * math.log(rate) + (most - count) * math.log1p(-rate))
 
-        return math.fsum(map(chance, range(room + 1, most + 1)))
+        first, last = max(room + 1, int(middle - 40 * spread - 40)), min(most, int(middle + 40 * spread + 40))
+        return math.fsum(map(chance, range(first, last + 1)))  # what lies beyond is below 10⁻³⁰
 
 
 def check_data(data: DataConfig, prefix: str = "data.") -> DataConfig:

@@ -19,7 +19,7 @@ from multiview.config.distillation import DistillConfig
 from multiview.config.network import NetworkConfig
 from multiview.config.training import TrainConfig
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
-from multiview.parameters import ConfigError, at_least, parameter, refusal
+from multiview.parameters import LONGEST, ConfigError, at_least, parameter, refusal, shown
 from multiview.systems.table import STEP, SYSTEMS
 
 
@@ -115,8 +115,8 @@ def convert(name: str, value: Any) -> Any:
             name.rpartition(".")[2], [n.rpartition(".")[2] for n in fields], n=1
         )
         hint = f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(sections())}"
-        shown = name if name.isprintable() else repr(name)  # a control character would break the line
-        raise ConfigError(f"{shown} = {value!r}: no parameter has this name{hint}")
+        plain = name.isprintable() and len(name) < LONGEST  # a control character would break the line
+        raise ConfigError(f"{name if plain else shown(name)} = {shown(value)}: no parameter has this name{hint}")
     return convert_value(name, fields[name][1], value)
 
 

@@ -69,6 +69,8 @@ def _number(name: str, given: Any, value: Any, kind: type) -> Any:
         raise refusal(name, given, allowed)
     if not isinstance(number, int | float) or math.isnan(finite):
         raise refusal(name, given, allowed)
+    if kind is int and abs(number) >= 2**63:  # beyond what sizes and seeds can be
+        raise refusal(name, given, "a whole number below 2⁶³")
     return kind(number)
 
 

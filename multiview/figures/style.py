@@ -23,7 +23,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, shown
 
 STYLE = "petroff10"
 BLUE, ORANGE, RED, GREY, PURPLE, BROWN, VERMILION, SAND, SLATE, SKY = (
@@ -152,7 +152,7 @@ def check_ending(path: str | Path, allowed: Sequence[str] = ENDINGS, name: str =
     """
     path = Path(path)
     if path.suffix.lower() not in allowed:
-        raise ConfigError(f"{name} = {str(path)!r} is not allowed: it must end in {', '.join(allowed)}")
+        raise ConfigError(f"{name} = {shown(str(path))} is not allowed: it must end in {', '.join(allowed)}")
     return path
 
 

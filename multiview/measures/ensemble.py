@@ -17,7 +17,8 @@ def average_logits(logits: np.ndarray, scale: float = 1.0) -> np.ndarray:
     Returns:
         Logits of the ensemble [N, k].
     """
-    return scale * logits.mean(0)
+    with np.errstate(over="ignore"):  # what becomes infinite is counted as non-finite
+        return scale * logits.mean(0)
 
 
 def average_probabilities(logits: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from multiview.config import Study, all_fields, explained, from_mapping, get
-from multiview.parameters import ConfigError, refusal
+from multiview.parameters import ConfigError, refusal, shown
 
 
 def load_toml(path: str | Path) -> Study:
@@ -35,12 +35,12 @@ def load_toml(path: str | Path) -> Study:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config = {str(path)!r} cannot be read: {error.__class__.__name__}") from None
+    except (OSError, ValueError) as error:  # not there, no text, no name of a file
+        raise ConfigError(f"--config = {shown(str(path))} cannot be read: {error.__class__.__name__}") from None
     try:
         mapping = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--config = {str(path)!r} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # lists in lists, numbers of thousands of digits
+        raise ConfigError(f"--config = {shown(str(path))} is not valid TOML: {' '.join(str(error).split())}") from None
     name = mapping.pop("preset", "custom")
     return from_mapping(mapping, None if name == "custom" else load_preset(name))
 

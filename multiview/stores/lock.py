@@ -139,6 +139,7 @@ def reserved(path: Path) -> Iterator[None]:
     Raises:
         ConfigError: it is held; the line says by whom and what to do.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     take_lock(path)
     try:
@@ -146,6 +147,8 @@ def reserved(path: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+            for folder in made:  # in which nothing came to be
+                folder.rmdir()
 
 
 def release_lock(path: Path, seconds: float | None = None) -> None:

@@ -8,8 +8,11 @@ arrays and JSON only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from multiview.files import new_path, rescue, whole_folder
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, shown
 from multiview.stores.beside import standing
 
 FORMAT = 1  # of sweeps' stores; raised when an older multiview could misread a newer store
@@ -84,24 +87,35 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: there is no store, it cannot be read, or multiview did not write it.
     """
-    shown, path = f"store = {str(path)!r}", standing(path)
-    if not Path(path).is_dir():
-        what = "is a file" if Path(path).is_file() else "is not there"
-        raise ConfigError(f"{shown} {what}; it must be a folder written by multiview train or sweep")
+    word, path = f"store = {shown(str(path))}", standing(path)
+    if not os.path.isdir(path):
+        what = "is a file" if os.path.isfile(path) else "is not there"
+        raise ConfigError(f"{word} {what}; it must be a folder written by multiview train or sweep")
     try:
         attributes = json.loads((Path(path) / "zarr.json").read_text(encoding="utf-8"))["attributes"]
     except FileNotFoundError:
-        raise ConfigError(f"{shown} is no store: it holds no zarr.json") from None
+        raise ConfigError(f"{word} is no store: it holds no zarr.json") from None
     except PermissionError:
-        raise ConfigError(f"{shown} cannot be read: permission denied") from None
+        raise ConfigError(f"{word} cannot be read: permission denied") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigError(f"{shown} cannot be read: its zarr.json is damaged") from None
+        raise ConfigError(f"{word} cannot be read: its zarr.json is damaged") from None
     if not isinstance(attributes, dict) or not isinstance(attributes.get("config"), str):
-        raise ConfigError(f"{shown} is no store of multiview: it holds no configuration")
+        raise ConfigError(f"{word} is no store of multiview: it holds no configuration")
+    for name in ("sweep", "versions"):
+        if not _holds_object(attributes.get(name, "{}")):
+            raise ConfigError(f"{word} cannot be read: its attribute {name} is damaged")
     version = attributes.get("format", FORMAT)
     if version != FORMAT:
-        raise ConfigError(f"{shown} has format {version!r}, this multiview reads {FORMAT}; use the version it names")
+        raise ConfigError(f"{word} has format {version!r}, this multiview reads {FORMAT}; use the version it names")
     return attributes
+
+
+def _holds_object(text: Any) -> bool:
+    """Whether a text is a JSON object."""
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def is_sweep(path: str | Path) -> bool:
@@ -109,6 +123,15 @@ def is_sweep(path: str | Path) -> bool:
     return "sweep" in attributes_of(path)
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Leave out what zarr says of damaged members on stderr: `check` names them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@without_warnings()
 def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
     """Open a store: a sweep as a Dataset, one study (`multiview train`) as a DataTree.
 
@@ -145,7 +168,7 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         return xr.Dataset(variables, {name: data.variables[name] for name in coordinates}, data.attrs)
     except Exception as error:  # zarr and xarray raise many kinds; each means: not a readable store
         raise ConfigError(
-            f"store = {str(path)!r} cannot be read: {error.__class__.__name__}; see multiview check"
+            f"store = {shown(str(path))} cannot be read: {error.__class__.__name__}; see multiview check"
         ) from None
 
 
@@ -205,9 +228,13 @@ def damaged_variables(path: str | Path) -> dict[str, str]:
     import zarr
 
     open_results(path)
-    found = {}
     # zarr loses its way in relative paths of few letters: it takes "e" out of every name.
-    for name, array in sorted(zarr.open_group(Path(path).absolute(), mode="r").members(max_depth=None)):
+    with without_warnings():
+        members = dict(zarr.open_group(Path(path).absolute(), mode="r").members(max_depth=None))
+    groups = ["", *(f"{name}/" for name, member in members.items() if isinstance(member, zarr.Group))]
+    there = {f"{group}{p.name}" for group in groups for p in (Path(path) / group).iterdir() if p.is_dir()}
+    found = dict.fromkeys(sorted(there - set(members)), "its zarr.json is missing or damaged")
+    for name, array in sorted(members.items()):
         if not isinstance(array, zarr.Array):
             continue
         missing = array.nchunks - array.nchunks_initialized

@@ -20,7 +20,7 @@ import numpy as np
 from multiview.files import whole_folder
 from multiview.parameters import ConfigError
 from multiview.stores.beside import standing
-from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors
+from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors, without_warnings
 
 
 class Variable(NamedTuple):
@@ -62,7 +62,7 @@ class SweepStore:
             raise ConfigError(f"store = {str(path)!r} is read-only: {_owner(self.path)}")
         try:
             # A chunk that is not there is then a missing one; an array keeps what holds when it is opened.
-            with zarr.config.set({"array.write_empty_chunks": True}):
+            with zarr.config.set({"array.write_empty_chunks": True}), without_warnings():
                 self.arrays: dict[str, Any] = dict(zarr.open_group(self.path, mode="r+" if writable else "r").arrays())
             if "done" not in self.arrays:
                 raise ConfigError(f"store = {str(path)!r} is not a whole sweep: its array 'done' is missing")

@@ -12,7 +12,7 @@ import numpy as np
 
 from multiview.config import Study, all_fields, convert
 from multiview.measures.dimensions import LENGTHS
-from multiview.parameters import ConfigError
+from multiview.parameters import LONGEST, ConfigError, shown
 from multiview.words import parameter_value
 
 MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
@@ -49,7 +49,7 @@ def _derived() -> dict[str, str]:
 
 
 def _shown(text: str) -> str:
-    return text if text.isprintable() else repr(text)
+    return text if text.isprintable() and len(text) < LONGEST else shown(text)
 
 
 def axis_field(word: str) -> tuple[str, str]:
@@ -98,7 +98,7 @@ def _number(name: str, text: str, word: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"--over {name}={_shown(text)}: {word!r} is no finite number")
+        raise ConfigError(f"--over {name}={_shown(text)}: {shown(word)} is no finite number")
     return number
 
 
@@ -112,9 +112,9 @@ def _ends(name: str, text: str, parts: list[str]) -> tuple[float, float, bool]:
         raise ConfigError(f"{where}: a range is LOW:HIGH:COUNT or LOW:HIGH:COUNT:log (a random design needs no COUNT)")
     low, high = (_number(name, text, w) for w in parts[:2])
     if low > high:
-        raise ConfigError(f"{where}: the range is inverted; {parts[0]} must be below {parts[1]}")
+        raise ConfigError(f"{where}: the range is inverted; {_shown(parts[0])} must be below {_shown(parts[1])}")
     if low == high:
-        raise ConfigError(f"{where}: the range is empty; {parts[0]} must be below {parts[1]}")
+        raise ConfigError(f"{where}: the range is empty; {_shown(parts[0])} must be below {_shown(parts[1])}")
     if logarithmic and low <= 0:
         raise ConfigError(f"{where}: a logarithmic range must begin above 0")
     return low, high, logarithmic
@@ -146,7 +146,7 @@ def parse_values(name: str, text: str) -> list[Any]:
         low, high, logarithmic = _ends(name, text, [*parts[:2], *parts[3:]])
         count = int(parts[2]) if parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 10 else 0
         if count < 2:
-            raise ConfigError(f"{where}: {parts[2]!r} is no count; it must be a whole number, 2 or more (below 10⁹)")
+            raise ConfigError(f"{where}: {shown(parts[2])} is no count; a whole number ≥ 2 (below 10⁹)")
         if count > MOST_POINTS:
             raise ConfigError(f"{where}: {count} values on one axis; at most {MOST_POINTS} are possible")
         with np.errstate(all="ignore"):
@@ -170,7 +170,7 @@ def distinct(name: str, values: Sequence[Any]) -> list[Any]:
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            raise ConfigError(f"--over {name}: the value {parameter_value(value)} is there twice")
+            raise ConfigError(f"--over {name}: the value {_shown(parameter_value(value))} is there twice")
         seen.add(value)
     return list(values)
 

@@ -18,6 +18,7 @@ from multiview.sweeps.design import Design
 ROW_MULTIPLE = 16
 # Whether these values are 0 decides which arrays exist, so it is part of a group's key although the values are traced.
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
+MOST_BLOCKS = 10**7
 # Largest share of unused slots for networks in the compiled blocks of a unit of work.
 LARGEST_UNUSED_SHARE = 0.1
 
@@ -175,6 +176,10 @@ def make_plan(base: Study, design: Design, students: bool = False) -> Plan:
         double = double or study.train.dtype == "float64"
         for name in _SIZES:
             largest[name] = max(largest[name], get(study, name))
+    if sum(replicates) > MOST_BLOCKS:
+        raise ConfigError(
+            f"replicates = {max(replicates)} would make {sum(replicates)} blocks; at most 10⁷ are possible"
+        )
     ordered = tuple(tuple(point for points in group.values() for point in points) for group in groups.values())
     return Plan(
         base=base,

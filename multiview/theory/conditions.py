@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from multiview.config import DistillConfig, Study
+from multiview.theory.extremes import LOOP, check_draws, solvable
 from multiview.theory.mean_field import memory_time, typical_network, winner_overlap
 from multiview.theory.outcome import drawn_training_set, ideal_overlaps, single_view_rate
 from multiview.theory.power_iteration import (
@@ -47,6 +48,7 @@ class TimeScales(NamedTuple):
     distillation: float
 
 
+@solvable
 def time_scales(study: Study, distill: DistillConfig | None = None) -> TimeScales:
     """All clocks of a study, from the typical start overlap c·σ₀ (c: `expected_maximum` of m normal numbers).
 
@@ -149,6 +151,7 @@ class Condition(NamedTuple):
     holds: bool
 
 
+@solvable
 def check_regime(study: Study) -> list[Condition]:
     """Check that a study lies in the theory's regime: each condition with both of its sides as numbers.
 
@@ -173,8 +176,10 @@ def check_regime(study: Study) -> list[Condition]:
     clock = time_scales(study)
     start = expected_maximum(network.neurons_per_class) * network.init_std
     rng = np.random.default_rng(0)
-    shape = (20, 20, data.num_classes, data.num_views, network.neurons_per_class)  # training sets, networks, …
-    draws = network.init_std * rng.standard_normal(shape).max(-1).clip(0)
+    sets_drawn = 20
+    shape = (20, data.num_classes, data.num_views, network.neurons_per_class)  # networks, …
+    check_draws(study, sets_drawn * (math.prod(shape) + data.num_train * data.num_views + LOOP * data.num_classes))
+    draws = np.stack([network.init_std * rng.standard_normal(shape).max(-1).clip(0) for _ in range(sets_drawn)])
     sets = [np.stack(values)[:, None] for values in zip(*(drawn_training_set(rng, study) for _ in draws), strict=True)]
     final = ideal_overlaps(draws, sets[0], study, sets[1])
     # Classes still in their race have a condition of their own, "time to learn".

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from multiview.config import Study, get
-from multiview.parameters import ConfigError
+from multiview.config import Study
 from multiview.theory.equations import ARRIVALS, SPACINGS, Equations, equations_of
+from multiview.theory.extremes import too_extreme
 from multiview.theory.strengths import effective_samples, mean_foreign_strength
 
 # Later instants, after all arrivals, at which a second view may be learned.
@@ -25,6 +25,8 @@ LATER = 8
 # Instants between two arrivals at which the solution is kept, and the first of them after an arrival, as a share.
 INSTANTS = 30
 FIRST_INSTANT = 1e-3
+# Evaluations of the equations for one solution, some seconds; ordinary studies take some thousands.
+MOST_EVALUATIONS = 10_000
 
 
 class TypicalNetwork(NamedTuple):
@@ -85,6 +87,13 @@ def _integrate(
     count, pairs = len(equations.arrival), 0 if until_memorised else len(edges) - 1
     state = np.zeros(2 * count + 2 * pairs + 3)
     stretches = []
+    left = itertools.count(MOST_EVALUATIONS, -1)
+
+    def derivative(_: float, state: np.ndarray, known: np.ndarray, paired: np.ndarray) -> np.ndarray:
+        if next(left) <= 0:
+            raise too_extreme(study, "take too long to compute")
+        return equations.derivative(state, known, paired)
+
     for index, (begin, end) in enumerate(itertools.pairwise(edges)):
         known = (equations.arrival <= begin).astype(float)
         if pairs:
@@ -95,7 +104,7 @@ def _integrate(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # LSODA's own; the line below says it
             solution = solve_ivp(
-                lambda _, y, known, paired: equations.derivative(y, known, paired),
+                derivative,
                 (begin, end),
                 state,
                 method="LSODA",
@@ -105,11 +114,7 @@ def _integrate(
                 args=(known, paired),
             )
         if not solution.success:
-            extreme = ", ".join(
-                f"{name} = {get(study, name):g}"
-                for name in ("network.init_std", "network.relu_power", "data.noise_norm")
-            )
-            raise ConfigError(f"the theory's mean field cannot be solved where {extreme}: one of them is too extreme")
+            raise too_extreme(study)
         stretches.append(_Stretch(solution.t, solution.y.T, known))
         state = solution.y[:, -1]
         if until_memorised and known[equations.median]:

@@ -25,6 +25,7 @@ from multiview.measures.errors import combine
 from multiview.measures.features import learned_views
 from multiview.network.activation import activation_of
 from multiview.settings import in_own_settings
+from multiview.theory.extremes import solvable
 from multiview.words import SAMPLE_KINDS, self_distilled_name
 from multiview.world.samples import MultiViewDataset
 from multiview.world.world import World
@@ -76,6 +77,7 @@ def predicted_networks(study: Study, num_studies: int = NUM_STUDIES) -> int:
 
 
 @in_own_settings
+@solvable
 def predict_study(
     study: Study, num_studies: int = NUM_STUDIES, progress: Callable[[int], None] | None = None
 ) -> dict[str, Prediction]:
