@@ -45,10 +45,16 @@ def root(tmp_path, monkeypatch, unchecked) -> Path:
     return tmp_path / "root"
 
 
+FEW = {"toml": 4, "axes": 6, "arrays": 8, "paths": 10, "stores": 8}  # without the regime of large presets
+
+
 @pytest.mark.filterwarnings("default")  # as users have them
-def test_random_inputs_break_no_promise(templates, root, tmp_path):
+@pytest.mark.parametrize(
+    ("kinds", "number"), [(FEW, 36), pytest.param(random_inputs.KINDS, 100, marks=pytest.mark.slow)], ids=["few", "all"]
+)
+def test_random_inputs_break_no_promise(kinds, number, templates, root, tmp_path):
     random_inputs.warm_up(tmp_path, templates)
-    figures = random_inputs.run_all(random_inputs.numbers_of(random_inputs.KINDS, 36), 1, templates, root)
+    figures = random_inputs.run_all(random_inputs.numbers_of(kinds, number), 1, templates, root)
     assert figures["broken"] == []
     assert {"status 0", "status 2"} <= {result for counted in figures["outcomes"].values() for result in counted}
 

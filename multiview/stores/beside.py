@@ -24,8 +24,11 @@ def sidecar_path(store: str | Path, ending: str) -> Path:
 
 def standing(store: str | Path) -> Path:
     """The folder that a store is in: its own, or the older one's where a writer died between the two renames."""
+    store = Path(store)
+    if not store.name or os.path.exists(store):
+        return store
     before = sidecar_path(store, _BEFORE)
-    return before if before.is_dir() and not Path(store).exists() else Path(store)
+    return before if os.path.isdir(before) else store
 
 
 def settle(store: Path) -> None:
