@@ -265,6 +265,7 @@ def linear_classifier(monkeypatch):
         monkeypatch.setitem(table.SYSTEMS, name, line)
 
 
+@pytest.mark.slow
 def test_a_system_is_one_file_and_one_line_train_sweep_report_and_forecast_know_it(
     linear_classifier, flags, empty, capsys
 ):

@@ -83,6 +83,7 @@ def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep
         refused([*words, "--partial"], capsys, "no block of this sweep is done")
 
 
+@pytest.mark.slow
 def test_a_kind_without_data_says_what_to_run(study_store, sweep_store, empty, capsys):
     for name in STUDY_KINDS:
         refused(["plot", str(sweep_store), "--kind", name], capsys, f"--kind {name}", "multiview train")

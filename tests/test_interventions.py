@@ -53,6 +53,7 @@ def parameters(tiny, task):
     return jax.tree.map(lambda a: 30 * a, start)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_without_options_steps_are_those_of_the_plain_program(tiny):
     """Bit by bit."""

@@ -115,7 +115,6 @@ def test_what_cannot_be_pinned_is_refused_in_one_line_before_the_work(everybody_
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".jsonl"]
 
 
-@pytest.mark.bits
 def test_a_lost_chunk_is_computed_again_bit_by_bit_under_other_settings(swept, tmp_path, everybody_sets):
     store = copy(swept, tmp_path)
     next(path for path in (store / "largest_overlap" / "c").rglob("*") if path.is_file()).unlink()

@@ -105,6 +105,7 @@ def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
             np.testing.assert_array_equal(result.arrays[name], values, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_group_compiles_once(tmp_path):
     from multiview.systems import network
 

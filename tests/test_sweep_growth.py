@@ -215,6 +215,7 @@ def test_a_store_whose_growth_is_killed_opens_and_goes_on(when, part, tmp_path, 
         assert sorted(p.name for p in folder.iterdir()) == ["copy.zarr", "copy.zarr.events.jsonl"]
 
 
+@pytest.mark.slow
 def test_joined_stores_are_the_store_of_all_values_bit_by_bit(part, rest, swept, tmp_path, capsys, uncomputed):
     out = tmp_path / "joined.zarr"
     assert main(["join", str(part), str(rest), "--out", str(out)]) == 0

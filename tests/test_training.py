@@ -213,6 +213,7 @@ def test_another_optimiser_trains(tiny):
     assert np.median(moved[moved > 0]) == pytest.approx(0.02, rel=0.1)
 
 
+@pytest.mark.slow
 def test_replicate_0_is_the_same_network_with_other_replicates(tiny_noisy):
     """Rows padded for shapes shared with other replicates change a network by rounding only."""
     one = training_tasks(replace(tiny_noisy, {"replicates": 1}))[0]
