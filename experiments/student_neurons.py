@@ -42,7 +42,7 @@ before foreign overlaps answer in their place. Measured, the push on traces of t
 to 0.06 of what it was (median, 16 neurons). More neurons start further up and lack less. For the two-sided term the
 race is a bracket, and students of 4 neurons and more lie inside. What is left of the push goes on teaching: with four
 times the steps the error falls from 0.114 to 0.031. How much is left, within the bracket, is not derived. With 2
-neurons 0.17 of the classes are not learned when the teacher sets in, which only 42 % of the students get over without
+neurons 0.17 of the classes are not learned when distillation begins, which only 42 % of the students get over without
 training errors; the race takes them for learned. Half of the strongest overlap is not a fair count: a taught view
 stops at the cap of the truncated logits, near there. The theorem speaks of test error, and errors agree with the views
 below ϱ: 0.114 and 0.104 at m = 16."""

@@ -122,7 +122,7 @@ def _stopping_rule(study: Study) -> str:
 
     train, patience = study.train, load(study.system).patience
     if patience == 1:
-        return f"{train.num_steps} steps of {train.learning_rate:g}"
+        return f"{train.num_steps} steps, learning rate {train.learning_rate:g}"
     return f"{train.num_steps} steps, up to {patience} times as many while a training sample is wrong"
 
 
