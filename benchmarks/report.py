@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, rows, timing
-from multiview.files import write_file
+from multiview.files import strict, write_file
 
 FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 
@@ -157,7 +157,7 @@ def show(document: dict[str, Any]) -> None:
 
 def write_json(path: str | Path, document: dict[str, Any]) -> None:
     """Write compact JSON, one result a line, whole or not at all."""
-    text = json.dumps(document, ensure_ascii=False).replace('{"name"', '\n{"name"') + "\n"
+    text = json.dumps(strict(document), ensure_ascii=False, allow_nan=False).replace('{"name"', '\n{"name"') + "\n"
     write_file(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 

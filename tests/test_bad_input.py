@@ -11,7 +11,9 @@ from multiview.commands.main import main
 from multiview.config import replace
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
+from multiview.stores.lock import reserved
 from multiview.studies.students import load_teacher
+from multiview.studies.study import run_study
 
 
 @pytest.fixture(autouse=True)
@@ -261,6 +263,31 @@ def test_own_teacher_that_does_not_fit(logits, tmp_path):
     np.savez(tmp_path / "teacher.npz", logits=logits)
     with pytest.raises(ConfigError, match=r"teacher.npz.*\[4, 2\]"):
         load_teacher(str(tmp_path / "teacher.npz"), 4, 2)
+
+
+def test_probabilities_in_the_place_of_a_teachers_logits_are_refused(tiny, tmp_path):
+    """From a file and from Python; 0 and 1 for the labels are probabilities too."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(4), 40)
+    for teacher in (shares, np.eye(4)[np.arange(40) % 4]):
+        np.savez(tmp_path / "teacher.npz", logits=teacher)
+        with pytest.raises(ConfigError, match=r"teacher.npz: logits are probabilities.*logarithms"):
+            load_teacher(str(tmp_path / "teacher.npz"), 40, 4)
+        with pytest.raises(ConfigError, match="teacher_logits: logits are probabilities"):
+            run_study(tiny, teacher_logits=teacher)
+    with pytest.raises(ConfigError, match=r"teacher_logits: .*\[40, 4\]"):
+        run_study(tiny, teacher_logits=shares[:3])
+    np.savez(tmp_path / "teacher.npz", logits=np.log(shares))
+    assert load_teacher(str(tmp_path / "teacher.npz"), 40, 4).shape == (40, 4)
+
+
+@pytest.mark.parametrize("command", [["generate", "--samples=4"], ["init", "smoke"], ["lab", "--export"]])
+def test_an_output_that_another_process_writes_is_refused_before_the_work(command, empty, capsys):
+    if command[0] == "lab":
+        pytest.importorskip("marimo")
+    words = [*command, "a.html"] if command[0] == "lab" else [*command, "--out=a.html"]
+    with reserved(empty / "a.html"):
+        refused(words, capsys, empty, "a.html is being written by process")
+    assert [path.name for path in empty.iterdir()] == []
 
 
 def test_export_of_what_is_not_there(capsys, empty):

@@ -188,11 +188,11 @@ def test_a_limit_on_the_size_of_files_loses_no_network(tiny_result, tmp_path):
 
 
 def test_a_store_is_reserved_while_its_numbers_are_computed(tmp_path):
-    lock = tmp_path / "run.zarr.lock"
+    store = tmp_path / "run.zarr"
     holder = f"run.zarr is being written by process {os.getpid()}"
-    with reserved(lock), pytest.raises(ConfigError, match=holder), reserved(lock):
+    with reserved(store), pytest.raises(ConfigError, match=holder), reserved(store):
         pass
-    with reserved(lock):
+    with reserved(store):
         pass
     assert list(tmp_path.iterdir()) == []
 

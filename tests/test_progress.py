@@ -8,10 +8,14 @@ import time
 
 import pytest
 from rich.console import Console
+from sweeping import small
 
 from multiview.commands import display
 from multiview.commands.display import ProgressDisplay, seconds_left
+from multiview.commands.sweeps import _SweepProgress
 from multiview.studies.study import total_network_steps
+from multiview.sweeps.design import make_design
+from multiview.sweeps.plan import make_plan
 from multiview.verdicts import verification
 from multiview.verdicts.prediction import predicted_networks
 
@@ -59,6 +63,24 @@ def test_a_long_piece_of_work_without_a_terminal_is_not_silent(monkeypatch):
     lines = written.getvalue().splitlines()
     assert len(lines) >= 3
     assert all("training" in line and "%/min" in line and "left" in line for line in lines)
+
+
+def test_a_long_block_of_a_sweep_without_a_terminal_is_not_silent(monkeypatch):
+    monkeypatch.setattr(display, "SILENCE", 0.05)
+    written = io.StringIO()
+    plan = make_plan(small(), make_design({"train.num_steps": [20, 30]}))
+    progress = _SweepProgress(Console(file=written, width=120), plan)
+    progress({"event": "start", "points": 2, "blocks": 4, "groups": 1, "done": 0, "failed": 0, "pending": 4})
+    time.sleep(0.3)
+    progress({"event": "block", "group": 0, "reason": "", "values": {}, "replicate": 0, "done": 1, "failed": 0,
+              "blocks": 4, "left_in_group": 3, "points_done": 0, "seconds_left": 90.0})  # fmt: skip
+    time.sleep(0.3)
+    progress.close()
+    lines = written.getvalue().splitlines()[1:]
+    assert len(lines) >= 4
+    assert "0/4 blocks" in lines[0]
+    assert "1/4 blocks" in lines[-1]
+    assert all("%/min" in line and "left" in line for line in lines)
 
 
 ROWS = [("ensemble_probabilities_error", "10 … 24", "0 … 0.001", "0.0243", "0.0243 … 1.2345", "undecided"),

@@ -17,18 +17,23 @@ def _generate(arguments: argparse.Namespace) -> int:
     # Vectors of patches and features make it dense; the truth alone does not depend on d.
     study = replace(study, {"data.representation": "limit" if arguments.no_vectors else "dense"})
     from multiview.files import new_path
+    from multiview.stores.lock import reserved
+    from multiview.world.values import check_kind, check_split
 
     path = new_path(arguments.out)
+    check_kind(arguments.kind)
+    check_split(arguments.split)
     from multiview.world.arrays import RULES
     from multiview.world.files import save_dataset
     from multiview.world.world import World
 
     world = World.of(study)
-    data = world.sample(count, arguments.kind, arguments.split)
     names = {name: f"[{', '.join(rule.dims.split())}] {rule.meaning}" for name, rule in RULES.items()}
     description = {"program": f"multiview {__version__}", "kind": arguments.kind, "split": arguments.split,
                    "seed": study.seed, "data": to_mapping(study)["data"], "arrays": names}  # fmt: skip
-    save_dataset(path, data, world.features, json.dumps(description))
+    with reserved(path):
+        data = world.sample(count, arguments.kind, arguments.split)
+        save_dataset(path, data, world.features, json.dumps(description))
     dropped = int(data.dropped_features.sum())
     print(f"{count} samples, {int(data.is_single_view.sum())} single-view, {dropped} foreign features dropped: {path}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from multiview.words import decimal, format_seconds, interval, significant
@@ -18,6 +18,38 @@ if TYPE_CHECKING:
 
 
 SILENCE = 50.0  # seconds without a line, where there is no terminal
+
+
+class Heartbeat:
+    """Say something whenever nothing was said for a while: a piece of work may take an hour.
+
+    Args:
+        say: prints a line.
+    """
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        self.say, self.said, self.ended = say, time.perf_counter(), threading.Event()
+        self.speaker = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self.speaker.start()
+
+    def _run(self) -> None:
+        while not self.ended.wait(max(self.said + SILENCE - time.perf_counter(), 0.01)):
+            if time.perf_counter() - self.said >= SILENCE:
+                self.beat()
+
+    def beat(self) -> None:
+        """Say it now; the next silence begins."""
+        self.said = time.perf_counter()
+        self.say()
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        self.ended.set()
+        if self.speaker.is_alive():
+            self.speaker.join()
 
 
 class ProgressDisplay:
@@ -38,34 +70,23 @@ class ProgressDisplay:
         )  # fmt: skip
         self.task = self.bar.add_task("starting", total=None, left="")
         self.begin = time.perf_counter()
-        self.last, self.share, self.said = "starting", 0.0, self.begin
-        self.ended = threading.Event()
-        self.speaker = threading.Thread(target=self._keep_saying, daemon=True)
+        self.last, self.share = "starting", 0.0
+        self.heartbeat = Heartbeat(self._say)
 
     def __enter__(self) -> ProgressDisplay:
         self.bar.start()
         if not self.console.is_terminal:
-            self.speaker.start()
+            self.heartbeat.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ended.set()
+        self.heartbeat.stop()
         self.bar.stop()
-        if self.speaker.is_alive():
-            self.speaker.join()
-
-    def _keep_saying(self) -> None:
-        """Print a line whenever none was printed for a while: a piece of work may take an hour."""
-        while not self.ended.wait(max(self.said + SILENCE - time.perf_counter(), 0.01)):
-            if time.perf_counter() - self.said >= SILENCE:
-                self._say()
 
     def _say(self) -> None:
-        self.said = time.perf_counter()
-        seconds = self.said - self.begin
-        left = format_seconds(seconds_left(seconds, self.share, self.expected))
-        rate = 6000 * self.share / max(seconds, 1e-9)
-        self.console.print(f"{seconds:6.1f} s  {self.share:4.0%}  {self.last}, {rate:.2g} %/min, about {left} left")
+        seconds = time.perf_counter() - self.begin
+        left = seconds_left(seconds, self.share, self.expected)
+        self.console.print(progress_line(seconds, self.share, self.last, left), markup=False)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         seconds, share = time.perf_counter() - self.begin, done / total
@@ -76,7 +97,13 @@ class ProgressDisplay:
         self.bar.update(self.task, description=what, completed=done, total=total, left=left)
         new, self.last, self.share = what != self.last, what, share
         if new and not self.console.is_terminal:
-            self._say()
+            self.heartbeat.beat()
+
+
+def progress_line(seconds: float, share: float, what: str, left: float) -> str:
+    """Write what is done, at which rate, and what is left, as a line of a log."""
+    rate = 6000 * share / max(seconds, 1e-9)
+    return f"{seconds:6.1f} s  {share:4.0%}  {what}, {rate:.2g} %/min, about {format_seconds(left)} left"
 
 
 def seconds_left(elapsed: float, share: float, expected: float) -> float:

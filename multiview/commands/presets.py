@@ -23,9 +23,11 @@ def _init(arguments: argparse.Namespace) -> int:
         print(text, end="")
         return 0
     from multiview.files import new_path, write_text
+    from multiview.stores.lock import reserved
 
     out = new_path(arguments.out)
-    write_text(out, text)
+    with reserved(out):
+        write_text(out, text)
     print(f"Study: {out}")
     return 0
 

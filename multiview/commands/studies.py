@@ -129,7 +129,6 @@ def _stopping_rule(study: Study) -> str:
 def _train(arguments: argparse.Namespace) -> int:
     study = study_from_flags(arguments)
     from multiview.files import new_path
-    from multiview.stores.beside import sidecar_path
     from multiview.stores.lock import reserved
     from multiview.stores.store import keep_store
 
@@ -140,7 +139,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from multiview.sweeps.cost import expected_seconds
 
     inputs = _own_inputs(arguments, study)
-    with resources(arguments, study) as first, reserved(sidecar_path(out, ".lock")) if first else nullcontext():
+    with resources(arguments, study) as first, reserved(out) if first else nullcontext():
         console = make_console(quiet=not first)
         with ProgressDisplay(console, expected_seconds(study, students=not arguments.no_distillation)) as progress:
             result = run_study(study, progress, distillation=not arguments.no_distillation, **inputs)

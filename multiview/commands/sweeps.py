@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from multiview import machine
 from multiview.commands.common import make_console, study_from_flags, use_compilation_cache, whole_number
+from multiview.commands.display import Heartbeat, progress_line
 from multiview.commands.statuses import BAD_INPUT
 from multiview.config import all_fields, get
 from multiview.files import named_path
@@ -35,7 +36,7 @@ def _on_sigterm(*_: object) -> None:
 
 
 class _SweepProgress:
-    """Events as a display: a bar for each group on a terminal, a line for each group (or half minute) elsewhere."""
+    """Events as a display: a bar for each group on a terminal, a line for each group, and each minute, elsewhere."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -46,7 +47,8 @@ class _SweepProgress:
             console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self.tasks: dict[int, Any] = {}
-        self.last = time.monotonic()
+        self.heartbeat = Heartbeat(self._say)
+        self.finished, self.begin, self.end = "", 0.0, 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
         told = getattr(self, f"_{event['event']}", None)
@@ -63,6 +65,21 @@ class _SweepProgress:
             "all", total=event["blocks"], completed=event["done"] + event["failed"], told=""
         )
         self.bar.start()
+        self._expect(event, self.plan.seconds * event["pending"] / max(event["blocks"], 1))
+        self.begin = time.perf_counter()
+        if not self.console.is_terminal:
+            self.heartbeat.start()
+
+    def _expect(self, event: dict[str, Any], seconds: float) -> None:
+        """Note how many blocks are finished, and when the sweep will be."""
+        self.finished = f"{event['done'] + event['failed']}/{event['blocks']} blocks"
+        self.end = time.perf_counter() + seconds
+
+    def _say(self) -> None:
+        now = time.perf_counter()
+        seconds, left = now - self.begin, max(self.end - now, 0.0)
+        share = seconds / max(seconds + left, 1e-9)
+        self.console.print(progress_line(seconds, share, f"computing, {self.finished}", left), markup=False)
 
     def _repaired(self, event: dict[str, Any]) -> None:
         self.console.print(f"The last writer died; {event['blocks']} damaged blocks are computed again.")
@@ -82,6 +99,7 @@ class _SweepProgress:
             where = " ".join(f"{n}={v}" for n, v in event["values"].items())
             self.console.print(f"failed: {where} replicate {event['replicate']}: {event['reason']}", markup=False)
         finished = event["done"] + event["failed"]
+        self._expect(event, event["seconds_left"])
         told = f"{event['failed']} failed, about {format_seconds(event['seconds_left'])} left"
         if self.console.is_terminal:
             if group not in self.tasks:
@@ -90,16 +108,16 @@ class _SweepProgress:
             task = self.bar.tasks[self.tasks[group]]
             self.bar.update(self.tasks[group], completed=(task.total or 0) - event["left_in_group"])
             self.bar.update(self.overall, completed=finished, told=f"{event['points_done']} points, {told}")
-        elif event["left_in_group"] == 0 or time.monotonic() - self.last > 30:
-            self.last = time.monotonic()
-            state = "finished" if event["left_in_group"] == 0 else f"{event['left_in_group']} blocks left"
+        elif event["left_in_group"] == 0:
+            self.heartbeat.said = time.perf_counter()
             self.console.print(
-                f"group {group + 1}/{len(self.plan.groups)} {state}; in all {finished}/{event['blocks']} blocks, "
+                f"group {group + 1}/{len(self.plan.groups)} finished; in all {finished}/{event['blocks']} blocks, "
                 f"{event['points_done']} points, {told}", markup=False,
             )  # fmt: skip
 
     def close(self) -> None:
         """Leave the terminal in order."""
+        self.heartbeat.stop()
         self.bar.stop()
 
 

@@ -47,6 +47,7 @@ def _environment() -> dict[str, str]:
 def _export(out: Path, marimo: list[str]) -> int:
     """Run the notebook at its defaults and write what it shows; a page appears whole or not at all."""
     from multiview.files import write_file
+    from multiview.stores.lock import reserved
 
     def export(path: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:  # marimo leaves a folder of its own beside a notebook
@@ -57,7 +58,8 @@ def _export(out: Path, marimo: list[str]) -> int:
             reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
             raise ConfigError(f"--export = {str(out)!r} was not written, the notebook failed: {reason}")
 
-    write_file(out, export)
+    with reserved(out):
+        write_file(out, export)
     print(f"Laboratory: {out}")
     return 0
 

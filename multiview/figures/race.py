@@ -31,7 +31,7 @@ def race(results: Results) -> tuple[str, str]:
         [[[float(f"{v:.4g}") for v in line] for line in views] for views in classes] for classes in overlap.tolist()
     ]
     shown = {"step": step.tolist(), "low": 0.7 * low, "high": 1.5 * float(overlap.max()), "overlap": rounded}
-    text = json.dumps(shown, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(shown, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
     def choice(id: str, word: str, count: int) -> str:
         options = "".join(f'<option value="{i}">{i + 1}</option>' for i in range(count))

@@ -18,6 +18,7 @@ from typing import Any
 
 from multiview.files import write_file
 from multiview.parameters import ConfigError
+from multiview.stores.beside import sidecar_path
 
 
 def _start_time(pid: int) -> int | None:
@@ -131,22 +132,23 @@ def take_lock(path: Path) -> bool:
 
 @contextlib.contextmanager
 def reserved(path: Path) -> Iterator[None]:
-    """Hold the lock of a store that is written whole when its numbers are there, so that nobody begins it meanwhile.
+    """Hold the lock of an output that is written whole when its numbers are there, so that nobody begins it meanwhile.
 
     Args:
-        path: the lock file.
+        path: the output; its lock stands beside it.
 
     Raises:
         ConfigError: it is held; the line says by whom and what to do.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    take_lock(path)
+    lock = sidecar_path(path, ".lock")
+    take_lock(lock)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
             for folder in made:  # in which nothing came to be
                 folder.rmdir()
 

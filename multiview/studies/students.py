@@ -7,6 +7,7 @@ phase before distillation starts does not depend on the teacher, so students of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,30 @@ def load_teacher(path: str, num_samples: int, num_classes: int) -> np.ndarray:
     arrays = load_npz(path)
     if "logits" not in arrays:
         raise ConfigError(f"{path}: array 'logits' [{num_samples}, {num_classes}] is missing")
-    return check_array(path, "logits", arrays["logits"], TEACHER, {"N": num_samples, "k": num_classes})
+    return check_teacher(path, arrays["logits"], num_samples, num_classes)
+
+
+def check_teacher(where: str, logits: Any, num_samples: int, num_classes: int, dtype: Any = np.float32) -> np.ndarray:
+    """Check a user's own teacher.
+
+    Args:
+        where: start of a message.
+        logits: of the teacher on the training samples [N, k].
+        num_samples: N.
+        num_classes: k.
+        dtype: dtype of training.
+
+    Returns:
+        The logits in this dtype.
+
+    Raises:
+        ConfigError: they do not fit the training set, or are probabilities.
+    """
+    sizes = {"N": num_samples, "k": num_classes}
+    logits = check_array(where, "logits", np.asarray(logits), TEACHER, sizes, dtype=dtype)
+    if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, rtol=0, atol=1e-2):
+        raise ConfigError(f"{where}: logits are probabilities: ≥ 0, each row sums to 1; give their logarithms")
+    return logits
 
 
 def own_phase(

@@ -13,6 +13,7 @@ from multiview.config import Study
 from multiview.settings import in_own_settings
 from multiview.studies.outcome import StudyResult, collect
 from multiview.studies.replicate import run_replicate
+from multiview.studies.students import check_teacher
 from multiview.systems.block_plan import memory_plan
 from multiview.systems.blocks import Recorder
 from multiview.world.task import Task
@@ -90,6 +91,10 @@ def run_study(
         return progress
 
     tasks = training_tasks(study, world)
+    if teacher_logits is not None:
+        num_samples = tasks[0].data.num_samples
+        dtype = np.dtype(study.train.dtype)
+        teacher_logits = check_teacher("teacher_logits", teacher_logits, num_samples, study.data.num_classes, dtype)
     if report is not None:
         report(memory_plan(study, tasks[0]), 0, total)
     options: dict[str, Any] = {

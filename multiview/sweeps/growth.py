@@ -197,7 +197,7 @@ def join_sweeps(stores: Sequence[str | Path], out: str | Path) -> Path:
     plan = plans[0]
     for source, other in zip(sources[1:], plans[1:], strict=True):
         plan = _joined(plan, other, sources[0], source)
-    with reserved(sidecar_path(path, ".lock")), whole_folder(path) as folder:
+    with reserved(path), whole_folder(path) as folder:
         joined = create_store(plan, folder, sources[0].attributes)
         owner: dict[tuple[int, ...], SweepStore] = {}
         for source, own in zip(sources, plans, strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from multiview.config import Study
-from multiview.files import named_path, writable_folder
+from multiview.files import named_path, strict, writable_folder
 from multiview.parameters import ConfigError
 from multiview.presets import load_preset
 from multiview.stores.beside import settle, sidecar_path, standing
@@ -60,7 +60,7 @@ class _Events:
         with contextlib.suppress(OSError):
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                os.write(handle, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+                os.write(handle, (json.dumps(strict(entry), ensure_ascii=False, allow_nan=False) + "\n").encode())
             finally:
                 os.close(handle)
         if self.report is not None:
