@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from stores import copy
+from stores import copy, store_swept
 from sweeping import OVER, contents, small, words
 
 import multiview
@@ -125,14 +125,13 @@ def test_a_lost_chunk_is_computed_again_bit_by_bit_under_other_settings(swept, t
     assert contents(store) == contents(swept)
 
 
-@pytest.mark.bits
 @pytest.mark.parametrize(
     ("variable", "value", "named"),
     [
         ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", "XLA_FLAGS = not set, here it is --xla_cpu_enable_fast_math"),
         ("XLA_FLAGS", "--xla_force_host_platform_device_count=2", ""),
         ("NVIDIA_TF32_OVERRIDE", "0", "NVIDIA_TF32_OVERRIDE = not set, here it is 0"),
-        ("", "jax_disable_most_optimizations", "jax_disable_most_optimizations = not set, here it is True"),
+        ("", "jax_optimization_level", "jax_optimization_level = not set, here it is O1"),
     ],
 )
 def test_a_sweep_goes_on_only_under_the_compilers_settings_that_it_began_with(
@@ -143,7 +142,7 @@ def test_a_sweep_goes_on_only_under_the_compilers_settings_that_it_began_with(
     if variable:
         monkeypatch.setenv(variable, value)
     else:
-        everybody_sets(value, True)
+        everybody_sets(value, "O1")
     if not named:
         assert multiview.run_sweep(small(), OVER, store).done == 12
         return
@@ -177,8 +176,9 @@ def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
 
 
 @pytest.mark.slow
-def test_a_repaired_sweep_goes_on_bit_by_bit_in_another_environment(swept, tmp_path):
+def test_a_repaired_sweep_goes_on_bit_by_bit_in_another_environment(tmp_path):
     """As it was reported: a finished sweep loses a chunk and is repaired with JAX_THREEFRY_PARTITIONABLE=0."""
+    swept = store_swept(tmp_path)
     store = copy(swept, tmp_path)
     next(path for path in (store / "largest_overlap" / "c").rglob("*") if path.is_file()).unlink()
     own = {**os.environ, "PYTHONPATH": str(HERE.parent), "JAX_THREEFRY_PARTITIONABLE": "0"}
