@@ -122,6 +122,12 @@ BAD = [
     ("--train.optimizer=scale", "train.optimizer", "scale", "adamw"),  # climbs
     ("--train.optimizer=clip", "train.optimizer", "clip", "adamw"),  # climbs too
     ("--train.optimizer=freeze", "train.optimizer", "freeze", "adamw"),
+    ("--train.optimizer=adam(b3=0.8)", "train.optimizer", "adam(b3=0.8)", "b1 (float), b2"),
+    ("--train.optimizer=adam(b1)", "train.optimizer", "adam(b1)", "adam(b1=0.8"),
+    ("--train.optimizer=adam(learning_rate=1)", "train.optimizer", "learning_rate", "b1 (float), b2"),
+    ("--train.optimizer=sgd(momentum=0.9)", "train.optimizer", "sgd(momentum=0.9)", "no arguments"),
+    ("--train.optimizer=galore(rank=2.5)", "train.optimizer", "galore(rank=2.5)", "rank (int)"),
+    ("--train.optimizer=adam(b1=1e999)", "train.optimizer", "adam(b1=1e999)", "adam(b1=0.8"),
     ("--train.optimizer=lbfgs", "train.optimizer", "lbfgs", "gradient"),  # needs the loss
     ("--train.optimizer=momo", "train.optimizer", "momo", "gradient"),  # likewise, of optax.contrib
     ("--train.dtype=float16", "train.dtype", "float16", "float32, float64"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import subprocess
 import sys
@@ -196,6 +197,19 @@ def test_keys_and_resume_exclude_each_other(world):
     study, task = world
     with pytest.raises(ValueError, match="keys or resume"):
         train_networks(study, task, None, num_steps=1)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_an_optimiser_takes_arguments_of_its_own():
+    """A step of Adam that remembers nothing, b1 = b2 = 0, is one of the gradient's sign."""
+    make = functools.partial(TrainConfig, learning_rate=0.5)
+    gradient = Parameters(jnp.array([[[-3.0, 2.0, 1e-3]]], jnp.float32), ())
+    for name in ("adam(b1=0, b2=0, eps=1e-12)", "prodigy(eps=1e-6,safeguard_warmup=True)", "novograd(b1=.9)"):
+        optimizer = make_optimizer(make(optimizer=name))
+        step, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+        assert np.isfinite(step.weights).all()
+        if name.startswith("adam"):
+            np.testing.assert_allclose(step.weights, -0.5 * np.sign(gradient.weights), rtol=1e-6)
 
 
 @pytest.mark.slow

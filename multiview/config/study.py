@@ -17,7 +17,7 @@ from typing import Any
 from multiview.config.data import DataConfig, check_data
 from multiview.config.distillation import DistillConfig
 from multiview.config.network import NetworkConfig
-from multiview.config.training import TrainConfig
+from multiview.config.training import TrainConfig, optimizer_arguments, split_optimizer
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
 from multiview.parameters import LONGEST, ConfigError, at_least, parameter, refusal, shown
 from multiview.systems.table import STEP, SYSTEMS
@@ -129,6 +129,12 @@ def _check_together(study: Study) -> None:
         _only_defaults(study, {STEP}, "train.solver = 'gradient_flow'")
     if study.train.momentum and study.train.optimizer != "sgd":
         raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
+    name, arguments = split_optimizer(study.train.optimizer)
+    if arguments:
+        taken = optimizer_arguments(name)
+        if any(n not in taken or taken[n](value) != value for n, value in arguments.items()):
+            own = ", ".join(f"{n} ({kind.__name__})" for n, kind in taken.items())
+            raise refusal("train.optimizer", study.train.optimizer, f"{name} with some of: {own or 'no arguments'}")
     entry = SYSTEMS[study.system]
     for owner, other in SYSTEMS.items():
         for name in other.fields:

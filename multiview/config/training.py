@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from multiview.parameters import BELOW_ONE, above, at_least, parameter
 from multiview.systems.table import FLOW, STEP
@@ -19,6 +24,50 @@ CONTRIBUTED_OPTIMIZERS = (
     "acprop", "ademamix", "adopt", "cocob", "dadapt_adamw", "dog", "dowg", "galore", "madgrad", "muon", "prodigy",
     "simplified_ademamix",
 )  # fmt: skip
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_ARGUMENT = rf"\s*(\w+)\s*=\s*(True|False|{_NUMBER})\s*"
+_OPTIMIZER = re.compile(rf"(\w+)(?:\(({_ARGUMENT}(?:,{_ARGUMENT})*)\))?", re.ASCII)
+
+
+def split_optimizer(text: str) -> tuple[str, dict[str, float]]:
+    """Split an optimiser such as `adam(b1=0.8, eps=1e-6)` into its name and its arguments.
+
+    Args:
+        text: the value of `train.optimizer`.
+
+    Returns:
+        The name, "" if the text is no optimiser, and the arguments by name.
+    """
+    match = _OPTIMIZER.fullmatch(text)
+    if match is None or match[1] not in OPTIMIZERS + CONTRIBUTED_OPTIMIZERS:
+        return "", {}
+    switches = {"True": True, "False": False}
+    pairs = re.findall(_ARGUMENT, match[2] or "", re.ASCII)
+    arguments = {name: switches[value] if value in switches else float(value) for name, value in pairs}
+    return (match[1], arguments) if all(map(math.isfinite, arguments.values())) else ("", {})
+
+
+def optimizer_function(name: str) -> Callable[..., Any]:
+    """Find an optimiser in optax or optax.contrib; a name moves from there to optax when it has proved itself."""
+    optax = importlib.import_module("optax")  # slow, and seldom needed here
+    return getattr(optax if hasattr(optax, name) else importlib.import_module("optax.contrib"), name)
+
+
+def optimizer_arguments(name: str) -> dict[str, type]:
+    """List what an optimiser takes beside its learning rate: numbers and switches, by name, with their types.
+
+    Momentum of sgd is a parameter of its own.
+
+    Args:
+        name: one of the optimisers.
+
+    Returns:
+        The type of each argument: float, int or bool.
+    """
+    if name == "sgd":
+        return {}
+    defaults = {n: p.default for n, p in inspect.signature(optimizer_function(name)).parameters.items()}
+    return {n: type(d) for n, d in defaults.items() if n != "learning_rate" and type(d) in (float, int, bool)}
 
 
 @dataclass(frozen=True)
@@ -40,11 +89,12 @@ class TrainConfig:
     """Number of samples drawn afresh for each step; 0 means all samples."""
     optimizer: str = parameter(
         "sgd",
-        check=lambda v: v in OPTIMIZERS + CONTRIBUTED_OPTIMIZERS,
-        allowed=f"an optimiser of optax that needs only a gradient: {', '.join(OPTIMIZERS + CONTRIBUTED_OPTIMIZERS)}",
+        check=lambda v: split_optimizer(v)[0] != "",
+        allowed="an optimiser of optax that needs only a gradient, if need be with arguments, adam(b1=0.8, eps=1e-6): "
+        + ", ".join(OPTIMIZERS + CONTRIBUTED_OPTIMIZERS),
         option=STEP,
     )
-    """Name of an optax optimiser that needs a learning rate and a gradient, no more; optax.contrib's too."""
+    """An optax optimiser that needs a learning rate and a gradient, no more; its own arguments in brackets."""
     momentum: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Momentum of sgd, here written m; the step size is then η (1 − m), which keeps the theory's times."""
     weight_decay: float = parameter(0.0, **at_least(0), option=STEP)

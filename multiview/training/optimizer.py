@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import optax
-import optax.contrib
 
 from multiview.config import TrainConfig
+from multiview.config.training import optimizer_arguments, optimizer_function, split_optimizer
 
 
 def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
@@ -23,7 +23,8 @@ def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
     if train.momentum > 0:
         optimizer = optax.sgd(train.learning_rate * (1 - train.momentum), train.momentum)
     else:
-        # A name of optax.contrib moves to optax when it has proved itself.
-        known = optax if hasattr(optax, train.optimizer) else optax.contrib
-        optimizer = getattr(known, train.optimizer)(train.learning_rate)
+        name, given = split_optimizer(train.optimizer)
+        kinds = optimizer_arguments(name)
+        own = {n: kinds[n](value) for n, value in given.items()}
+        optimizer = optimizer_function(name)(train.learning_rate, **own)
     return optax.chain(optax.add_decayed_weights(train.weight_decay), optimizer) if train.weight_decay else optimizer
