@@ -40,7 +40,11 @@ def computed(monkeypatch, tiny_presets, tiny_result, study_store, sweep_store, e
     shutil.copytree(sweep_store, Path("sweep.zarr"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Examples that train what no other test trains; tests/test_manners.py runs all of them too.
+TRAIN = ("verify", "run_sweep", "Measure", "World", "make_multiview", "logits", "answer_networks", "train_networks")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in TRAIN else n for n in NAMES])
 def test_every_public_name_has_an_example_that_runs(name, computed):
     example = example_of(name)
     assert example.examples, "its docstring has no example"

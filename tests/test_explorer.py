@@ -184,7 +184,9 @@ def golden(changes: dict[str, object]) -> tuple[dict[str, object], list[dict[str
     }, [{name: np.ravel(value) for name, value in record.items()} for record in records]
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if i % 2 else n for i, n in enumerate(GOLDEN)]
+)
 def test_trajectories_are_pythons(run_javascript, name):
     """Relative error at most 1e-4 over 200 steps, in overlaps, noise overlaps, logits and loss."""
     with jax.enable_x64(True):

@@ -68,7 +68,9 @@ def test_what_is_no_store_of_ours_is_refused(command, study_store, empty, capsys
         refused([command[0], "odd.zarr", *command[1:]], capsys)
 
 
-@pytest.mark.parametrize("command", [["plot", "--kind=sweep"], ["report"]], ids=lambda c: c[0])
+@pytest.mark.parametrize(
+    "command", [["plot", "--kind=sweep"], pytest.param(["report"], marks=pytest.mark.slow)], ids=lambda c: c[0]
+)
 def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep_store, empty, capsys):
     from multiview.stores.sweep_store import SweepStore
 

@@ -156,6 +156,7 @@ def test_a_teacher_sets_in_by_a_restart(study):
     assert difference(untaught, descent) > 4 * difference(one, descent)
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_followed_ends_and_is_marked(tiny):
     """The field overflows: the integrator gives up instead of shrinking its steps for ever; records go on."""
     trained = train(replace(tiny, FLOW | {"train.learning_rate": 3e38}))

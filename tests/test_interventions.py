@@ -101,6 +101,7 @@ def of_mixtures(parameters, task, mixing, network):
     return smoothed_relu(both, network.relu_power, network.relu_threshold).sum((1, 3))
 
 
+@pytest.mark.slow
 def test_mixtures_have_the_mixture_of_the_pre_activations(tiny, task, parameters):
     """Logits, and gradients in the network's own overlaps, noise included."""
     mixing = draw_mixing(jax.random.key(2), task.data.weights, "uniform")

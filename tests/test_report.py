@@ -149,7 +149,7 @@ def test_lists_random_points_and_axes_that_run_together_come_back(sweep_store):
     assert arguments.with_students
 
 
-@pytest.mark.parametrize("kind", ["study", "sweep"])
+@pytest.mark.parametrize("kind", [pytest.param("study", marks=pytest.mark.slow), "sweep"])
 def test_hostile_words_in_a_store_stay_words(kind, study_store, sweep_store, empty, monkeypatch):
     monkeypatch.setattr(figures, "_judged", lambda results: ([], HOSTILE))
     source = study_store if kind == "study" else sweep_store

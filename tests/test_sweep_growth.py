@@ -102,6 +102,7 @@ def test_axes_that_make_arrays_longer_keep_what_was_there(tmp_path):
     assert main(["check", str(store)]) == 0
 
 
+@pytest.mark.slow
 def test_more_replicates_are_new_blocks_and_more_seeds_say_what_is_computed_again(swept, tmp_path, capsys):
     store, over = tmp_path / "a", ["train.num_steps=20", "seed=0,1"]
     assert main(words(store, over, replicates=1, seeds=2)) == 0

@@ -94,7 +94,7 @@ def test_every_condition_holds_at_the_reference(preset):
 @pytest.mark.parametrize(
     ("changes", "condition"),
     [
-        ({"network.init_std": 0.1}, "small start"),
+        pytest.param({"network.init_std": 0.1}, "small start", marks=pytest.mark.slow),
         pytest.param({"network.relu_power": 2.0}, "power", marks=pytest.mark.slow),
         ({"train.num_steps": 5}, "time to learn"),
         pytest.param({"data.weak_view_strength": 0.5}, "missing view is fatal", marks=pytest.mark.slow),
@@ -104,7 +104,7 @@ def test_every_condition_holds_at_the_reference(preset):
             marks=pytest.mark.slow,
         ),
         pytest.param({"data.feature_sparsity": 0.5}, "foreign features", marks=pytest.mark.slow),
-        ({"data.noise_norm": 0.0}, "time to memorise"),
+        pytest.param({"data.noise_norm": 0.0}, "time to memorise", marks=pytest.mark.slow),
         pytest.param({"self_distill.num_steps": 1}, "time to distil (self_distill)", marks=pytest.mark.slow),
         pytest.param({"data.num_views": 1}, "several views", marks=pytest.mark.slow),
         ({"data.view_strengths": [1.0, 1.5]}, "balanced views (ensemble)"),
