@@ -12,6 +12,8 @@ from any_files import make_arrays
 from any_inputs import Input
 
 from multiview.commands.main import main
+from multiview.config import Study, replace
+from multiview.parameters import ConfigError
 
 HERE = Path(__file__).parent
 # Each broke a promise once: as words of the command line after `sweep --dry-run` or `regime`.
@@ -68,6 +70,16 @@ def test_an_extreme_value_ends_in_a_condition_or_in_one_line(case, capsys, empty
     assert len(said.err.splitlines()) == (status == 2)
     assert "nan" not in said.out
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("train.learning_rate", 1e300), ("distill.teacher_scale", 1e39), ("network.relu_threshold", 1e-60)],
+)
+def test_a_number_beyond_single_precision_is_refused_there_and_allowed_in_double(name, value):
+    with pytest.raises(ConfigError, match=f"{name} .*train.dtype float64"):
+        replace(Study(), {name: value})
+    assert replace(Study(), {name: value, "train.dtype": "float64"}).train.dtype == "float64"
 
 
 @pytest.mark.parametrize("value", ["x" * 5000, "9" * 5000])

@@ -10,6 +10,7 @@ import difflib
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from multiview.config.training import TrainConfig, optimizer_arguments, split_op
 from multiview.config.values import check_section, checked_values, convert_value, type_hints
 from multiview.parameters import LONGEST, ConfigError, at_least, parameter, refusal, shown
 from multiview.systems.table import STEP, SYSTEMS
+
+# The range of numbers in single precision, the smallest of which have few digits.
+SMALLEST_SINGLE, LARGEST_SINGLE = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def _check_together(study: Study) -> None:
         if any(n not in taken or taken[n](value) != value for n, value in arguments.items()):
             own = ", ".join(f"{n} ({kind.__name__})" for n, kind in taken.items())
             raise refusal("train.optimizer", study.train.optimizer, f"{name} with some of: {own or 'no arguments'}")
+    if study.train.dtype == "float32":
+        _check_range(study)
     entry = SYSTEMS[study.system]
     for owner, other in SYSTEMS.items():
         for name in other.fields:
@@ -143,6 +149,17 @@ def _check_together(study: Study) -> None:
                 raise refusal(name, get(study, name), f"{default:g} with system = {study.system!r}; it is of {owner}")
     kinds = {field.metadata["option"] for field, _ in all_fields().values()} - {"", *entry.understands}
     _only_defaults(study, kinds, f"system = {study.system!r}")
+
+
+def _check_range(study: Study) -> None:
+    """Refuse numbers that single precision, where it is asked for, would turn into infinity or 0."""
+    for name in all_fields():
+        value = get(study, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not isinstance(number, float) or number == 0 or math.isinf(number):
+                continue
+            if not SMALLEST_SINGLE <= abs(number) <= LARGEST_SINGLE:
+                raise refusal(name, value, "within 1e-45 … 3.4e38, or train.dtype float64")
 
 
 def _only_defaults(study: Study, kinds: set[str], where: str) -> None:

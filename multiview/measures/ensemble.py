@@ -23,7 +23,8 @@ def average_logits(logits: np.ndarray, scale: float = 1.0) -> np.ndarray:
 
 def average_probabilities(logits: np.ndarray) -> np.ndarray:
     r"""Logarithm of the mean probability, $\log \frac1K \sum_a \mathrm{softmax}(F^{(a)})$, shape [N, k]."""
-    probability = np.exp(logits - logits.max(-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # of a network that is not finite, which is counted elsewhere
+        probability = np.exp(logits - logits.max(-1, keepdims=True))
     probability /= probability.sum(-1, keepdims=True)
     return np.log(np.maximum(probability.mean(0), np.finfo(logits.dtype).tiny))
 

@@ -146,7 +146,8 @@ def parse_values(name: str, text: str) -> list[Any]:
         low, high, logarithmic = _ends(name, text, [*parts[:2], *parts[3:]])
         count = int(parts[2]) if parts[2].isascii() and parts[2].isdigit() and len(parts[2]) < 10 else 0
         if count < 2:
-            raise ConfigError(f"{where}: {shown(parts[2])} is no count; a whole number ≥ 2 (below 10⁹)")
+            allowed = "it must be a whole number, 2 or more (below 10⁹)"
+            raise ConfigError(f"{where}: {shown(parts[2])} is no count; {allowed}")
         if count > MOST_POINTS:
             raise ConfigError(f"{where}: {count} values on one axis; at most {MOST_POINTS} are possible")
         with np.errstate(all="ignore"):
