@@ -46,7 +46,7 @@ from multiview.commands.main import main as command_line
 from multiview.config import all_fields
 
 # How often each kind is drawn.
-KINDS = {"flags": 25, "toml": 20, "axes": 20, "arrays": 10, "paths": 15, "stores": 10}
+KINDS = {"flags": 15, "toml": 20, "axes": 20, "arrays": 15, "paths": 20, "stores": 10}
 # Refusals that name something else: an unknown parameter, or what memory is asked for with.
 OTHERWISE = ("no parameter has this name", "--memory")
 SECONDS = 60  # an input that computes nothing ends well within that
