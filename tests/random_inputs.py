@@ -235,10 +235,10 @@ def warm_up(folder: Path, templates: Path) -> None:
         save_figure(make_figure(results, "errors"), folder / f"warm.{ending}")
     with streams():
         for words in (
-            ["regime"],
+            ["regime", "--preset=smoke"],
             ["show", str(templates / "grid.zarr")],
             ["export", str(templates / "study.zarr"), "--to=netcdf", f"--out={folder}/a.nc"],
-            ["sweep", "--over=seed=0,1", f"--out={folder}/a", "--dry-run"],
+            ["sweep", "--preset=smoke", "--over=seed=0,1", f"--out={folder}/a", "--dry-run"],
             ["verify", "--json=/", "--out=a"],
         ):
             command_line(words)
