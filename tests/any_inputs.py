@@ -190,7 +190,7 @@ def by_axes(chance: random.Random, folder: Path) -> Input:
     words += ["--over", *(axis() for _ in range(chance.choice((1, 1, 2, 3))))] if chance.random() < 0.8 else []
     words += ["--zip", axis(), axis()] if chance.random() < 0.3 else []
     if chance.random() < 0.4:
-        words.append(f"--{chance.choice(list(DRAWS))}={chance.choice((1, 4, 50, 1000, 10**7, word(chance)))}")
+        words.append(f"--{chance.choice(list(DRAWS))}={chance.choice((1, 4, 50, 1000, 10**8, word(chance)))}")
     words += [f"--design-seed={word(chance)}"] if chance.random() < 0.1 else []
     words += chance.choice(([], [], [], ["--with-students"], ["--yes"]))
     return Input(words, ("--over", "--zip", "--random", "--sobol", "--design-seed"))

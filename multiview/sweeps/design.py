@@ -17,7 +17,7 @@ import numpy as np
 from multiview.config import convert
 from multiview.parameters import ConfigError, refusal
 from multiview.sweeps.draws import DRAWS
-from multiview.sweeps.grammar import MOST_POINTS, axis_field, distinct, labels, parse_values, quantile
+from multiview.sweeps.grammar import MOST_BLOCKS, MOST_POINTS, axis_field, distinct, labels, parse_values, quantile
 from multiview.words import parameter_value
 
 
@@ -203,6 +203,8 @@ def make_design(
 
 
 def _allow(count: int, any_size: bool) -> None:
+    if count > MOST_BLOCKS:
+        raise ConfigError(f"--over gives {count} points; at most 10⁷ are possible")
     if count > MOST_POINTS and not any_size:
         raise ConfigError(f"--over gives {count} points, more than {MOST_POINTS}; add --yes if that is meant")
 

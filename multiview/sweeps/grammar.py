@@ -16,6 +16,7 @@ from multiview.parameters import LONGEST, ConfigError, shown
 from multiview.words import parameter_value
 
 MOST_POINTS = 10**6  # a larger grid has to be asked for: it is more often a slip of the pen than a plan
+MOST_BLOCKS = 10 * MOST_POINTS  # and more than these are not possible
 # Names that the results use, so that no axis can take them. A test holds that no measure has the name of a parameter.
 RESERVED = {*LENGTHS, "time", "step", "point", "zip", "done", "reason"}
 

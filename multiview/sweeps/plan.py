@@ -12,13 +12,13 @@ from multiview.measures.dimensions import LENGTHS
 from multiview.parameters import ConfigError
 from multiview.sweeps.cost import activations, seconds_for, worker_bytes
 from multiview.sweeps.design import Design
+from multiview.sweeps.grammar import MOST_BLOCKS
 
 # Rows of patches are padded to a multiple of this number, so that points whose drawn data differ share shapes. Padding
 # adds a few per cent of the rows and changes no result (tests/test_sweep.py).
 ROW_MULTIPLE = 16
 # Whether these values are 0 decides which arrays exist, so it is part of a group's key although the values are traced.
 _SWITCHES = ("data.feature_noise", "data.noise_norm", "data.background_noise_norm")
-MOST_BLOCKS = 10**7
 # Largest share of unused slots for networks in the compiled blocks of a unit of work.
 LARGEST_UNUSED_SHARE = 0.1
 
