@@ -217,13 +217,10 @@ def test_correlated_views_are_not_missed(run):
     ],
 )
 def test_every_other_law_predicts_a_number_and_measures_inside_its_intervals(run, name):
-    """Whatever the size: each verdict has a closed form, networks fit their samples, values lie in their intervals."""
+    """Whatever the size: each verdict has a closed form, and values lie in their intervals."""
     document = run(name)
     assert all(np.isfinite(v["predicted"]).all() for v in document["verdicts"])
     (parts,) = [document[part] for part in ("rows", "points", "curves") if document.get(part)]
     rows = [row for part in parts for row in part.get("rows", [part])]
-    # A share of runs, or a yes for each kind of network.
-    fitted = [row["train_error_0"] for row in rows if "train_error_0" in row]
-    assert not fitted or any(f["single"] if isinstance(f, dict) else f > 0 for f in fitted)
     measured = [(row[n], row[f"{n}_interval"]) for row in rows for n in row if row.get(f"{n}_interval") is not None]
     assert all(low - 1e-4 <= value <= high + 1e-4 for value, (low, high) in measured)  # rounded for JSON

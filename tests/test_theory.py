@@ -144,9 +144,15 @@ EXTREMES = (ANY_POWER[0], ANY_POWER[-1])
     ],
 )
 def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
-    """No warning, no NaN, whatever the power and however few the neurons."""
+    """No warning, no NaN, whatever the power and however few the neurons; at q = 1, where slopes jump, one line will do."""
     study = replace(load_preset(preset), {"network.relu_power": q, "network.neurons_per_class": neurons})
-    for c in theory.check_regime(study):
+    try:
+        conditions = theory.check_regime(study)
+    except ConfigError as error:
+        assert q == 1
+        assert "take too long to compute" in str(error)
+        return
+    for c in conditions:
         assert not math.isnan(c.left)
         assert not math.isnan(c.right)
         assert c.holds == (c.left < c.right)

@@ -25,13 +25,16 @@ UNUSED = ("num_test_multi_view", "num_test_single_view", "num_records", "block_s
 def too_extreme(study: Study, what: str = "cannot be computed") -> ConfigError:
     """Make the line that names the most extreme values of a study, of which one is too extreme for the theory."""
 
-    def extent(name: str) -> float:
-        value = get(study, name)
+    def size(value: Any) -> float:
         numbers = value if isinstance(value, tuple) else (value,)
-        return max((abs(math.log10(v)) for v in numbers if isinstance(v, int | float) and v > 0), default=0.0)
+        return max((math.log10(v) for v in numbers if isinstance(v, int | float) and 0 < v < math.inf), default=0.0)
+
+    def extent(name: str) -> float:
+        """Orders of magnitude between the value and the default."""
+        return abs(size(get(study, name)) - size(all_fields()[name][0].default))
 
     names = [n for n in all_fields() if "." in n and n.rpartition(".")[2] not in UNUSED]
-    worst = sorted(names, key=lambda n: -min(extent(n), 400))[:3]
+    worst = sorted(names, key=lambda n: -extent(n))[:3]
     values = ", ".join(f"{n} = {get(study, n)!r}" for n in worst)
     return ConfigError(f"the theory's numbers {what} where {values}: one of them is too extreme")
 

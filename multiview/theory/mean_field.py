@@ -26,7 +26,7 @@ LATER = 8
 INSTANTS = 30
 FIRST_INSTANT = 1e-3
 # Evaluations of the equations for one solution, some seconds; ordinary studies take some thousands.
-MOST_EVALUATIONS = 10_000
+MOST_EVALUATIONS = 20_000
 
 
 class TypicalNetwork(NamedTuple):
