@@ -144,7 +144,7 @@ EXTREMES = (ANY_POWER[0], ANY_POWER[-1])
     ],
 )
 def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
-    """No warning and no NaN, whatever the power and the number of neurons; at q = 1, where slopes jump, a line will do."""
+    """No warning, no NaN, whatever power and number of neurons; at q = 1, where slopes jump, a line will do."""
     study = replace(load_preset(preset), {"network.relu_power": q, "network.neurons_per_class": neurons})
     try:
         conditions = theory.check_regime(study)
