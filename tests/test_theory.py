@@ -149,8 +149,8 @@ def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
     try:
         conditions = theory.check_regime(study)
     except ConfigError as error:
-        assert q == 1
-        assert "take too long to compute" in str(error)
+        if q > 1 or "take too long to compute" not in str(error):
+            raise
         return
     for c in conditions:
         assert not math.isnan(c.left)
