@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,18 @@ def test_a_file_that_no_parser_takes_is_one_line(text, capsys, empty):
     (empty / "study.toml").write_text(text)
     assert main(["regime", "--config=study.toml"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_several_members_that_cannot_be_read_are_one_line_and_no_errors_at_the_end(command, study_store, empty):
+    store = shutil.copytree(study_store, empty / "a.zarr")
+    for name in ("view_moments", "dark_knowledge", "single/weights", "ensemble_test_wrong_single_view"):
+        (store / name / "zarr.json").write_text('{"a":')
+    words = [sys.executable, "-m", "multiview", command, "a.zarr"]
+    own = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(words, cwd=empty, env=own, capture_output=True, text=True, timeout=120)
+    assert "dark_knowledge" in done.stdout + done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == {"check": (1, 0), "show": (2, 1)}[command]
 
 
 @pytest.mark.parametrize("name", ["a\0b", "n" * 300, "loop", "loop/a"])

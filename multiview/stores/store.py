@@ -118,6 +118,36 @@ def _holds_object(text: Any) -> bool:
         return False
 
 
+def damaged_members(path: str | Path) -> list[str]:
+    """Arrays and groups whose own zarr.json cannot be read.
+
+    They are looked for before zarr opens a store: it reads all members at once, and where one fails Python prints the
+    errors of the others when the process ends.
+    """
+    found = []
+    for pattern in ("*/", "*/*/"):
+        for folder in sorted(Path(path).glob(pattern)):
+            file = folder / "zarr.json"
+            try:
+                whole = not os.path.lexists(file) or isinstance(json.loads(file.read_bytes()), dict)
+            except (OSError, ValueError):
+                whole = False
+            if not whole:
+                found.append(str(folder.relative_to(path)))
+    return found
+
+
+def check_members(path: str | Path) -> None:
+    """Refuse a store with a member whose zarr.json cannot be read.
+
+    Raises:
+        ConfigError: it names the first.
+    """
+    bad = damaged_members(path)
+    if bad:
+        raise ConfigError(f"store = {shown(str(path))} is damaged: {bad[0]}/zarr.json cannot be read")
+
+
 def is_sweep(path: str | Path) -> bool:
     """Whether a store is that of a sweep (else of a single study)."""
     return "sweep" in attributes_of(path)
@@ -146,6 +176,7 @@ def open_results(path: str | Path) -> xr.DataTree | xr.Dataset:
         2
     """
     attributes, folder = attributes_of(path), standing(path)
+    check_members(folder)
     try:
         if "sweep" not in attributes:
             tree = xr.open_datatree(folder, engine="zarr", consolidated=False, chunks=None)
@@ -227,6 +258,8 @@ def damaged_variables(path: str | Path) -> dict[str, str]:
     """Arrays of a single study's store that cannot be read whole, with what is wrong."""
     import zarr
 
+    if bad := damaged_members(path):
+        return dict.fromkeys(bad, "its zarr.json cannot be read")
     open_results(path)
     # zarr loses its way in relative paths of few letters: it takes "e" out of every name.
     with without_warnings():

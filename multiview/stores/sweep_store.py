@@ -20,7 +20,7 @@ import numpy as np
 from multiview.files import whole_folder
 from multiview.parameters import ConfigError
 from multiview.stores.beside import standing
-from multiview.stores.store import FORMAT, attributes_of, await_readers, compressors, without_warnings
+from multiview.stores.store import FORMAT, attributes_of, await_readers, check_members, compressors, without_warnings
 
 
 class Variable(NamedTuple):
@@ -60,6 +60,7 @@ class SweepStore:
             raise ConfigError(f"store = {str(path)!r} holds one study and no sweep; name a new folder")
         if writable and not os.access(self.path, os.W_OK):
             raise ConfigError(f"store = {str(path)!r} is read-only: {_owner(self.path)}")
+        check_members(self.path)
         try:
             # A chunk that is not there is then a missing one; an array keeps what holds when it is opened.
             with zarr.config.set({"array.write_empty_chunks": True}), without_warnings():
