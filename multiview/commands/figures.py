@@ -20,11 +20,12 @@ def _open(arguments: argparse.Namespace) -> Results:
     import numpy as np
     import xarray as xr
 
-    from multiview.stores.store import open_results
+    from multiview.stores.store import load, open_results
 
     results = open_results(arguments.store)
     refuse_lost_numbers(arguments.store)
     if isinstance(results, xr.Dataset) and not arguments.partial:
+        load(results, ["done"])
         state = results["done"].values
         missing, blocks = int((state == 0).sum()), int((state >= 0).sum())
         if missing:

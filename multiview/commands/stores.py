@@ -24,7 +24,7 @@ def _stores(folder: Path) -> Iterator[Path]:
             try:
                 if "config" in json.loads(path.read_text(encoding="utf-8")).get("attributes", {}):
                     yield path.parent
-            except (OSError, ValueError, AttributeError):
+            except (OSError, ValueError, AttributeError, TypeError):
                 continue
 
 

@@ -101,7 +101,7 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{word} cannot be read: its zarr.json is damaged") from None
     if not isinstance(attributes, dict) or not isinstance(attributes.get("config"), str):
         raise ConfigError(f"{word} is no store of multiview: it holds no configuration")
-    for name in ("sweep", "versions"):
+    for name in ("config", "sweep", "versions"):
         if not _holds_object(attributes.get(name, "{}")):
             raise ConfigError(f"{word} cannot be read: its attribute {name} is damaged")
     version = attributes.get("format", FORMAT)
