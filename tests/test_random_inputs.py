@@ -104,6 +104,7 @@ def test_several_members_that_cannot_be_read_are_one_line_and_no_errors_at_the_e
     store = shutil.copytree(study_store, empty / "a.zarr")
     for name in ("view_moments", "dark_knowledge", "single/weights", "ensemble_test_wrong_single_view"):
         (store / name / "zarr.json").write_text('{"a":')
+    (store / "ensemble_size" / "zarr.json").unlink()
     words = [sys.executable, "-m", "multiview", command, "a.zarr"]
     own = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     done = subprocess.run(words, cwd=empty, env=own, capture_output=True, text=True, timeout=120)

@@ -129,7 +129,8 @@ def damaged_members(path: str | Path) -> list[str]:
         for folder in sorted(Path(path).glob(pattern)):
             file = folder / "zarr.json"
             try:
-                whole = not os.path.lexists(file) or isinstance(json.loads(file.read_bytes()), dict)
+                foreign = not os.path.lexists(file) and not os.path.lexists(folder / "c")  # where chunks are
+                whole = foreign or isinstance(json.loads(file.read_bytes()), dict)
             except (OSError, ValueError):
                 whole = False
             if not whole:
