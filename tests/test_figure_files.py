@@ -23,9 +23,8 @@ def results(study_store) -> xr.DataTree:
     return open_results(study_store).load()
 
 
-@pytest.mark.parametrize(
-    "width", [w if w == "column" else pytest.param(w, marks=pytest.mark.slow) for w in style.SIZES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("width", style.SIZES)
 def test_every_kind_is_written_and_fits_its_place(study_store, sweep_store, empty, capsys, width):
     for name, kind in kinds.KINDS.items():
         if width == "slide" and name not in ("mosaic", "errors", "phase"):

@@ -208,6 +208,7 @@ DRAWN = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES)
 @example(["data.noise_norm=0:1:5"], [], [], [])
 @example([], [], [], [])
