@@ -283,13 +283,8 @@ def test_feature_noise_lies_in_its_interval_and_in_the_vectors(vectors):
         assert np.abs(outside).max() < 2e-6
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({}, marks=pytest.mark.slow),
-        {"patch_split": "random", "patches_per_feature": 2, "feature_noise": 0.1},
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"patch_split": "random", "patches_per_feature": 2, "feature_noise": 0.1}])
 def test_more_samples_never_change_those_before(changes):
     """So numbers of samples are rounded up where they are drawn; every array but the weights."""
     config = dataclasses.replace(DataConfig(), representation="limit", num_patches=20, **changes)

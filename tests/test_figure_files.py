@@ -37,6 +37,7 @@ def test_every_kind_is_written_and_fits_its_place(study_store, sweep_store, empt
             assert image.height <= 300 * style.SIZES[width].height + 2
 
 
+@pytest.mark.slow
 def test_the_ending_names_the_format_and_the_same_store_gives_the_same_bytes(study_store, empty):
     for ending, begins in ((".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")):
         for name in ("a", "b"):

@@ -54,6 +54,7 @@ def exact(study) -> Trained:
     return train(replace(study, {"train.flow_tolerance": 1e-4}))
 
 
+@pytest.mark.slow
 def test_it_is_the_limit_of_gradient_descent_at_first_order(study, exact):
     """Gradient descent of step η/n to the same time differs from the flow by O(1/n)."""
     n = np.array([16, 64])

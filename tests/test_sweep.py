@@ -86,10 +86,8 @@ TOGETHER = {
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-@pytest.mark.bits
-@pytest.mark.parametrize(
-    "case", [name if name == "rates" else pytest.param(name, marks=pytest.mark.slow) for name in TOGETHER]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TOGETHER)
 def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
     fields, over, students = TOGETHER[case]
     plan = make_plan(replace(small(), fields), make_design(over), students)
