@@ -131,6 +131,10 @@ MEASURES = (
         "gradient_evaluations", (), "evaluations",
         "gradients computed so far, where a solver does not take one for each step", dtype="int32",
     ),
+    Measure(
+        "all_pairs_steps", (), "steps",
+        "steps so far that stepped all pairs, because one had grown that should stay small", dtype="int32",
+    ),
 )  # fmt: skip
 
 

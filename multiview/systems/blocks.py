@@ -151,6 +151,8 @@ def _record(
         measures, finite = jax.vmap(record_one, in_axes=(0, None if system.joint else 0))(seen.parameters, seen.outputs)
     if seen.evaluations is not None:
         measures = measures | {"gradient_evaluations": seen.evaluations}
+    if seen.all_pairs_steps is not None:
+        measures = measures | {"all_pairs_steps": seen.all_pairs_steps}
     return measures, seen.outputs if seen.teaches is None else seen.teaches, finite, seen.parameters.weights
 
 

@@ -1,8 +1,13 @@
-"""The theory's network as a system: hand-written passes, gradient descent with its options, or the gradient flow."""
+"""The theory's network as a system: hand-written passes, gradient descent with its options, or the gradient flow.
+
+Where `multirate` covers the samples and the options, networks of a block are trained one after another by multirate
+steps, as each ends its blocks of steps where it has to. Otherwise they take every step together.
+"""
 
 from __future__ import annotations
 
 import functools
+import threading
 from functools import partial
 
 import jax
@@ -11,6 +16,8 @@ from jax import Array
 
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
+from multiview.multirate import training as multirate
+from multiview.multirate.state import MultirateState, forget_steps
 from multiview.network.outputs import fresh_logits, logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
@@ -24,10 +31,16 @@ FORWARD_SHARE = 0.4  # a forward pass is about 0.4 of a step
 
 
 @partial(streams.jit_for_draws, static_argnames=("sizes",))
-def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings, sizes: Sizes) -> TrainingState:
-    def start_one(key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None) -> TrainingState:
+def _start(
+    keys: Array, batch_keys: Array | None, task: Task, settings: Settings, sizes: Sizes
+) -> TrainingState | MultirateState:
+    def start_one(
+        key: Array, network: NetworkConfig, train: TrainConfig, batch_key: Array | None
+    ) -> TrainingState | MultirateState:
         dtype = jnp.dtype(train.dtype)
         parameters = init_network(key, task.patches, sizes.dimension, sizes.classes, network, dtype)
+        if not multirate.why_not(train, network, None, task):
+            return multirate.start(parameters, task, network, train)
         if train.solver == "gradient_flow":
             return TrainingState(parameters, start_flow(parameters))
         batches = () if batch_key is None else jax.random.key_data(batch_key)
@@ -36,9 +49,24 @@ def _start(keys: Array, batch_keys: Array | None, task: Task, settings: Settings
     return jax.vmap(start_one)(keys, settings.network, settings.train, batch_keys)
 
 
-@partial(jax.jit, donate_argnums=0, static_argnames=("sizes",))
+# Held while networks take no steps, so that one thread compiles the program of pauses, which is seldom needed.
+_compiling = threading.Lock()
+
+
+@partial(jax.jit, donate_argnums=0, static_argnames=("all_pairs",))
+def _multirate_steps(
+    state: MultirateState, last: Array, task: Task, teacher: Array | None, settings: Settings, *, all_pairs: bool
+) -> MultirateState:
+    """Take steps one network after another, each up to `last` or to the next border of its pauses."""
+    follow = multirate.advance_all_pairs if all_pairs else multirate.advance
+    return jax.lax.map(
+        lambda one: follow(one[0], last, task, *one[1:]),
+        (state, teacher, settings.network, settings.train, settings.distill),
+    )
+
+
 def _advance(
-    state: TrainingState,
+    state: TrainingState | MultirateState,
     first: Array,
     last: Array,
     least: Array,
@@ -46,8 +74,24 @@ def _advance(
     teacher: Array | None,
     settings: Settings,
     sizes: Sizes,
-) -> TrainingState:
+) -> TrainingState | MultirateState:
     """Take all steps; `least` is for systems that may continue while a sample is wrong."""
+    if not isinstance(state, MultirateState):
+        return _all_pairs_steps(state, first, last, task, teacher, settings)
+    state = state._replace(reached=jnp.broadcast_to(first, state.reached.shape))
+    state = _multirate_steps(state, last, task, teacher, settings, all_pairs=False)
+    while bool((state.reached < last).any()):
+        with _compiling:
+            state = _multirate_steps(state, first, task, teacher, settings, all_pairs=True)
+        state = _multirate_steps(state, last, task, teacher, settings, all_pairs=True)
+        state = _multirate_steps(state, last, task, teacher, settings, all_pairs=False)
+    return state
+
+
+@partial(jax.jit, donate_argnums=0)
+def _all_pairs_steps(
+    state: TrainingState, first: Array, last: Array, task: Task, teacher: Array | None, settings: Settings
+) -> TrainingState:
 
     def advance_one(
         s: TrainingState, t: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
@@ -58,14 +102,24 @@ def _advance(
     return jax.vmap(advance_one)(state, teacher, settings.network, settings.train, settings.distill)
 
 
-def _look(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
+def _look(state: TrainingState | MultirateState, task: Task, settings: Settings, sizes: Sizes) -> Seen:
+    if isinstance(state, MultirateState):
+        parameters, outputs = jax.lax.map(
+            lambda one: multirate.look(one[0], task, *one[1:]),
+            (state, settings.network, settings.train, settings.distill),
+        )
+        return Seen(parameters, outputs, task, all_pairs_steps=state.all_pairs_steps)
     outputs = jax.vmap(lambda p, n: logits(p, task.patches, n))(state.parameters, settings.network)
     flows = settings.train.solver == "gradient_flow"
     return Seen(state.parameters, outputs, task, None, state.optimizer_state.evaluations if flows else None)
 
 
-def _keep(state: TrainingState, task: Task, settings: Settings, sizes: Sizes) -> Array:
-    return state.parameters.weights
+def _keep(state: TrainingState | MultirateState, task: Task, settings: Settings, sizes: Sizes) -> Array:
+    return _look(state, task, settings, sizes).parameters.weights
+
+
+def _resume(state: TrainingState | MultirateState) -> TrainingState | MultirateState:
+    return forget_steps(state) if isinstance(state, MultirateState) else state
 
 
 @partial(jax.jit, static_argnames=("sizes",))
@@ -129,4 +183,4 @@ def _optimizer_numbers(static: jax.tree_util.PyTreeDef) -> int:
     return sum(a.size for a in jax.tree.leaves(state)) // weights.size
 
 
-SYSTEM = System(_start, _advance, _look, _keep, answer, footprint, work, answered_together=4)
+SYSTEM = System(_start, _advance, _look, _keep, answer, footprint, work, resume=_resume, answered_together=4)

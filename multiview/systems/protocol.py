@@ -65,6 +65,7 @@ class Seen(NamedTuple):
         task: the training samples, with patches in the representation of `parameters`.
         teaches: logits from which a student of each network is taught; None if they are `outputs`.
         evaluations: gradient evaluations so far; None if each step is one evaluation.
+        all_pairs_steps: steps of multirate training so far that stepped all pairs; None for other training.
     """
 
     parameters: Parameters
@@ -72,6 +73,7 @@ class Seen(NamedTuple):
     task: Task
     teaches: Float[Array, "b n k"] | None = None
     evaluations: Int[Array, " b"] | None = None
+    all_pairs_steps: Int[Array, " b"] | None = None
 
 
 class System(NamedTuple):

@@ -6,6 +6,10 @@ update rule on the logits and not the gradient of a loss; so all objectives are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -49,35 +53,46 @@ def soft_outputs(
     return jax.nn.softmax(jnp.minimum(logits, cap) / temperature)
 
 
-def _difference(logits: Array, teacher_logits: Array, distill: DistillConfig) -> tuple[Array, Array]:
-    """Subtract the teacher's truncated soft outputs from the student's; also give which logits are below the cap."""
-    # As `DistillConfig.cap`, but for traced numbers.
-    cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(logits.dtype)
-    difference = soft_outputs(logits, distill.temperature, cap) - soft_outputs(teacher_logits, distill.temperature, cap)
-    return difference, logits < cap
+def truncation(distill: DistillConfig, dtype: Any) -> tuple[float | Array, Array]:
+    """Return the temperature T and the cap c of a distillation term; as `DistillConfig.cap`, but for traced numbers."""
+    cap = jnp.where(distill.logit_cap > 0, distill.logit_cap, distill.temperature**2).astype(dtype)
+    return distill.temperature, cap
 
 
-def soft_cross_entropy(
-    logits: Float[Array, "n k"], teacher_logits: Float[Array, "n k"], distill: DistillConfig
-) -> Float[Array, "n k"]:
-    r"""Compute $(p_i - t_i)\,1[F_i < c]$ from the truncated soft outputs p and t of student and teacher.
+def soft_cross_entropy(difference: Array) -> Array:
+    r"""Return $p_i - t_i$: the gradient of $T$ times the cross-entropy at temperature T.
 
-    It is the gradient of $T$ times the cross-entropy at temperature T. Arguments as in `distillation_logit_gradient`.
+    Args:
+        difference: soft outputs p of the student minus those of the teacher t, any shape.
+
+    Returns:
+        The term, in the same shape.
     """
-    difference, below_cap = _difference(logits, teacher_logits, distill)
-    return jnp.where(below_cap, difference, 0.0)
+    return difference
 
 
-def one_sided(
-    logits: Float[Array, "n k"], teacher_logits: Float[Array, "n k"], distill: DistillConfig
-) -> Float[Array, "n k"]:
-    """Compute the negative part of `soft_cross_entropy`, by which the teacher never pushes a logit down."""
-    difference, below_cap = _difference(logits, teacher_logits, distill)
-    return jnp.where(below_cap, jnp.minimum(difference, 0.0), 0.0)
+def one_sided(difference: Array) -> Array:
+    """Return the negative part of `soft_cross_entropy`, by which the teacher never pushes a logit down."""
+    return jnp.minimum(difference, 0.0)
 
 
-# The words of `distill.objective`. A new one is a function here, its row, and its word in `config.distillation`.
-OBJECTIVES = {"soft_cross_entropy": soft_cross_entropy, "one_sided": one_sided}
+# Objectives that depend on the difference of the truncated soft outputs alone, and act on logits below the cap.
+TERMS: dict[str, Callable[[Array], Array]] = {"soft_cross_entropy": soft_cross_entropy, "one_sided": one_sided}
+
+
+def _by_difference(
+    term: Callable[[Array], Array], logits: Array, teacher_logits: Array, distill: DistillConfig
+) -> Array:
+    temperature, cap = truncation(distill, logits.dtype)
+    difference = soft_outputs(logits, temperature, cap) - soft_outputs(teacher_logits, temperature, cap)
+    return jnp.where(logits < cap, term(difference), 0.0)
+
+
+# The words of `distill.objective`, functions of the student's logits, the teacher's and the configuration. A new one is
+# a function here, its row, and its word in `config.distillation`.
+OBJECTIVES: dict[str, Callable[[Array, Array, DistillConfig], Array]] = {
+    name: partial(_by_difference, term) for name, term in TERMS.items()
+}
 
 
 def distillation_logit_gradient(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from multiview.world.pairs import Pairs
 from multiview.world.patches import Patches
 from multiview.world.samples import MultiViewDataset
 
@@ -14,6 +15,8 @@ class Task(NamedTuple):
     Attributes:
         data: the samples.
         patches: parts that cover the samples in order, from `represent`.
+        pairs: the pairs that can grow, for steps of them alone (`multirate`); None to step all pairs. `World.tasks`
+            finds them.
 
     Example:
         >>> import multiview as mv
@@ -26,6 +29,7 @@ class Task(NamedTuple):
 
     data: MultiViewDataset
     patches: Patches
+    pairs: Pairs | None = None
 
     def dimension(self, num_features: int) -> int:
         """Return the dimension D of the weights: d with dense patches, the number of features kL in the limit."""

@@ -18,6 +18,7 @@ from multiview.config import DataConfig, Study, TrainConfig, check_data, check_s
 from multiview.parameters import refusal
 from multiview.settings import in_own_settings
 from multiview.world.law import orthonormal_features, sample_dataset
+from multiview.world.pairs import find_pairs
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, MultiViewDataset, Split
 from multiview.world.task import Task
@@ -27,6 +28,7 @@ from multiview.world.values import check_count, check_kind, check_seed, check_sp
 CHUNK = 1000
 # Rows of test samples are padded to a multiple of this number, so that chunks and kinds share compiled programs.
 _ROW_MULTIPLE = 64
+_PAIR_MULTIPLE = 8  # likewise of the lengths of tables of pairs, in a sweep
 # Numbers of the kinds in the streams of test samples and of their noise.
 _SAMPLES = {"mixture": 0, "multi_view": 1, "single_view": 2}
 _NOISE = {"multi_view": 0, "single_view": 1, "mixture": 2}
@@ -263,7 +265,8 @@ class World:
         """
         datasets = [self.train(replicate) for replicate in range(replicates)]
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
-        return [Task(d, p) for d, p in zip(datasets, patches, strict=True)]
+        pairs = find_pairs(datasets, patches, self.config, 1 if row_multiple == 1 else _PAIR_MULTIPLE)
+        return [Task(*parts) for parts in zip(datasets, patches, pairs, strict=True)]
 
     @in_own_settings
     def probes(self) -> Task:
