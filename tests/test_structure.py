@@ -25,8 +25,8 @@ ROOT = Path(multiview.__file__).parent
 # form no circle.
 ORDER = (
     "__init__", "machine", "parameters", "systems.table", "config", "streams", "settings", "files", "words", "presets",
-    "world", "network", "theory", "measures", "training", "systems", "studies", "stores", "verdicts", "sweeps",
-    "figures", "web", "commands", "__main__",
+    "world", "network", "theory", "measures", "training", "multirate", "systems", "studies", "stores", "verdicts",
+    "sweeps", "figures", "web", "commands", "__main__",
 )  # fmt: skip
 
 

@@ -129,8 +129,8 @@ def _check_together(study: Study) -> None:
     data = study.data
     if study.train.batch_size > data.num_train:
         raise refusal("train.batch_size", study.train.batch_size, f"at most data.num_train = {data.num_train}")
-    if study.train.solver == "gradient_flow":
-        _only_defaults(study, {STEP}, "train.solver = 'gradient_flow'")
+    if study.train.solver != "gradient_descent":
+        _only_defaults(study, {STEP}, f"train.solver = {study.train.solver!r}")
     if study.train.momentum and study.train.optimizer != "sgd":
         raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
     name, arguments = split_optimizer(study.train.optimizer)

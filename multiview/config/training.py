@@ -105,8 +105,8 @@ class TrainConfig:
     """Mix two samples and their targets, with a uniform share or half and half; not used under a teacher."""
     dropped_patches: float = parameter(0.0, **BELOW_ONE, option=STEP)
     """Probability with which a patch is left out of a step; not used under a teacher."""
-    solver: Literal["gradient_descent", "gradient_flow"] = parameter("gradient_descent", option=FLOW)
-    """Steps of size η, or adaptive steps along the gradient flow to the same time η·T."""
+    solver: Literal["gradient_descent", "multirate", "gradient_flow"] = parameter("gradient_descent", option=FLOW)
+    """Steps of size η; the same steps at a cost of k² (multirate); or adaptive steps along the gradient flow to η·T."""
     flow_tolerance: float = parameter(0.6, check=lambda v: 1e-6 <= v <= 1, allowed="a number in [1e-6, 1]", traced=True)
     """Error allowed in one step of gradient_flow, in units of σ₀ plus the size of an overlap."""
     dtype: Literal["float32", "float64"] = parameter("float32")

@@ -33,12 +33,12 @@ LARGEST_CHANGE = 1e-7
 # The largest foreign overlaps may change by this share of themselves in a block. One step of a block is off by about a
 # twelfth of the third power of this share.
 LARGEST_SHARE = 0.02
-# Where blocks would have to be shorter, or a pair is no longer small, the next steps step all pairs, which then costs less.
+# Where blocks would have to be shorter, or a pair is no longer small, the next steps step all pairs.
 SHORTEST_BLOCK = 4
 PAUSE = 64
 
 
-def gain(overlaps: Float[Array, "... m"], problem: Problem) -> Float[Array, "..."]:
+def gain(overlaps: Float[Array, "... m"], problem: Problem) -> Float[Array, ...]:
     """Compute Σ_r [⟨w_r, v⟩]_+^q / (q ϱ^{q−1}), the output for a patch of strength 1 while all are below ϱ."""
     q = problem.power
     powers = raised_to(jnp.maximum(overlaps, 0), q)
@@ -110,11 +110,11 @@ def apply_pushes(
         problem: what the network is trained on.
 
     Returns:
-        Live and dormant overlaps, live ones with features written in, and `Border.rate` and `Border.drift` of the block.
+        Live and dormant overlaps, live ones with features written in, and the block's `Border.rate` and `Border.drift`.
     """
-    pushes, border, steps = state.pushes, state.border, state.steps
+    pushes, border, steps = state.pushes, state.border, state.steps.astype(problem.weights.dtype)
     pairs, slope, rate, threshold = problem.pairs, problem.activation.slope, problem.rate, problem.threshold
-    samples, k = border.logits.shape
+    k = border.logits.shape[1]
     count = pairs.quiet.present.place.shape[0]
 
     def all_classes(present_pushes: Array, place: Array, absent: Array) -> Array:
@@ -156,14 +156,15 @@ def apply_pushes(
 
     owed = at_pairs(foreign_push) - pushes.foreign  # what steps have not seen of the pushes of multi-view samples
     between = 0.5 * (live.foreign + at_pairs(dormant.weights).T)  # steps have moved them meanwhile
-    halfway = between - ahead * (rate * owed * slope(between, threshold) + at_pairs(by_feature).T - steps * border.drift)
     by_others = at_pairs(by_feature).T
-    foreign = live.foreign - rate * owed * slope(halfway, threshold) - (by_others - steps * border.drift)
+    also_owed = by_others - steps * border.drift
+    halfway = between - ahead * (rate * owed * slope(between, threshold) + also_owed)
+    foreign = live.foreign - rate * owed * slope(halfway, threshold) - also_owed
     some = steps > 0
     live = live._replace(foreign=jnp.where(some, foreign, live.foreign))
     weights = whole_weights(live, jnp.where(some, weights, dormant.weights), problem)
-    count = jnp.maximum(steps, 1)
-    means = border.rate + owed / count, jnp.where(some, by_others / count, border.drift)
+    number = jnp.maximum(steps, 1)
+    means = border.rate + owed / number, jnp.where(some, by_others / number, border.drift)
     return live, Dormant(weights, jnp.where(some, noise, dormant.noise)), means
 
 
@@ -184,8 +185,11 @@ def cross_border(state: MultirateState, problem: Problem) -> MultirateState:
     moved = (jnp.abs(dormant.weights - state.dormant.weights) * foreign).max()
     share = moved / (dormant.weights * foreign).max()  # the largest ones move most
     excess = jnp.maximum(change / LARGEST_CHANGE, share / LARGEST_SHARE)
-    fitting = state.steps * jnp.clip(0.8 / excess, 0.25, 2)
-    longest = jnp.clip(jnp.nan_to_num(fitting, nan=LONGEST_BLOCK), 1, LONGEST_BLOCK).astype(jnp.int32)
+    factor = jnp.clip(0.8 / excess, 0.25, 2)
+    factor = jnp.where(jnp.isfinite(factor), factor, 2)  # a network that turned non-finite ends soon
+    fitting = state.steps.astype(factor.dtype) * factor
+    fitting = jnp.where((factor >= 1) & (state.steps < state.longest), state.longest.astype(factor.dtype), fitting)
+    longest = jnp.clip(fitting, 1, LONGEST_BLOCK).astype(jnp.int32)
     pause = jnp.where((longest < SHORTEST_BLOCK) | a_pair_is_large(dormant, problem), PAUSE, 0).astype(jnp.int32)
     return state._replace(
         live=live, dormant=dormant, pushes=no_pushes(problem, len(state.pushes.taught)), border=border,

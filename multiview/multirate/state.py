@@ -77,8 +77,8 @@ class Border(NamedTuple):
     Attributes:
         logits: what dormant pairs add to the logits of all samples.
         gain: Σ_r [⟨w_r, v⟩]_+^q of the live foreign pairs, which multi-view samples see as they were at the border.
-        rate: mean push of multi-view samples on the live foreign pairs that steps do not compute, from the block before:
-            that of a teacher on absent classes.
+        rate: mean push of multi-view samples on the live foreign pairs, as far as steps do not compute it (that of a
+            teacher on absent classes), from the block before.
         drift: mean step of these pairs by single-view samples of other classes, from the block before.
         order: neurons of each feature's class, from the largest overlap to the smallest.
         large: how many of them are evaluated one by one; all others stay below ϱ and add up in closed form.
@@ -216,8 +216,10 @@ def merge(live: Live, dormant: Dormant, problem: Problem, noisy: NoisyRows) -> P
     )
 
 
-def forget_steps(state: MultirateState) -> MultirateState:
-    """Make room for the pushes of a teacher, with whom the next phase begins; works on a block of networks."""
+def expect_teacher(state: MultirateState) -> MultirateState:
+    """Make room for the pushes of a teacher, where there is none yet; works on a block of networks."""
+    if state.pushes.taught.size:
+        return state
     return state._replace(pushes=state.pushes._replace(taught=jnp.zeros_like(state.border.logits)))
 
 

@@ -32,9 +32,9 @@ from multiview.multirate.state import (
 from multiview.network.activation import activation_of, raised_to
 from multiview.network.outputs import logits
 from multiview.network.parameters import Parameters
+from multiview.training import step
 from multiview.training.losses import TERMS, soft_outputs, truncation
 from multiview.training.optimizer import make_optimizer
-from multiview.training import step
 from multiview.training.step import TrainingState
 from multiview.world.patches import NoiselessRows, NoisyRows
 from multiview.world.task import Task
@@ -50,23 +50,20 @@ def why_not(train: TrainConfig, network: NetworkConfig, distill: DistillConfig |
         task: the training samples.
 
     Returns:
-        The reason, which names the parameter.
+        The reason in words, for the line that tells how networks are trained.
     """
+    if train.solver != "multirate":
+        return f"train.solver is {train.solver}"
     if task.pairs is None:
-        return "data: other samples than multi-view ones without noise and single-view ones with noise on features"
+        return "they need data.representation limit_single_view_noise, noise on features alone, one patch a feature"
     if jax.default_backend() != "cpu":
-        return f"the device is {jax.default_backend()}, not the CPU"
-    plain = {
-        "solver": "gradient_descent", "optimizer": "sgd", "momentum": 0, "weight_decay": 0, "batch_size": 0,
-        "label_smoothing": 0, "mixup": "none", "dropped_patches": 0, "dtype": "float32",
-    }  # fmt: skip
-    for name, value in plain.items():
-        if getattr(train, name) != value:
-            return f"train.{name} = {getattr(train, name)!r}"
+        return "they run on the CPU alone"
+    if train.dtype != "float32":
+        return "they are of single precision"
     if activation_of(network).power is None or network.relu_power == 1:
-        return "the activation is no power below its threshold"
+        return "the activation is no power q > 1 below its threshold"
     if distill is not None and distill.objective not in TERMS:
-        return f"the objective {distill.objective!r} depends on more than the difference of soft outputs"
+        return f"objective {distill.objective} depends on more than a difference of soft outputs"
     return ""
 
 
@@ -191,7 +188,7 @@ def advance_all_pairs(
 
     def steps(state: MultirateState) -> MultirateState:
         parameters = merge(state.live, state.dormant, problem, noisy)
-        begin = TrainingState(parameters, make_optimizer(train).init(parameters))  # type: ignore[arg-type]
+        begin = TrainingState(parameters, make_optimizer(train).init(parameters))
         end = state.reached + count
         trained = step.advance(begin, state.reached, end, task, teacher_logits, network, train, distill)
         state = state._replace(pause=state.pause - count, all_pairs_steps=state.all_pairs_steps + count, reached=end)

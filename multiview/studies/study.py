@@ -36,7 +36,9 @@ def total_network_steps(study: Study, distillation: bool = True) -> int:
 def training_tasks(study: Study, world: World | None = None, row_multiple: int = 1) -> list[Task]:
     """Draw the training samples of every replicate, in shapes that share one compiled program; see `World.tasks`."""
     world = World.of(study) if world is None else world
-    return world.tasks(study.replicates, row_multiple, study.train.changes_patches)
+    return world.tasks(
+        study.replicates, row_multiple, study.train.changes_patches, with_pairs=study.train.solver == "multirate"
+    )
 
 
 @in_own_settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from multiview.config import Study, TrainConfig
+from multiview.multirate.training import why_not
 from multiview.systems import table
 from multiview.training import devices, forecast
 from multiview.words import format_bytes
@@ -63,8 +64,12 @@ def memory_plan(study: Study, task: Task) -> str:
         ConfigError: one block does not fit the memory.
     """
     size, in_flight = block_plan(study, task, study.seeds)
+    reasons = [why_not(study.train, study.network, distill, task) for distill in (study.distill, study.self_distill)]
+    steps = ""
+    if study.train.solver == "multirate" and any(reasons):
+        steps = f"; no multirate steps: {next(filter(None, reasons))}"
     return (
         f"memory: about {format_bytes(block_bytes(study, task, size))} for each block of {size} networks, "
         f"{in_flight} at a time on {len(devices.training_devices())} device(s); "
-        f"budget {format_bytes(devices.memory_budget())}"
+        f"budget {format_bytes(devices.memory_budget())}{steps}"
     )

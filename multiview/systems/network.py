@@ -1,7 +1,7 @@
 """The theory's network as a system: hand-written passes, gradient descent with its options, or the gradient flow.
 
-Where `multirate` covers the samples and the options, networks of a block are trained one after another by multirate
-steps, as each ends its blocks of steps where it has to. Otherwise they take every step together.
+By multirate steps the networks of a block are trained one after another, as each ends its blocks of steps where it has
+to. Otherwise they take every step together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.multirate import training as multirate
-from multiview.multirate.state import MultirateState, forget_steps
+from multiview.multirate.state import MultirateState, expect_teacher
 from multiview.network.outputs import fresh_logits, logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
@@ -79,13 +79,15 @@ def _advance(
     if not isinstance(state, MultirateState):
         return _all_pairs_steps(state, first, last, task, teacher, settings)
     state = state._replace(reached=jnp.broadcast_to(first, state.reached.shape))
-    state = _multirate_steps(state, last, task, teacher, settings, all_pairs=False)
-    while bool((state.reached < last).any()):
+    if teacher is not None:
+        state = expect_teacher(state)
+    now = _multirate_steps(state, last, task, teacher, settings, all_pairs=False)
+    while bool((now.reached < last).any()):
         with _compiling:
-            state = _multirate_steps(state, first, task, teacher, settings, all_pairs=True)
-        state = _multirate_steps(state, last, task, teacher, settings, all_pairs=True)
-        state = _multirate_steps(state, last, task, teacher, settings, all_pairs=False)
-    return state
+            now = _multirate_steps(now, first, task, teacher, settings, all_pairs=True)
+        now = _multirate_steps(now, last, task, teacher, settings, all_pairs=True)
+        now = _multirate_steps(now, last, task, teacher, settings, all_pairs=False)
+    return now
 
 
 @partial(jax.jit, donate_argnums=0)
@@ -116,10 +118,6 @@ def _look(state: TrainingState | MultirateState, task: Task, settings: Settings,
 
 def _keep(state: TrainingState | MultirateState, task: Task, settings: Settings, sizes: Sizes) -> Array:
     return _look(state, task, settings, sizes).parameters.weights
-
-
-def _resume(state: TrainingState | MultirateState) -> TrainingState | MultirateState:
-    return forget_steps(state) if isinstance(state, MultirateState) else state
 
 
 @partial(jax.jit, static_argnames=("sizes",))
@@ -183,4 +181,4 @@ def _optimizer_numbers(static: jax.tree_util.PyTreeDef) -> int:
     return sum(a.size for a in jax.tree.leaves(state)) // weights.size
 
 
-SYSTEM = System(_start, _advance, _look, _keep, answer, footprint, work, resume=_resume, answered_together=4)
+SYSTEM = System(_start, _advance, _look, _keep, answer, footprint, work, answered_together=4)

@@ -64,6 +64,8 @@ class OwnWorld(World):
         return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
 
     @in_own_settings
-    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
+    def tasks(
+        self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False, with_pairs: bool = False
+    ) -> list[Task]:
         """Make one task and return it for every replicate, see `World.tasks`."""
-        return super().tasks(1, row_multiple, as_vectors) * replicates
+        return super().tasks(1, row_multiple, as_vectors, with_pairs) * replicates

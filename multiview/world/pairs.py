@@ -110,8 +110,8 @@ class NoisyPairs:
         present: the classes of the samples.
         own: the patches by feature [t, kL]: pairs of the feature's class with the feature and with the patch's noise.
         own_of: entries of `own` with a feature of each class in each sample, t·kL + f.
-        foreign: the patches by pair [t, U] of a foreign feature and the sample's label: pairs of the label with the feature
-            and with the patch's noise.
+        foreign: the patches by pair [t, U] of a foreign feature and the sample's label: pairs of the label with the
+            feature and with the patch's noise.
         foreign_of: entries of `foreign` of each sample, t·U + u.
         foreign_feature: the feature of each of the U pairs.
         foreign_class: its class.
@@ -257,14 +257,14 @@ def _count(data: MultiViewDataset, patches: Patches, config: DataConfig) -> _Cou
     none = quiet.coefficient.size
     sample, feature = np.nonzero(slot < none)
     quiet_present = _presence(sample, feature // views, labels[:first], k)
-    places, inverse = quiet_present
+    inverse = quiet_present[1]
     by_view = np.where(slot < none, slot, -1).reshape(first, k, views)
     n, q = np.arange(first)[:, None], inverse.T
     own = np.where(q[:, :, None] >= 0, by_view[n, np.maximum(q, 0)], -1)  # [n, Q, L]
     own = -np.sort(-(own + 1), axis=2) - 1  # patches first, −1 after them
     own = np.where(own >= 0, own, -1)
     quiet_patches = own.transpose(2, 1, 0)
-    with_further = int((quiet_patches[1:] >= 0).any((0, 2)).nonzero()[0].max(initial=-1)) + 1
+    with_further = int(np.flatnonzero((quiet_patches[1:] >= 0).any((0, 2))).max(initial=-1)) + 1
     row_feature = np.asarray(quiet.feature)
     rows = np.where(row_feature < features)[0]
     rows = np.take(np.append(rows, -1), _lists(row_feature[rows], features))
@@ -356,9 +356,15 @@ def _tables(c: _Counted, lengths: _Lengths) -> Pairs:
         patch = np.asarray(_fill(lists, shape, total))
         real = np.append(np.arange(len(noisy["sample"])), [-1] * (total + 1 - len(noisy["sample"])))[patch]
         is_patch = real >= 0
-        at = noisy["sample"][real] + (0 if label else singles * place[noisy["sample"][real], noisy["feature"][real] // views])
-        numbers = (jnp.asarray(np.where(is_patch, noisy[name][real], 0), dtype) for name in ("coefficient", "noise_norm"))
-        return Entries(jnp.asarray(patch, jnp.int32), *numbers, jnp.asarray(np.where(is_patch, at, none), jnp.int32))
+        at = noisy["sample"][real] + (
+            0 if label else singles * place[noisy["sample"][real], noisy["feature"][real] // views]
+        )
+        return Entries(
+            jnp.asarray(patch, jnp.int32),
+            jnp.asarray(np.where(is_patch, noisy["coefficient"][real], 0), dtype),
+            jnp.asarray(np.where(is_patch, noisy["noise_norm"][real], 0), dtype),
+            jnp.asarray(np.where(is_patch, at, none), jnp.int32),
+        )
 
     pairs = lengths.foreign_pairs
     t, f = np.nonzero(c.own >= 0)

@@ -15,8 +15,7 @@ class Task(NamedTuple):
     Attributes:
         data: the samples.
         patches: parts that cover the samples in order, from `represent`.
-        pairs: the pairs that can grow, for steps of them alone (`multirate`); None to step all pairs. `World.tasks`
-            finds them.
+        pairs: the pairs that can grow, which `World.tasks` finds for multirate steps; None otherwise.
 
     Example:
         >>> import multiview as mv

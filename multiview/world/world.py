@@ -18,7 +18,7 @@ from multiview.config import DataConfig, Study, TrainConfig, check_data, check_s
 from multiview.parameters import refusal
 from multiview.settings import in_own_settings
 from multiview.world.law import orthonormal_features, sample_dataset
-from multiview.world.pairs import find_pairs
+from multiview.world.pairs import Pairs, find_pairs
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, MultiViewDataset, Split
 from multiview.world.task import Task
@@ -252,20 +252,25 @@ class World:
         return Chunk(kind, number, Task(data, patches), self._key(streams.TEST_NOISE, replicate, _NOISE[kind], number))
 
     @in_own_settings
-    def tasks(self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False) -> list[Task]:
+    def tasks(
+        self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False, with_pairs: bool = False
+    ) -> list[Task]:
         """Draw the training samples of every replicate, with patches in shapes that share one compiled program.
 
         Args:
             replicates: number of replicates.
             row_multiple: see `represent`; a sweep pads rows, so that its points share shapes. This changes no result.
             as_vectors: see `represent`; patches that are mixed or dropped must be vectors.
+            with_pairs: whether to find the pairs that can grow, for `train.solver = "multirate"`.
 
         Returns:
             A task for each replicate.
         """
         datasets = [self.train(replicate) for replicate in range(replicates)]
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
-        pairs = find_pairs(datasets, patches, self.config, 1 if row_multiple == 1 else _PAIR_MULTIPLE)
+        pairs: list[Pairs | None] = [None] * replicates
+        if with_pairs:
+            pairs = find_pairs(datasets, patches, self.config, 1 if row_multiple == 1 else _PAIR_MULTIPLE)
         return [Task(*parts) for parts in zip(datasets, patches, pairs, strict=True)]
 
     @in_own_settings
