@@ -101,7 +101,7 @@ def output_file(path: str | Path, name: str = "--out", others: Iterable[str | Pa
         path: of the file.
         name: name of the flag or argument, for messages.
         others: files and stores that the command reads or writes besides, none of which this one may replace or damage;
-            None stands for one that was not named.
+            None and "" stand for one that was not named.
 
     Returns:
         The path, with `~` expanded; `write_file` takes it.
@@ -121,8 +121,9 @@ def output_file(path: str | Path, name: str = "--out", others: Iterable[str | Pa
         raise ConfigError(f"{name} = {shown(word)} is a folder; name a file")
     if mode is None or stat.S_ISREG(mode):
         real = Path(os.path.realpath(path))
-        for other in (o for o in others if o is not None and "\0" not in os.fspath(o)):
-            if Path(os.path.realpath(other)) in (real, *real.parents):
+        for other in (o for o in others if o and "\0" not in os.fspath(o)):
+            found = Path(os.path.realpath(other))
+            if found == real or (found in real.parents and (found / "zarr.json").exists()):
                 raise refusal(name, word, f"another file than {shown(str(other))} or those in it")
         writable_folder(real.parent, name)
     elif not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):

@@ -58,12 +58,13 @@ def test_what_cannot_be_a_file_is_refused_before_the_work(word, empty):
 @pytest.mark.parametrize("word", ["data.npz", "store/zarr.json", "store/new/a.csv", "link", "./store/../data.npz"])
 def test_what_the_command_reads_or_writes_besides_is_no_output(word, empty):
     (empty / "store").mkdir()
+    (empty / "store" / "zarr.json").write_text("{}")
     (empty / "data.npz").write_text("own")
     (empty / "link").symlink_to("data.npz")
     with pytest.raises(ConfigError, match=r"--json = .* another file than"):
         output_file(word, "--json", others=("data.npz", None, "store", "a\0b"))
-    for other in ("new.json", "store.json", "/dev/null"):
-        output_file(other, "--json", others=("data.npz", None, "store", "/dev/null"))
+    for other in ("new.json", "store.json", "/dev/null"):  # beside folders that are no stores, devices are no files
+        output_file(other, "--json", others=("data.npz", None, "", ".", "store", "/dev/null"))
 
 
 @pytest.mark.parametrize("name", ["a\udcff.zarr", "\ud800"])
