@@ -239,16 +239,17 @@ def test_an_output_that_is_an_input_or_another_output(capsys, empty):
     (empty / "own.npz").write_bytes(b"")
     (empty / "study.toml").write_text("seeds = 2")
     (empty / "store").mkdir()
+    (empty / "store" / "zarr.json").write_text("{}")
     refused(
         ["verify", "--preset=smoke", "--out=d", "--json=d/verify-smoke.png"], capsys, empty, "--json", "another file"
     )
     refused(["verify", "--preset=smoke", "--data=own.npz", "--json=own.npz"], capsys, empty, "--json", "own.npz")
     refused(["verify", "--preset=smoke", "--teacher=own.npz", "--json=own.npz"], capsys, empty, "--json", "own.npz")
     refused(["verify", "--config=study.toml", "--json=study.toml"], capsys, empty, "--json", "study.toml")
-    refused(["export", "store", "--out=store/zarr.json"], capsys, empty, "--out", "store")
-    refused(["plot", "store", "--kind=dynamics", "--out=store/a.png"], capsys, empty, "--out", "store")
-    refused(["report", "store", "--out=store/a.html"], capsys, empty, "--out", "store")
-    refused(["animate", "store", "--out=store/a.gif"], capsys, empty, "--out", "store")
+    refused(["export", "store", "--out=store/zarr.json"], capsys, empty, "--out", "another file")
+    refused(["plot", "store", "--kind=dynamics", "--out=store/a.png"], capsys, empty, "--out", "another file")
+    refused(["report", "store", "--out=store/a.html"], capsys, empty, "--out", "another file")
+    refused(["animate", "store", "--out=store/a.gif"], capsys, empty, "--out", "another file")
 
 
 def test_an_output_that_exists(capsys, empty):
