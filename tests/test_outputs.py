@@ -262,8 +262,7 @@ def test_a_sentence_about_numbers_that_are_not_finite_says_so(tiny_result, kind)
     "own",
     [
         {"savefig.facecolor": "black", "axes.facecolor": "black", "font.size": 30},
-        {"savefig.bbox": "tight", "savefig.dpi": 7},
-        {"text.usetex": True, "axes.prop_cycle": "cycler(color=['w'])"},
+        {"savefig.bbox": "tight", "savefig.dpi": 7, "text.usetex": True},
     ],
 )
 def test_figures_do_not_depend_on_the_users_own_settings(tiny_result, tmp_path, own):
