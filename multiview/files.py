@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +94,21 @@ def new_path(path: str | Path, name: str = "--out") -> Path:
     return path
 
 
-def output_file(path: str | Path, name: str = "--out") -> Path:
+def output_file(path: str | Path, name: str = "--out", others: Iterable[str | Path | None] = ()) -> Path:
     """Check, before any work is done, that a file can be written: a new one, one to replace, a device or a pipe.
+
+    Args:
+        path: of the file.
+        name: name of the flag or argument, for messages.
+        others: files and stores that the command reads or writes besides, none of which this one may replace or damage;
+            None and "" stand for one that was not named.
 
     Returns:
         The path, with `~` expanded; `write_file` takes it.
 
     Raises:
-        ConfigError: it is a URL, a folder, a disk, a read-only file, or its folder cannot be written.
+        ConfigError: it is a URL, a folder, a disk, a read-only file, one of `others` or inside one, or its folder
+            cannot be written.
     """
     word, path = os.fspath(path), named_path(path, name)
     try:
@@ -113,7 +120,12 @@ def output_file(path: str | Path, name: str = "--out") -> Path:
     if word.endswith(("/", os.sep)) or (mode is not None and stat.S_ISDIR(mode)):
         raise ConfigError(f"{name} = {shown(word)} is a folder; name a file")
     if mode is None or stat.S_ISREG(mode):
-        writable_folder(Path(os.path.realpath(path)).parent, name)
+        real = Path(os.path.realpath(path))
+        for other in (o for o in others if o and "\0" not in os.fspath(o)):
+            found = Path(os.path.realpath(other))
+            if found == real or (found in real.parents and (found / "zarr.json").exists()):
+                raise refusal(name, word, f"another file than {shown(str(other))} or those in it")
+        writable_folder(real.parent, name)
     elif not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
         raise ConfigError(f"{name} = {shown(word)} is no file that can be written; name another")
     if mode is not None and not os.access(path, os.W_OK):
@@ -251,8 +263,8 @@ def _write_file(path: Path, write: Callable[[Path], Any], durable: bool) -> None
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text as `write_file` does, in UTF-8."""
-    write_file(path, lambda new: new.write_text(text, encoding="utf-8"))
+    """Write a text as `write_file` does, in UTF-8; what of a file's name is no text becomes a question mark."""
+    write_file(path, lambda new: new.write_text(text, encoding="utf-8", errors="replace"))
 
 
 def write_json(path: str | Path, document: Any) -> None:

@@ -44,6 +44,7 @@ from multiview import files
 from multiview.commands.common import use_compilation_cache
 from multiview.commands.main import main as command_line
 from multiview.config import all_fields
+from multiview.files import cache_folder
 from multiview.stores.provenance import git_commit
 
 # How often each kind is drawn.
@@ -138,15 +139,17 @@ def run_input(kind: str, number: int, seed: int, templates: Path, root: Path) ->
     """Run one input in a new folder and hold every promise against it."""
     work = root / "work"
     work.mkdir()
-    home, before_cwd = os.environ.get("HOME"), Path.cwd()
-    os.environ["HOME"] = str(work / "folder")
+    before, before_cwd = {name: os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME")}, Path.cwd()
+    cache = cache_folder()  # where the command lets JAX keep programs: another home does not move it
+    os.environ |= {"HOME": str(work / "folder"), "XDG_CACHE_HOME": str(cache.parent) if cache else os.devnull}
     try:
         os.chdir(work)
         given = make_input(kind, number, seed, templates, work)
         return _promises(kind, given, root)
     finally:
         os.chdir(before_cwd)
-        os.environ.pop("HOME") if home is None else os.environ.update(HOME=home)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
         for left in root.iterdir():
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 

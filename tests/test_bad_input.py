@@ -130,6 +130,7 @@ BAD = [
     ("--train.optimizer=adam(b1=1e999)", "train.optimizer", "adam(b1=1e999)", "adam(b1=0.8"),
     ("--train.optimizer=lbfgs", "train.optimizer", "lbfgs", "gradient"),  # needs the loss
     ("--train.optimizer=momo", "train.optimizer", "momo", "gradient"),  # likewise, of optax.contrib
+    ("--train.weight-decay=0.1 --train.optimizer=adam", "train.weight_decay", "0.1", "train.optimizer = 'adam'"),
     ("--train.dtype=float16", "train.dtype", "float16", "float32, float64"),
     ("--data.num-single-view-train=140", "data.num_single_view_train", "140", "num_train"),
     ("--preset=nobody", "preset", "nobody", "reference"),
@@ -138,7 +139,7 @@ BAD = [
 
 @pytest.mark.parametrize(("flag", "field", "value", "allowed"), BAD, ids=[b[0] for b in BAD])
 def test_a_bad_value_is_one_line_with_field_value_and_what_is_allowed(flag, field, value, allowed, capsys, empty):
-    refused(["verify", *BASE, flag], capsys, empty, field, value, allowed)
+    refused(["verify", *BASE, *flag.split()], capsys, empty, field, value, allowed)
 
 
 @pytest.mark.parametrize("command", [["train", "--out=new"], ["generate", "--out=new.npz"], ["regime"]])
@@ -232,6 +233,23 @@ def test_an_output_that_cannot_be_written(capsys, empty):
     refused(["train", "--preset=smoke", "--out=file/store"], capsys, empty, "--out", "file")
     refused(["generate", "--preset=smoke", "--out=file/data.npz"], capsys, empty, "--out", "file")
     refused(["verify", "--preset=smoke", "--json=file/a.json"], capsys, empty, "--json", "file")
+
+
+def test_an_output_that_is_an_input_or_another_output(capsys, empty):
+    (empty / "own.npz").write_bytes(b"")
+    (empty / "study.toml").write_text("seeds = 2")
+    (empty / "store").mkdir()
+    (empty / "store" / "zarr.json").write_text("{}")
+    refused(
+        ["verify", "--preset=smoke", "--out=d", "--json=d/verify-smoke.png"], capsys, empty, "--json", "another file"
+    )
+    refused(["verify", "--preset=smoke", "--data=own.npz", "--json=own.npz"], capsys, empty, "--json", "own.npz")
+    refused(["verify", "--preset=smoke", "--teacher=own.npz", "--json=own.npz"], capsys, empty, "--json", "own.npz")
+    refused(["verify", "--config=study.toml", "--json=study.toml"], capsys, empty, "--json", "study.toml")
+    refused(["export", "store", "--out=store/zarr.json"], capsys, empty, "--out", "another file")
+    refused(["plot", "store", "--kind=dynamics", "--out=store/a.png"], capsys, empty, "--out", "another file")
+    refused(["report", "store", "--out=store/a.html"], capsys, empty, "--out", "another file")
+    refused(["animate", "store", "--out=store/a.gif"], capsys, empty, "--out", "another file")
 
 
 def test_an_output_that_exists(capsys, empty):

@@ -20,6 +20,7 @@ from multiview.config import (
     convert,
     explained,
     meaning,
+    replace,
     to_mapping,
 )
 from multiview.parameters import ConfigError, above, parameter
@@ -43,7 +44,9 @@ def test_numpy_arrays_are_intervals():
     assert convert("data.label_strength", [np.float32(1), np.int64(2)]) == (1.0, 2.0)
 
 
-@pytest.mark.parametrize("value", [True, np.True_, np.array(True), None, 1j, [4], np.array([4]), np.float64(4), "4.0"])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, np.array(True), None, 1j, [4], np.array([4]), np.float64(4), "4.0", int, np.int64]
+)
 def test_other_values_are_no_whole_numbers(value):
     with pytest.raises(ConfigError, match=r"^data.num_classes = .* is not allowed: it must be a whole number$"):
         convert("data.num_classes", value)
@@ -131,7 +134,36 @@ def test_a_parameter_without_source_has_no_meaning_and_no_error(monkeypatch):
     assert config.meanings(type("Model", (), {"__module__": "elsewhere"})) == {}
 
 
-def test_toml_with_a_byte_order_mark_is_read(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_toml_of_any_editor_is_read(encoding, end, tmp_path):
+    """UTF-16 has a byte-order mark, as PowerShell's redirection writes it."""
+    mark = "\ufeff" if "16" in encoding else ""
     file = tmp_path / "study.toml"
-    file.write_text("seeds = 5\n", encoding="utf-8-sig")
+    file.write_bytes(f"{mark}# Größe{end}seeds = 5{end}".encode(encoding))
     assert load_toml(file) == Study(seeds=5)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-32"])
+def test_toml_in_another_encoding_is_one_line(encoding, tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_bytes("# Größe\nseeds = 5\n".encode(encoding))
+    with pytest.raises(ConfigError, match=r"study.toml' (cannot be read: it must be text in UTF-8|is not valid TOML)"):
+        load_toml(file)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("study", "changes", "named"),
+    [
+        ("smoke", {"seeds": 3}, "study = 'smoke'"),
+        (DataConfig(), {"seeds": 3}, "study = DataConfig"),
+        (Study(), [("seeds", 3)], "changes = "),
+        (Study(), {3: 3}, "changes = "),
+        (Study(), None, "changes = None"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_in_one_line(study, changes, named):
+    with pytest.raises(ConfigError, match=named) as error:
+        replace(study, changes)
+    assert len(str(error.value).splitlines()) == 1

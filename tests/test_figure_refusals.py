@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from stores import rewritten
 from sweeping import small
 
@@ -151,6 +152,20 @@ def test_bad_words_for_a_study(study_store, empty, capsys, words, named):
 )
 def test_bad_words_for_a_sweep(sweep_store, empty, capsys, words, named):
     refused(["plot", str(sweep_store), *words], capsys, *named)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_python_refuses_what_the_command_line_does(results, tiny_result, tmp_path):
+    for kind in ("dynamic", None, ["dynamics"], 3):
+        with pytest.raises(ConfigError, match=r"--kind = .* one of dynamics"):
+            multiview.make_figure(results, kind)
+    for other in (tiny_result, "study.zarr", None):
+        with pytest.raises(ConfigError, match=r"results = .* a store, of open_results or to_datatree"):
+            multiview.make_figure(other, "dynamics")
+    for name in ("a.xyz", "a", ".png"):
+        with pytest.raises(ConfigError, match=r"path = .* it must end in .pdf, .png, .svg"):
+            multiview.save_figure(Figure(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_films_and_reports_have_endings_too(study_store, empty, capsys, monkeypatch):

@@ -18,12 +18,13 @@ from multiview.network.outputs import logits
 from multiview.network.parameters import init_network
 from multiview.parameters import ConfigError
 from multiview.studies.study import run_study, training_tasks
-from multiview.systems.blocks import start_keys, train_networks
+from multiview.systems.blocks import answer_networks, start_keys, train_networks
 from multiview.training.augmentation import Mixing, change_samples, draw_mixing, drop_patches, mix_samples
 from multiview.training.losses import cross_entropy_logit_gradient
 from multiview.training.optimizer import make_optimizer
 from multiview.training.step import TrainingState, advance, step
 from multiview.world.patches import represent
+from multiview.world.world import World
 
 MIDPOINT = {"train.mixup": "midpoint"}
 
@@ -211,6 +212,41 @@ def test_weight_decay_and_momentum_are_those_of_the_books(tiny):
     one = jax.tree.map(lambda w, g: w - eta * 0.4 * g, start, first)
     two = jax.tree.map(lambda w, g, h: w - eta * 0.4 * (0.6 * g + h), one, first, gradient(one))
     same(steps({"train.momentum": 0.6}, 2), two)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize(
+    ("changes", "slower"),
+    [
+        ({"train.weight_decay": 0.01}, lambda w, v: (w - 8 * 0.01 * w, v)),
+        (
+            {"train.weight_decay": 0.01, "train.momentum": 0.6},
+            lambda w, v: (w - 8 * 0.4 * (0.6 * v + 0.01 * w), 0.6 * v + 0.01 * w),
+        ),
+        ({"train.optimizer": "adamw(weight_decay=0.01)"}, lambda w, v: (w - 8 * 0.01 * w, v)),
+        ({"train.optimizer": "lion(weight_decay=0.01)"}, lambda w, v: (w - 8 * 0.01 * w, v)),
+    ],
+)
+def test_fresh_noise_of_test_samples_has_decayed_with_the_weights(tiny, changes, slower):
+    """In the limit: by what is left of a weight that no training sample moves, in both phases of training."""
+    study = replace(tiny, {"data.representation": "limit", "train.num_records": 2, **changes})
+    begun = train(study, [0, 1], 4)
+    trained = train_networks(study, one_task(study), None, resume=begun.state, num_steps=3, first_step=4)
+    left, speed = 1.0, 0.0
+    for _ in range(7):
+        left, speed = slower(left, speed)
+    weights, share = trained.kept
+    np.testing.assert_array_equal(weights, trained.weights)
+    np.testing.assert_allclose(share, [left, left], rtol=1e-5)
+    chunk = next(World.of(study).held_out(0, {"single_view": 20}))
+    quieter = replace(study, {"network.init_std": study.network.init_std * float(share[0])})
+    answers = [
+        answer_networks(how, kept, chunk.noise_keys(2), chunk.task)
+        for how, kept in ((study, trained.kept), (quieter, weights), (study, weights))
+    ]
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-5, atol=1e-7)
+    assert np.abs(answers[0] - answers[2]).max() > 1e-5
 
 
 ALL = {

@@ -17,10 +17,10 @@ from multiview.systems.blocks import start_keys, train_networks
 from multiview.world.task import Task
 from multiview.world.world import World
 
-STEPS = 400
+STEPS = 800
 SMALL = {
     "train.solver": "multirate", "data.num_classes": 6, "data.num_patches": 12, "data.num_train": 76,
-    "data.num_single_view_train": 16, "network.init_std": 0.0015, "train.learning_rate": 10.0,
+    "data.num_single_view_train": 16, "network.init_std": 0.0015, "train.learning_rate": 4.0,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import xarray as xr
 
 from multiview.commands.common import draw_beside, make_console
 from multiview.config import replace
-from multiview.figures.kinds import KINDS, make_figure
+from multiview.figures.kinds import KINDS, description, make_figure
 from multiview.figures.style import save_figure
 from multiview.files import OutputError, named_path, output_file, write_file, write_json, write_text
 from multiview.parameters import ConfigError
@@ -53,6 +53,24 @@ def test_what_cannot_be_a_file_is_refused_before_the_work(word, empty):
     (empty / "loop").symlink_to("loop")
     with pytest.raises(ConfigError, match="--json = "):
         output_file(word, "--json")
+
+
+@pytest.mark.parametrize("word", ["data.npz", "store/zarr.json", "store/new/a.csv", "link", "./store/../data.npz"])
+def test_what_the_command_reads_or_writes_besides_is_no_output(word, empty):
+    (empty / "store").mkdir()
+    (empty / "store" / "zarr.json").write_text("{}")
+    (empty / "data.npz").write_text("own")
+    (empty / "link").symlink_to("data.npz")
+    with pytest.raises(ConfigError, match=r"--json = .* another file than"):
+        output_file(word, "--json", others=("data.npz", None, "store", "a\0b"))
+    for other in ("new.json", "store.json", "/dev/null"):  # beside folders that are no stores, devices are no files
+        output_file(other, "--json", others=("data.npz", None, "", ".", "store", "/dev/null"))
+
+
+@pytest.mark.parametrize("name", ["a\udcff.zarr", "\ud800"])
+def test_what_of_a_name_is_no_text_hinders_no_text(name, tmp_path):
+    write_text(tmp_path / "a.html", f"<h1>{name}</h1>")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<h1>")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
@@ -225,11 +243,26 @@ def test_a_figure_of_numbers_that_are_not_finite_is_drawn_or_refused_in_one_line
         save_figure(make_figure(to_datatree(lost_result), kind), tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("kind", ["mosaic", "dark-knowledge", "errors"])
+def test_a_sentence_about_numbers_that_are_not_finite_says_so(tiny_result, kind):
+    """As a report has them; no warning either, as the suite has those for errors."""
+    tree = to_datatree(tiny_result, networks=True)
+    for node in (tree, *tree.children.values()):
+        for name, values in node.data_vars.items():
+            if np.issubdtype(values.dtype, np.floating):
+                node[name] = values * np.nan
+        if "finite" in node:
+            node["finite"] = node["finite"] * 0
+    assert "nan" not in description(tree, kind)
+    with contextlib.suppress(ConfigError):
+        make_figure(tree, kind)
+
+
 @pytest.mark.parametrize(
     "own",
     [
         {"savefig.facecolor": "black", "axes.facecolor": "black", "font.size": 30},
-        {"savefig.bbox": "tight", "savefig.dpi": 7},
+        {"savefig.bbox": "tight", "savefig.dpi": 7, "text.usetex": True},
     ],
 )
 def test_figures_do_not_depend_on_the_users_own_settings(tiny_result, tmp_path, own):

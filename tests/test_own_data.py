@@ -66,7 +66,7 @@ def test_own_data_of_patches_and_labels_alone(tmp_path, random):
     np.testing.assert_array_equal(part.vectors, data.patches)
 
 
-GOOD = {"patches": np.zeros((2, 3, 8)), "labels": np.array([0, 1])}
+GOOD = {"patches": np.zeros((2, 3, 12)), "labels": np.array([0, 1])}
 FULL = GOOD | {
     "is_single_view": np.zeros(2, bool),
     "chosen_view": np.full(2, -1),
@@ -75,7 +75,7 @@ FULL = GOOD | {
     "noise_norms": np.ones((2, 3)),
     "weights": np.full(2, 0.5),
     "dropped_features": np.zeros(2, int),
-    "features": np.eye(10, 8),
+    "features": np.eye(10, 12),
 }
 WRONG = [
     (FULL | {"labels": np.array([0, 5])}, "labels has values in 0…5; 0…4"),
@@ -83,11 +83,11 @@ WRONG = [
     (FULL | {"labels": np.array([0.0, 1.0])}, "labels .* whole numbers"),
     (FULL | {"labels": np.array([[0, 1]])}, "labels"),
     (FULL | {"labels": np.array([2**32, 0])}, "labels has values in"),
-    (FULL | {"patches": np.zeros((3, 3, 8))}, r"patches .* \[2, P, d\]"),
+    (FULL | {"patches": np.zeros((3, 3, 12))}, r"patches .* \[2, P, d\]"),
     (FULL | {"patches": np.zeros((2, 24))}, "patches"),
-    (FULL | {"patches": np.full((2, 3, 8), np.nan)}, "patches .* not finite"),
-    (FULL | {"patches": np.full((2, 3, 8), 1e39)}, "patches .* not finite in float32"),
-    (FULL | {"patches": np.full((2, 3, 8), 1j)}, "patches .* complex"),
+    (FULL | {"patches": np.full((2, 3, 12), np.nan)}, "patches .* not finite"),
+    (FULL | {"patches": np.full((2, 3, 12), 1e39)}, "patches .* not finite in float32"),
+    (FULL | {"patches": np.full((2, 3, 12), 1j)}, "patches .* complex"),
     (FULL | {"weights": np.ones(3)}, "weights"),
     (FULL | {"weights": np.ones(2)}, "weights sum to 2; they must sum to 1"),
     (FULL | {"weights": np.array([-0.5, 1.5])}, "weights has values in −0.5…1.5; ≥ 0"),
@@ -105,8 +105,10 @@ WRONG = [
     (FULL | {"chosen_view": np.full(2, 2)}, "chosen_view has values in 2…2; −1…1"),
     (FULL | {"dropped_features": np.full(2, -1)}, "dropped_features has values in"),
     (FULL | {"feature_noise": np.zeros((2, 3, 9))}, r"feature_noise .* \[2, 3, 10\]"),
-    (FULL | {"features": np.ones((9, 8))}, r"features .* \[10, 8\]"),
-    (FULL | {"features": np.full((10, 8), 1e39)}, "features .* not finite"),
+    (FULL | {"features": np.ones((9, 12))}, r"features .* \[10, 12\]"),
+    (FULL | {"features": np.full((10, 12), 1e39)}, "features .* not finite"),
+    (FULL | {"features": 2 * np.eye(10, 12)}, "features are not orthonormal, a scalar product is off by 3"),
+    (FULL | {"features": np.eye(10, 12) + 1e-3 * np.eye(10, 12, 1)}, "features are not orthonormal.* by 0.001"),
 ]
 
 
@@ -117,7 +119,7 @@ WRONG = [
         ({"labels": GOOD["labels"]}, "patches"),
         (GOOD | {"labels": np.array([], int)}, "labels"),
         (GOOD | {"patches": np.zeros(())}, "patches"),
-        (GOOD | {"patches": np.full((2, 3, 8), "x")}, "patches"),
+        (GOOD | {"patches": np.full((2, 3, 12), "x")}, "patches"),
         ({n: v for n, v in FULL.items() if n != "noise_norms"}, r"'noise_norms' \[2, 3\] is missing"),
         *WRONG,
     ],
@@ -139,9 +141,36 @@ def test_a_world_of_own_arrays_refuses_the_same(arrays, named):
     assert str(caught.value).startswith("data: ")
 
 
+def test_own_arrays_are_what_they_become_in_training():
+    """Lists, bytes in the other order, integers for numbers and for truth values."""
+    base = World(CONFIG).train()
+    other = dataclasses.replace(
+        base,
+        labels=np.asarray(base.labels).tolist(),
+        coefficients=np.asarray(base.coefficients).astype(">f8"),
+        is_single_view=np.asarray(base.is_single_view).astype(np.uint8),
+        patch_feature=np.asarray(base.patch_feature).astype(">i8"),
+        noise_norms=np.ma.masked_array(base.noise_norms, False),
+    )
+    made = OwnWorld(CONFIG, samples=other).train()
+    assert same(made, base)
+    assert [a.dtype for a in jax.tree.leaves(made)] == [a.dtype for a in jax.tree.leaves(base)]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_masked_arrays_and_other_things_than_a_dataset_are_refused():
+    base = World(CONFIG).train()
+    hidden = np.ma.masked_less(np.asarray(base.coefficients), 0.5)
+    with pytest.raises(ConfigError, match="data: coefficients is masked in places"):
+        OwnWorld(CONFIG, samples=dataclasses.replace(base, coefficients=hidden))
+    for samples in ({"labels": [1]}, None, "own.npz"):
+        with pytest.raises(ConfigError, match=r"data = .*MultiViewDataset"):
+            OwnWorld(CONFIG, samples=samples)
+
+
 def test_numbers_too_large_for_float32_are_kept_in_double_precision():
     samples = MultiViewDataset(
-        **{n: a for n, a in FULL.items() if n != "features"} | {"patches": np.full((2, 3, 8), 1e39)}
+        **{n: a for n, a in FULL.items() if n != "features"} | {"patches": np.full((2, 3, 12), 1e39)}
     )
     assert OwnWorld(DENSE, 0, "float64", samples=samples, own_features=FULL["features"]).train().num_samples == 2
 

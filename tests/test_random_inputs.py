@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 import random_inputs
-from any_files import make_arrays
+from any_files import make_arrays, surroundings
 from any_inputs import Input
 
+from multiview.commands.common import use_compilation_cache
 from multiview.commands.main import main
 from multiview.config import Study, replace
 from multiview.parameters import ConfigError
@@ -50,6 +53,7 @@ def root(tmp_path, monkeypatch, unchecked) -> Path:
     return tmp_path / "root"
 
 
+CACHE_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 FEW = {"toml": 2, "axes": 3, "arrays": 4, "paths": 4, "stores": 2}  # without the regime of large presets
 
 
@@ -112,6 +116,20 @@ def test_several_members_that_cannot_be_read_are_one_line_and_no_errors_at_the_e
     assert (done.returncode, len(done.stderr.splitlines())) == {"check": (1, 0), "show": (2, 1)}[command]
 
 
+DEEP = "[" * 9000  # too deep for a parser of JSON
+
+
+@pytest.mark.parametrize("where", ["", "config", "versions", "sweep", "settings"])
+def test_brackets_in_brackets_in_a_store_are_one_line(where, empty, capsys):
+    attributes = {"config": "{}", "versions": "{}", **({where: DEEP} if where else {})}
+    text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+    (empty / "a.zarr").mkdir()
+    (empty / "a.zarr" / "zarr.json").write_text(text if where else DEEP)
+    for command in ("show", "check", "table", "ls"):
+        assert main([command, "." if command == "ls" else "a.zarr"]) == (0 if command == "ls" else 2)
+        assert len(capsys.readouterr().err.splitlines()) == (command != "ls")
+
+
 @pytest.mark.parametrize("name", ["a\0b", "n" * 300, "loop", "loop/a"])
 @pytest.mark.parametrize(
     "words", [["regime", "--config"], ["show"], ["ls"], ["train", "--out"], ["sweep", "--dry-run", "--out"]]
@@ -137,14 +155,29 @@ def test_the_checks_see_what_is_wrong(root, monkeypatch, capsys):
     monkeypatch.setattr(random_inputs, "make_input", lambda *a: made(*a))
 
     def made(*arguments: object) -> Input:
-        from any_files import surroundings
-
         surroundings(arguments[-1])
         return Input(["regime"])
 
     wrong = "; ".join(random_inputs.run_input("flags", 0, 0, root, root).wrong)
     for what in ("notes.txt: changed", "pipe: gone", "half-written", "a traceback", "a refusal"):
         assert what in wrong
+
+
+@pytest.mark.parametrize("cache", ["", "relative", "{}/cache"])
+def test_the_cache_of_compiled_programs_is_that_of_the_user_whatever_an_inputs_home(cache, root, tmp_path, monkeypatch):
+    """A command sets JAX's folder, to the same before and in the input: no change of the process is its fault."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache.format(tmp_path))
+    before = {name: getattr(jax.config, name) for name in CACHE_SETTINGS}
+    monkeypatch.setattr(random_inputs, "command_line", lambda words: use_compilation_cache() or 0)
+    monkeypatch.setattr(random_inputs, "make_input", lambda *a: surroundings(a[-1]) or Input(["regime"]))
+    try:
+        use_compilation_cache()
+        assert random_inputs.run_input("flags", 0, 0, root, root).wrong == []
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def test_every_test_that_the_table_of_promises_names_exists():

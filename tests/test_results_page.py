@@ -64,6 +64,23 @@ def test_experiments_are_listed_without_running_them(empty, capsys):
     assert (found.question, found.remark) == ("Is one half of two one?", "Over two lines.")
 
 
+@pytest.mark.parametrize(
+    "document",
+    ['{"date": 5, "size": "smoke"}', '{"date": "2020", "verdicts": [3]}', "[]", '{"date": null}', '"a"', "[" * 9000],
+)
+def test_files_of_others_in_the_folders_of_experiments_are_left_alone(document, empty, capsys):
+    """A project of one's own may have such folders, with other things in them."""
+    for folder in ("experiments", "docs/figures", "multiview-results/experiments"):
+        (empty / folder).mkdir(parents=True)
+    module = 'NAME = "x"\nSECONDS = "long"\nREMARK = 5\nCLAIM = 3\n'
+    (empty / "experiments" / "own.py").write_text(module, encoding="utf-8")
+    (empty / "docs/figures/own.json").write_text(document, encoding="utf-8")
+    ours = {"date": "2020-01-02", "size": "smoke", "verdicts": []}
+    (empty / "multiview-results/experiments/own.json").write_text(json.dumps(ours), encoding="utf-8")
+    assert main(["experiments"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["own", "–"]
+
+
 def test_without_experiments_there_is_one_clear_line(empty, capsys):
     """Status 2, for a missing folder and for a file that is no Python."""
     assert main(["experiments"]) == 2

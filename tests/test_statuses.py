@@ -16,6 +16,7 @@ import multiview
 from multiview.commands import main as command_line
 from multiview.commands.common import make_console
 from multiview.commands.main import main
+from multiview.commands.statuses import any_encoding
 from multiview.files import cache_folder
 
 COMMAND = [sys.executable, "-m", "multiview"]
@@ -107,6 +108,28 @@ def test_every_encoding_is_good_enough(encoding, words, empty):
     done = subprocess.run([*COMMAND, *words], cwd=empty, env=own, capture_output=True, timeout=120)
     assert b"Traceback" not in done.stderr
     assert done.returncode == (2 if "--seeds=0" in words else 0)
+
+
+HOSTILE = ["a[/b].zarr", "[red]a[/red]", ":smile: [link=x]", "a b " * 40, "[bold", "\udcff[/]"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_printed_as_it_stands_on_one_line(name, capsys, monkeypatch):
+    """No markup, no emoji, no line break in it, whatever the width of the terminal."""
+    monkeypatch.setenv("COLUMNS", "40")
+    with any_encoding():
+        make_console().print(f"Store: {name}")
+    assert capsys.readouterr().out == f"Store: {name}\n".replace("\udcff", "?")
+
+
+def test_a_working_folder_that_has_gone_is_one_line(empty, capsys):
+    (empty / "gone").mkdir()
+    os.chdir(empty / "gone")
+    (empty / "gone").rmdir()
+    for words in (["plot", "/a.zarr", "--kind=dynamics"], ["init", "smoke", "--out=a.toml"]):
+        assert main(words) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    os.chdir(empty)
 
 
 def test_a_name_that_is_no_text_can_be_said(empty, capfd):

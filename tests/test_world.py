@@ -239,12 +239,13 @@ def test_a_bad_distribution_is_the_same_line_from_every_door(name, value, capsys
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("kind", ["multi-view", "", None, 1])
+@pytest.mark.parametrize("kind", ["multi-view", "", None, 1, ["mixture"], np.array(["mixture", "a"])])
 def test_a_kind_that_there_is_not(kind):
     for call in (
         lambda: make_multiview(5, kind=kind),
         lambda: World().test(kind, 5),
         lambda: World().sample(5, kind),
+        lambda: next(World().held_out(0, {kind if isinstance(kind, str) else str(kind): 5})),
     ):
         with pytest.raises(ConfigError, match=r"kind = .* mixture, multi_view, single_view"):
             call()
@@ -255,3 +256,28 @@ def test_a_kind_that_there_is_not(kind):
 def test_a_seed_that_would_be_another_seed_s_world_is_refused(seed):
     with pytest.raises(ConfigError, match=r"seed = .* 2³²−1"):
         World(seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("number", [-1, 2**32, 0.5, True, "0", None])
+def test_a_replicate_that_would_be_another_s_samples_is_refused(number):
+    world = World(CONFIG)
+    for call in (
+        lambda: world.train(number),
+        lambda: world.test("mixture", 5, number),
+        lambda: world.sample(5, "single_view", "train", number),
+        lambda: next(world.held_out(number)),
+    ):
+        with pytest.raises(ConfigError, match=r"replicate = .* 2³²−1"):
+            call()
+    if number != 2**32:
+        with pytest.raises(ConfigError, match=r"replicates = .* whole number ≥ 1"):
+            world.tasks(number)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("size", [-3, 2.5, True, None, "7"])
+def test_a_size_of_a_test_set_that_is_no_number_is_refused(size):
+    with pytest.raises(ConfigError, match=r"sizes\['mixture'\] = .* whole number ≥ 0"):
+        next(World(CONFIG).held_out(0, {"mixture": size}))
+    assert list(World(CONFIG).held_out(0, {"mixture": 0})) == []

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,18 +104,26 @@ def whole_number(flag: str, word: str, least: int) -> int:
 
 
 def make_console(stderr: bool = False, quiet: bool = False) -> Console:
-    """Make a console whose width does not depend on where the output goes."""
+    """Make a console that prints text as it stands; its width does not depend on where the output goes."""
     from rich.console import Console
 
     class Lasting(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            """Leave the breaking of lines to the terminal: a path or a number with a line break in it is another."""
+            if all(isinstance(o, str) for o in objects):
+                options.setdefault("soft_wrap", True)
+            super().print(*objects, **options)
+
         def on_broken_pipe(self) -> None:
             """Go on without a reader: results are not on the terminal alone."""
             self.quiet = True
             leave_pipe()
 
-    console = Lasting(stderr=stderr, highlight=False, quiet=quiet)
+    # No markup and no emoji: names of files and words of a store may hold [brackets] and :colons:.
+    make = partial(Lasting, stderr=stderr, highlight=False, markup=False, emoji=False, quiet=quiet)
+    console = make()
     # Tables are 110 wide; a file or a pipe has no width of its own.
-    return console if console.is_terminal else Lasting(stderr=stderr, highlight=False, quiet=quiet, width=120)
+    return console if console.is_terminal else make(width=120)
 
 
 def draw_beside(console: Console, path: Path, draw: Callable[[Path], Any]) -> None:
@@ -127,7 +136,7 @@ def draw_beside(console: Console, path: Path, draw: Callable[[Path], Any]) -> No
         reason = " ".join(str(error).split())[:200]
         print(f"multiview: {path} was not drawn: {error.__class__.__name__}: {reason}", file=sys.stderr)
     else:
-        console.print(f"Picture: {path}", markup=False)
+        console.print(f"Picture: {path}")
 
 
 def use_compilation_cache() -> None:

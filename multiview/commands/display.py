@@ -86,7 +86,7 @@ class ProgressDisplay:
     def _say(self) -> None:
         seconds = time.perf_counter() - self.begin
         left = seconds_left(seconds, self.share, self.expected)
-        self.console.print(progress_line(seconds, self.share, self.last, left), markup=False)
+        self.console.print(progress_line(seconds, self.share, self.last, left))
 
     def __call__(self, what: str, done: int, total: int) -> None:
         seconds, share = time.perf_counter() - self.begin, done / total
@@ -175,16 +175,11 @@ def print_regime(console: Console, conditions: Sequence[Condition], only_failing
         if only_failing and c.holds:
             continue
         word = "holds" if c.holds else "FAILS"
-        console.print(
-            f"  {word}  {c.name}: {c.statement}   [{significant(c.left)} < {significant(c.right)}]", markup=False
-        )
+        console.print(f"  {word}  {c.name}: {c.statement}   [{significant(c.left)} < {significant(c.right)}]")
 
 
 def print_predictions(console: Console, predictions: dict[str, Prediction], seconds: float) -> None:
     """Print the predicted intervals, and how long they took."""
     console.print(f"Predicted for this size, before training ({seconds:.0f} s), errors in units of μ:")
     for name, p in predictions.items():
-        console.print(
-            f"  {name:24s} {interval((p.low, p.high), DIGITS):22s} width {decimal(p.high - p.low, DIGITS)}",
-            markup=False,
-        )
+        console.print(f"  {name:24s} {interval((p.low, p.high), DIGITS):22s} width {decimal(p.high - p.low, DIGITS)}")

@@ -49,7 +49,13 @@ def experiments_in(folder: str | Path) -> list[Experiment]:
 def _read(path: Path) -> Experiment | None:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # the last two: brackets in brackets
         raise ConfigError(f"{path} cannot be read: {error.__class__.__name__}") from None
     values: dict[str, Any] = {}
     for node in tree.body:
@@ -62,8 +68,9 @@ def _read(path: Path) -> Experiment | None:
     if "NAME" not in values:
         return None
     question = (ast.get_docstring(tree) or "").partition("\n")[0]
-    remark = " ".join(values.get("REMARK", "").split())
-    return Experiment(path.stem, question, values.get("CLAIM", ""), values.get("SECONDS", 0), remark)
+    seconds = values.get("SECONDS", 0)
+    claim, remark = (" ".join(str(values.get(name, "")).split()) for name in ("CLAIM", "REMARK"))
+    return Experiment(path.stem, question, claim, seconds if isinstance(seconds, int | float) else 0, remark)
 
 
 def last_result(name: str) -> str:
@@ -72,15 +79,22 @@ def last_result(name: str) -> str:
     for folder in RESULTS:
         try:
             document = json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf-8"))
-            found.append((document["date"], document))
-        except (OSError, ValueError, KeyError, TypeError):
+            counted = Counter(v["verdict"] for v in document.get("verdicts", []))
+            found.append((str(document["date"]), document["size"] == "smoke", counted))
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ):  # not there, not of ours
             continue
     if not found:
         return "not run"
-    date, document = max(found, key=lambda pair: pair[0])
-    counted = Counter(v["verdict"] for v in document.get("verdicts", []))
+    date, smoke, counted = max(found, key=lambda one: one[0])
     words = [f"{counted[w]} {w}" for w in ("holds", "fails", "undecided") if counted[w]] or ["no verdict"]
-    return ", ".join([*words, *(["smoke"] if document["size"] == "smoke" else []), date])
+    return ", ".join([*words, *(["smoke"] if smoke else []), date])
 
 
 def _experiments(arguments: argparse.Namespace) -> int:

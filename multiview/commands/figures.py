@@ -47,7 +47,8 @@ def _plot(arguments: argparse.Namespace) -> int:
     from multiview.figures.style import check_ending, save_figure
     from multiview.files import output_file, write_file
 
-    out = output_file(check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png")))
+    path = check_ending(arguments.out or file_name(arguments.store, arguments.kind, ".png"))
+    out = output_file(path, others=(arguments.store,))
     results = _open(arguments)
     replicate = None if arguments.replicate is None else whole_number("--replicate", arguments.replicate, 0)
     figure = make_figure(
@@ -63,7 +64,8 @@ def _animate(arguments: argparse.Namespace) -> int:
     from multiview.figures.animation import animate, check_film
     from multiview.files import output_file, write_file
 
-    out = output_file(check_film(arguments.out or file_name(arguments.store, "views", ".gif")))
+    path = check_film(arguments.out or file_name(arguments.store, "views", ".gif"))
+    out = output_file(path, others=(arguments.store,))
     results = _open(arguments)
     replicate = whole_number("--replicate", arguments.replicate, 0)
     ending = out.suffix.lower()
@@ -96,7 +98,8 @@ def _report(arguments: argparse.Namespace) -> int:
     from multiview.figures.style import check_ending
     from multiview.files import output_file, write_text
 
-    out = output_file(check_ending(arguments.out or file_name(arguments.store, "report", ".html"), (".html",)))
+    path = check_ending(arguments.out or file_name(arguments.store, "report", ".html"), (".html",))
+    out = output_file(path, others=(arguments.store,))
     results = _open(arguments)
     from multiview.figures.report import page
 

@@ -114,12 +114,23 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
         _say(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""))
         return BAD_INPUT
+    if not _working_folder_exists():
+        _say("error: the working folder does not exist any more; change to another")
+        return BAD_INPUT
     fault = environment_fault() if "jax" in sys.modules or "jax" in str(error).lower() else ""
     if fault:
         _say(f"error: {fault}")
         return BAD_INPUT
     _say(f"internal error: {error.__class__.__name__}: {' '.join(str(error).split())[:200]}; {_keep_traceback(error)}")
     return OUR_FAULT
+
+
+def _working_folder_exists() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _keep_traceback(error: BaseException) -> str:

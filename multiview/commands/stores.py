@@ -24,7 +24,7 @@ def _stores(folder: Path) -> Iterator[Path]:
             try:
                 if "config" in json.loads(path.read_text(encoding="utf-8")).get("attributes", {}):
                     yield path.parent
-            except (OSError, ValueError, AttributeError, TypeError):
+            except (OSError, ValueError, AttributeError, TypeError, RecursionError):
                 continue
 
 
@@ -50,7 +50,7 @@ def _ls(arguments: argparse.Namespace) -> int:
             attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
             preset = json.loads(attributes["config"]).get("preset", "")
             print(f"{path}  {attributes.get('run_id', '')}  {preset}  {_state(path)}")
-        except (ConfigError, ValueError, AttributeError, TypeError) as error:
+        except (ConfigError, ValueError, AttributeError, TypeError, RecursionError) as error:
             print(f"{path}  unreadable: {error}")
     if not found:
         print(f"no stores in {folder}")
@@ -68,21 +68,20 @@ def _show(arguments: argparse.Namespace) -> int:
     console = make_console()
     versions = json.loads(data.attrs["versions"])
     study = from_mapping(json.loads(data.attrs["config"]))
-    console.print(f"{path}: {_state(path)}", markup=False)
-    console.print(f"preset {study.preset}, run {data.attrs['run_id']}, device {data.attrs['device']}",
-                  markup=False)  # fmt: skip
+    console.print(f"{path}: {_state(path)}")
+    console.print(f"preset {study.preset}, run {data.attrs['run_id']}, device {data.attrs['device']}")
     commit = data.attrs.get("git_commit", "")
     console.print(", ".join(f"{n} {v}" for n, v in versions.items()) + (f", commit {commit}" if commit else ""))
     settings = json.loads(data.attrs.get("settings", "{}"))
     if settings:
-        console.print("Settings: " + ", ".join(f"{n} = {v}" for n, v in settings.items()), markup=False)
+        console.print("Settings: " + ", ".join(f"{n} = {v}" for n, v in settings.items()))
     default = load_preset(study.preset) if study.preset != "custom" else type(study)()
     changed = [n for n in all_fields() if n != "preset" and get(study, n) != get(default, n)]
-    console.print("Changed from the preset: " + (", ".join(f"{n} = {get(study, n)}" for n in changed) or "nothing"),
-                  markup=False)  # fmt: skip
+    words = ", ".join(f"{n} = {get(study, n)}" for n in changed) or "nothing"
+    console.print(f"Changed from the preset: {words}")
     if not isinstance(data, xr.Dataset):
         for name, node in data.children.items():
-            console.print(f"{name}: {dict(node.sizes)}", markup=False)
+            console.print(f"{name}: {dict(node.sizes)}")
         return 0
     sweep = json.loads(data.attrs["sweep"])
     console.print(f"Design: {sweep['method']}")
@@ -91,12 +90,12 @@ def _show(arguments: argparse.Namespace) -> int:
         for column, name in enumerate(factor["fields"]):
             values = [parameter_value(tuple(r[column]) if isinstance(r[column], list) else r[column]) for r in rows]
             words = ", ".join(values if len(values) <= 8 else [*values[:3], "…", values[-1]])
-            console.print(f"  {factor['dimension']}: {name} = {words}", markup=False)
-    console.print(f"Dimensions: {dict(data.sizes)}", markup=False)
-    console.print(f"Measures: {', '.join(sorted(map(str, data.data_vars)))}", markup=False)
+            console.print(f"  {factor['dimension']}: {name} = {words}")
+    console.print(f"Dimensions: {dict(data.sizes)}")
+    console.print(f"Measures: {', '.join(sorted(map(str, data.data_vars)))}")
     store = SweepStore(path)
     for index, reason in store.failures():
-        console.print(f"failed: {_place(data, index)}: {reason}", markup=False)
+        console.print(f"failed: {_place(data, index)}: {reason}")
     return 0
 
 
@@ -183,7 +182,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from multiview.stores.export import export_data, export_network
     from multiview.stores.store import open_results
 
-    arguments.out = output_file(arguments.out)
+    arguments.out = output_file(arguments.out, others=(arguments.store,))
     replicate, network = (whole_number(f"--{n}", getattr(arguments, n), 0) for n in ("replicate", "network"))
     data = open_results(arguments.store)
     if arguments.to == "npz":

@@ -51,9 +51,10 @@ def _verify(arguments: argparse.Namespace) -> int:
     from multiview.files import output_file, writable_folder
 
     arguments.out = writable_folder(arguments.out)
-    output_file(arguments.out / _picture(study))
+    read = (arguments.config, arguments.data, arguments.teacher)
+    picture = output_file(arguments.out / _picture(study), others=read)
     if arguments.json:
-        arguments.json = output_file(arguments.json, "--json")
+        arguments.json = output_file(arguments.json, "--json", others=(*read, picture))
     from multiview.verdicts.claims import check_verifiable
 
     check_verifiable(study)
@@ -98,7 +99,7 @@ def _run_verify(
         return status
     if arguments.json:
         write_json(arguments.json, verification.to_mapping())
-        console.print(f"JSON: {arguments.json}", markup=False)
+        console.print(f"JSON: {arguments.json}")
     if "largest_overlap" in result.groups["single"].records:
         picture = arguments.out / _picture(study)
 

@@ -58,8 +58,7 @@ class _SweepProgress:
     def _start(self, event: dict[str, Any]) -> None:
         self.console.print(
             f"{event['points']} points, {event['blocks']} blocks in {event['groups']} groups; "
-            f"{event['done']} done and {event['failed']} failed before, {event['pending']} to compute",
-            markup=False,
+            f"{event['done']} done and {event['failed']} failed before, {event['pending']} to compute"
         )
         self.overall = self.bar.add_task(
             "all", total=event["blocks"], completed=event["done"] + event["failed"], told=""
@@ -79,25 +78,25 @@ class _SweepProgress:
         now = time.perf_counter()
         seconds, left = now - self.begin, max(self.end - now, 0.0)
         share = seconds / max(seconds + left, 1e-9)
-        self.console.print(progress_line(seconds, share, f"computing, {self.finished}", left), markup=False)
+        self.console.print(progress_line(seconds, share, f"computing, {self.finished}", left))
 
     def _repaired(self, event: dict[str, Any]) -> None:
         self.console.print(f"The last writer died; {event['blocks']} damaged blocks are computed again.")
 
     def _grown(self, event: dict[str, Any]) -> None:
-        self.console.print(_growth_words(event), markup=False)
+        self.console.print(_growth_words(event))
 
     def _environment(self, event: dict[str, Any]) -> None:
         self.console.print(
             f"Not the place where the sweep began ({'; '.join(event['changed'])}): its numbers are bitwise equal "
-            "within one platform and version only.", markup=False,
+            "within one platform and version only."
         )  # fmt: skip
 
     def _block(self, event: dict[str, Any]) -> None:
         group = event["group"]
         if event["reason"]:
             where = " ".join(f"{n}={v}" for n, v in event["values"].items())
-            self.console.print(f"failed: {where} replicate {event['replicate']}: {event['reason']}", markup=False)
+            self.console.print(f"failed: {where} replicate {event['replicate']}: {event['reason']}")
         finished = event["done"] + event["failed"]
         self._expect(event, event["seconds_left"])
         told = f"{event['failed']} failed, about {format_seconds(event['seconds_left'])} left"
@@ -112,7 +111,7 @@ class _SweepProgress:
             self.heartbeat.said = time.perf_counter()
             self.console.print(
                 f"group {group + 1}/{len(self.plan.groups)} finished; in all {finished}/{event['blocks']} blocks, "
-                f"{event['points_done']} points, {told}", markup=False,
+                f"{event['points_done']} points, {told}"
             )  # fmt: skip
 
     def close(self) -> None:
@@ -164,7 +163,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     finally:
         progress.close()
         signal.signal(signal.SIGTERM, before)
-    console.print(f"Store: {out} ({outcome.done} blocks done, {outcome.failed} failed)", markup=False)
+    console.print(f"Store: {out} ({outcome.done} blocks done, {outcome.failed} failed)")
     if outcome.failed:
         console.print("multiview show names the failures; --retry-failed computes them again.")
     return int(outcome.failed > 0)
@@ -203,7 +202,7 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
 
     design, base = plan.design, plan.base
     shape = " × ".join(f"{n} {d}" for d, n in zip(design.dimensions, design.shape, strict=True)) or "1"
-    console.print(f"{design.num_points} points ({design.method}: {shape})", markup=False)
+    console.print(f"{design.num_points} points ({design.method}: {shape})")
     units = [len(unit) for unit in plan.units(plan.blocks(), CPU_BLOCK, machine.processors())]
     console.print(f"{plan.num_blocks} blocks (one replicate of one point), {plan.largest['seeds']} seeds each")
     console.print(f"Computed in {len(units)} units of work on this CPU, up to {max(units)} points trained together")
@@ -214,7 +213,7 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
             if not all_fields()[name][0].metadata["traced"]
         ]  # fmt: skip
         of = f" ({', '.join(static)})" if static else ""
-        console.print(f"  group {number}: {len(group)} points, one compiled program{of}", markup=False)
+        console.print(f"  group {number}: {len(group)} points, one compiled program{of}")
     if len(plan.groups) > 20:
         console.print(f"  and {len(plan.groups) - 20} more groups")
     console.print(f"Students: {'yes' if plan.students else 'no (--with-students trains them)'}")
@@ -230,9 +229,9 @@ def _print_plan(console: Console, plan: Plan, out: Path) -> None:
 
         store = SweepStore(out)
         done, growth = store.done, growth_of(plan, store)
-        console.print(f"{out}: {(done == DONE).sum()} blocks done, {(done == FAILED).sum()} failed", markup=False)
+        console.print(f"{out}: {(done == DONE).sum()} blocks done, {(done == FAILED).sum()} failed")
         if growth:
-            console.print(_growth_words(growth._asdict()), markup=False)
+            console.print(_growth_words(growth._asdict()))
     elif base.replicates == 1:
         console.print("One replicate: intervals will not include the training set's share.")
 

@@ -133,6 +133,9 @@ def _check_together(study: Study) -> None:
         _only_defaults(study, {STEP}, f"train.solver = {study.train.solver!r}")
     if study.train.momentum and study.train.optimizer != "sgd":
         raise refusal("train.momentum", study.train.momentum, f"0 with train.optimizer = {study.train.optimizer!r}")
+    if study.train.weight_decay and study.train.optimizer != "sgd" and data.representation != "dense":
+        where = f"0 with train.optimizer = {study.train.optimizer!r} and data.representation = {data.representation!r}"
+        raise refusal("train.weight_decay", study.train.weight_decay, f"{where}; adamw(weight_decay=0.01) has its own")
     name, arguments = split_optimizer(study.train.optimizer)
     if arguments:
         taken = optimizer_arguments(name)
@@ -199,6 +202,10 @@ def replace(study: Study, changes: Mapping[str, Any]) -> Study:
         >>> study.data.num_classes, study.seeds
         (6, 4)
     """
+    if not isinstance(study, Study):
+        raise refusal("study", study, "a Study, such as load_preset(NAME)")
+    if not isinstance(changes, Mapping) or not all(isinstance(name, str) for name in changes):
+        raise refusal("changes", changes, "a mapping of names to values, such as {'data.num_classes': 6}")
     by_section: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
         section, _, leaf = name.rpartition(".")

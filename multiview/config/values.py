@@ -25,7 +25,7 @@ def type_hints(section: type) -> dict[str, Any]:
 
 def to_python(value: Any) -> Any:
     """Give the plain Python value of a NumPy scalar or array; other values as they are."""
-    to_list = getattr(value, "tolist", None)
+    to_list = None if isinstance(value, type) else getattr(value, "tolist", None)
     return to_list() if callable(to_list) else value
 
 

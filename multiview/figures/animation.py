@@ -50,7 +50,7 @@ def growth(results: xr.DataTree, replicate: int = 0) -> tuple[np.ndarray, np.nda
     overlap = values_of(data, "largest_overlap", "replicate", "time", "seed", "class", "view")[0]
     overlap = overlap.reshape(*overlap.shape[:2], -1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        overlap = overlap / np.nanmax(overlap[-1], axis=-1)[:, None]
+        overlap = overlap / np.fmax.reduce(overlap[-1], axis=-1)[:, None]  # without a warning where none is finite
     # Half of the frames go by log time, half by how much there is to see.
     change = np.append(0.0, np.nan_to_num(np.abs(np.diff(overlap, axis=0))).mean((1, 2)).cumsum())
     elapsed = np.log(step / step[0])

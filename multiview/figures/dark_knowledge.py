@@ -56,7 +56,8 @@ def plot_dark_knowledge(results: Results, ax: Axes, replicate: int = 0) -> Axes:
     parts = {"single": single, "ensemble": single.mean(0, keepdims=True)}
     parts |= {name: trace_answers(results, name, replicate) for name in student_groups(results)}
     rows = {name_of(name): values.reshape(len(values), -1) for name, values in parts.items()}
-    drawn = draw_rows(ax, rows, study_of(results), vmin=0.0, vmax=max(float(np.nanmax(single)), 1e-9), cmap=SHADES)
+    most = float(np.max(single, initial=1e-9, where=np.isfinite(single)))
+    drawn = draw_rows(ax, rows, study_of(results), vmin=0.0, vmax=most, cmap=SHADES)
     colored_scale(ax, drawn, "rise of the class's logit")
     title(ax, "What a trace of each view says", f"training set {replicate + 1}")
     return ax
@@ -64,5 +65,8 @@ def plot_dark_knowledge(results: Results, ax: Axes, replicate: int = 0) -> Axes:
 
 def describe_dark_knowledge(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
-    right = float(np.nanmean(results.to_dataset()["dark_knowledge"].values))
-    return f"The ensemble's outputs order {right:.1%} of pairs of samples with and without a trace right."
+    values = results.to_dataset()["dark_knowledge"].values
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "No ensemble's outputs are finite."
+    return f"The ensemble's outputs order {finite.mean():.1%} of pairs of samples with and without a trace right."

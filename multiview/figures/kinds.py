@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, refusal
 
 
 class FigureKind(NamedTuple):
@@ -47,9 +47,9 @@ def figure_kind(name: str) -> FigureKind:
     Raises:
         ConfigError: there is none of that name.
     """
-    if name in KINDS:
+    if isinstance(name, str) and name in KINDS:
         return KINDS[name]
-    near = difflib.get_close_matches(name, KINDS, 1)
+    near = difflib.get_close_matches(str(name), KINDS, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(f"--kind = {name!r} is not allowed: it must be one of {', '.join(KINDS)}{hint}")
 
@@ -87,6 +87,8 @@ def make_figure(results: Any, name: str, size: str = "column", **options: Any) -
         >>> figure = mv.make_figure(mv.open_results("study.zarr"), "mosaic")
         >>> mv.save_figure(figure, "mosaic.pdf")
     """
+    if not isinstance(getattr(results, "attrs", None), dict):
+        raise refusal("results", results, "a store, of open_results or to_datatree(result)")
     kind = figure_kind(name)
     draw = function_of(name)
     given = {key: value for key, value in options.items() if value is not None}

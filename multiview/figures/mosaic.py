@@ -114,5 +114,8 @@ def plot_mosaic(results: Results, ax: Axes, replicate: int = 0) -> Axes:
 
 def describe_mosaic(results: Results) -> str:
     """Describe the figure in one sentence with its numbers."""
-    shares = {name: np.nanmean(values) for name, values in who_learned_what(results).items()}
-    return "Share of views learned: " + ", ".join(f"{name_of(n)} {share:.0%}" for n, share in shares.items()) + "."
+    words = []
+    for name, values in who_learned_what(results).items():
+        finite = values[np.isfinite(values)]
+        words.append(f"{name_of(name)} {f'{finite.mean():.0%}' if finite.size else '(none is finite)'}")
+    return f"Share of views learned: {', '.join(words)}."

@@ -105,7 +105,7 @@ def claims_of(results: Results) -> dict[str, dict[str, Any]]:
     """Read the claims that a store carries, by name; none in most."""
     try:
         return {str(c["id"]): dict(c) for c in json.loads(results.attrs.get("claims", "[]"))}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 

@@ -130,12 +130,15 @@ def save_figure(figure: Figure, path: str | Path | io.StringIO, ending: str = ""
         ending: of the format, by default that of the path.
         dots: per inch, of a PNG.
 
+    Raises:
+        ConfigError: no format has this ending.
+
     Example:
         >>> import multiview as mv
         >>> figure = mv.make_figure(mv.open_results("sweep.zarr"), "sweep", size="slide")
         >>> mv.save_figure(figure, "sweep.png")
     """
-    ending = ending or Path(str(path)).suffix.lower()
+    ending = ending or check_ending(str(path), name="path").suffix.lower()
     # Dates would make every file differ from the last.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {}}[ending]
     fixed = {"pdf.fonttype": 42, "svg.hashsalt": "multiview"}

@@ -32,7 +32,7 @@ from multiview.training.losses import truncation
 LARGEST_CHANGE = 1e-7
 # The largest foreign overlaps may change by this share of themselves in a block. One step of a block is off by about a
 # twelfth of the third power of this share.
-LARGEST_SHARE = 0.02
+LARGEST_SHARE = 0.01
 # Where blocks would have to be shorter, or a pair is no longer small, the next steps step all pairs.
 SHORTEST_BLOCK = 4
 PAUSE = 64

@@ -90,7 +90,9 @@ def fresh_logits(
 ) -> Float[Array, "n k"]:
     """Compute the logits of test samples; in the limit, their noise overlaps are drawn from N(0, σ₀²).
 
-    The overlaps are drawn neuron by neuron when they are needed and never stored, which is faster than reading memory.
+    With weight decay a caller hands in what is left of σ₀ (`systems.network.answer`): overlaps with directions that no
+    training sample has decay too. The overlaps are drawn neuron by neuron when they are needed and never stored, which
+    is faster than reading memory.
 
     Args:
         key: the network's typed key for these overlaps.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import importlib.resources
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -17,7 +19,7 @@ def load_toml(path: str | Path) -> Study:
     """Read a study from a TOML file; its key `preset` names the preset that it starts from.
 
     Args:
-        path: the file, in UTF-8.
+        path: the file, in UTF-8; or in UTF-16 with a byte-order mark, as a redirection in PowerShell writes it.
 
     Returns:
         The study: the values of the file, else those of the preset, else the defaults.
@@ -34,8 +36,12 @@ def load_toml(path: str | Path) -> Study:
         4
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
-    except (OSError, ValueError) as error:  # not there, no text, no name of a file
+        content = Path(path).read_bytes()
+        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        text = io.TextIOWrapper(io.BytesIO(content), encoding).read()
+    except UnicodeDecodeError:
+        raise ConfigError(f"--config = {shown(str(path))} cannot be read: it must be text in UTF-8") from None
+    except (OSError, ValueError) as error:  # not there, no name of a file
         raise ConfigError(f"--config = {shown(str(path))} cannot be read: {error.__class__.__name__}") from None
     try:
         mapping = tomllib.loads(text)

@@ -97,11 +97,11 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{word} is no store: it holds no zarr.json") from None
     except PermissionError:
         raise ConfigError(f"{word} cannot be read: permission denied") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # the last: brackets in brackets
         raise ConfigError(f"{word} cannot be read: its zarr.json is damaged") from None
     if not isinstance(attributes, dict) or not isinstance(attributes.get("config"), str):
         raise ConfigError(f"{word} is no store of multiview: it holds no configuration")
-    for name in ("config", "sweep", "versions"):
+    for name in ("config", "sweep", "versions", "settings"):
         if not _holds_object(attributes.get(name, "{}")):
             raise ConfigError(f"{word} cannot be read: its attribute {name} is damaged")
     version = attributes.get("format", FORMAT)
@@ -114,7 +114,7 @@ def _holds_object(text: Any) -> bool:
     """Whether a text is a JSON object."""
     try:
         return isinstance(text, str) and isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -131,7 +131,7 @@ def damaged_members(path: str | Path) -> list[str]:
             try:
                 foreign = not os.path.lexists(file) and not os.path.lexists(folder / "c")  # where chunks are
                 whole = foreign or isinstance(json.loads(file.read_bytes()), dict)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 whole = False
             if not whole:
                 found.append(str(folder.relative_to(path)))

@@ -6,6 +6,7 @@ to. Otherwise they take every step together.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from functools import partial
@@ -23,7 +24,7 @@ from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
 from multiview.training.flow import flow, start_flow
 from multiview.training.forecast import Footprint, Shapes, Work, expected_slots
-from multiview.training.optimizer import make_optimizer
+from multiview.training.optimizer import decays_alone, make_optimizer
 from multiview.training.step import TrainingState, advance
 from multiview.world.task import Task
 
@@ -44,7 +45,10 @@ def _start(
         if train.solver == "gradient_flow":
             return TrainingState(parameters, start_flow(parameters))
         batches = () if batch_key is None else jax.random.key_data(batch_key)
-        return TrainingState(parameters, make_optimizer(train).init(parameters), batches)
+        optimizer, whole = make_optimizer(train), jnp.ones((), dtype)
+        decays = task.data.patches is None and decays_alone(train)
+        idle = (whole, optimizer.init(whole)) if decays else ()
+        return TrainingState(parameters, optimizer.init(parameters), batches, idle)
 
     return jax.vmap(start_one)(keys, settings.network, settings.train, batch_keys)
 
@@ -116,14 +120,33 @@ def _look(state: TrainingState | MultirateState, task: Task, settings: Settings,
     return Seen(state.parameters, outputs, task, None, state.optimizer_state.evaluations if flows else None)
 
 
-def _keep(state: TrainingState | MultirateState, task: Task, settings: Settings, sizes: Sizes) -> Array:
-    return _look(state, task, settings, sizes).parameters.weights
+def _keep(
+    state: TrainingState | MultirateState, task: Task, settings: Settings, sizes: Sizes
+) -> Array | tuple[Array, Array]:
+    if isinstance(state, MultirateState):
+        return _look(state, task, settings, sizes).parameters.weights
+    return (state.parameters.weights, state.idle[0]) if state.idle else state.parameters.weights
 
 
 @partial(jax.jit, static_argnames=("sizes",))
-def answer(weights: Array, keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
-    """Compute logits of networks on test samples, with fresh noise overlaps [B, n, k]."""
-    return jax.vmap(lambda w, key, n: fresh_logits(key, w, task.patches, n))(weights, keys, settings.network)
+def answer(kept: Array | tuple[Array, Array], keys: Array, task: Task, settings: Settings, sizes: Sizes) -> Array:
+    """Compute logits of networks on test samples, with fresh noise overlaps [B, n, k].
+
+    Args:
+        kept: weights [B, D, k, m]; or these, and what decay has left of each unit of an overlap with fresh noise [B].
+        keys: typed keys of the noise [B].
+        task: the test samples.
+        settings: gives σ₀.
+        sizes: not needed here.
+    """
+    weights, left = kept if isinstance(kept, tuple) else (kept, None)
+
+    def answer_one(w: Array, key: Array, network: NetworkConfig, share: Array | None) -> Array:
+        if share is not None:
+            network = dataclasses.replace(network, init_std=network.init_std * share)  # type: ignore[arg-type]
+        return fresh_logits(key, w, task.patches, network)
+
+    return jax.vmap(answer_one)(weights, keys, settings.network, left)
 
 
 def footprint(shapes: Shapes, study: Study) -> Footprint:

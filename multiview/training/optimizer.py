@@ -7,6 +7,14 @@ import optax
 from multiview.config import TrainConfig
 from multiview.config.training import optimizer_arguments, optimizer_function, split_optimizer
 
+# Optimisers whose own decay is w ← w (1 − η λ), beside the step of the gradient.
+DECOUPLED = ("adamw", "nadamw", "adamaxw", "lion")
+
+
+def decays_alone(train: TrainConfig) -> bool:
+    """Return whether a weight without any gradient decays."""
+    return train.weight_decay > 0 or split_optimizer(train.optimizer)[0] in DECOUPLED
+
 
 def make_optimizer(train: TrainConfig) -> optax.GradientTransformation:
     """Make the optax optimiser of a study; "sgd" is gradient descent, with `train.momentum` if it is not 0.

@@ -48,11 +48,14 @@ class TrainingState(NamedTuple):
         optimizer_state: the state of the optax optimiser, or the `FlowState` of the gradient flow.
         batch_key: data of the key from which steps draw mini-batches, mixtures and dropped patches; () if they draw
             nothing.
+        idle: overlap with a direction that no training sample has, in units of its start, and the optimiser's state for
+            it; () where such overlaps stay what they were.
     """
 
     parameters: Parameters
     optimizer_state: Any
     batch_key: Any = ()
+    idle: Any = ()
 
 
 def logit_gradient(
@@ -149,8 +152,12 @@ def step(
     outputs, pull_back = jax.vjp(lambda p: logits(*seen(p), network), state.parameters)
     push = logit_gradient(outputs, taught, task, teacher_logits, distill, targets)
     (gradient,) = pull_back(push)
-    updates, optimizer_state = make_optimizer(train).update(gradient, state.optimizer_state, state.parameters)
-    return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state, state.batch_key)
+    optimizer, idle = make_optimizer(train), state.idle
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.parameters)
+    if idle:
+        change, own = optimizer.update(jnp.zeros_like(idle[0]), idle[1], idle[0])
+        idle = (optax.apply_updates(idle[0], change), own)
+    return TrainingState(optax.apply_updates(state.parameters, updates), optimizer_state, state.batch_key, idle)
 
 
 def advance(

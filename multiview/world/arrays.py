@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multiview.config import DataConfig
-from multiview.parameters import ConfigError
+from multiview.parameters import ConfigError, refusal
 from multiview.world.samples import MultiViewDataset
 
 _NO_BOUND = float("inf")
@@ -51,13 +51,13 @@ OPTIONAL = ("patches", "feature_noise", "features")
 
 
 def check_arrays(
-    where: str, arrays: Mapping[str, np.ndarray], config: DataConfig, dtype: Any = np.float32
+    where: str, arrays: Mapping[str, Any], config: DataConfig, dtype: Any = np.float32
 ) -> dict[str, np.ndarray]:
     """Cast a dataset's arrays to the types of training and check what they become.
 
     Args:
         where: start of a message, for example the name of the file.
-        arrays: arrays by name; names that `RULES` does not have are left out.
+        arrays: what NumPy takes as arrays, by name; names that `RULES` does not have are left out.
         config: the configuration that the arrays have to fit.
         dtype: dtype of training.
 
@@ -71,17 +71,30 @@ def check_arrays(
     out = {}
     for name, rule in RULES.items():
         if name in arrays:
+            if np.ma.is_masked(arrays[name]):
+                raise ConfigError(f"{where}: {name} is masked in places; fill them or leave those samples out")
             out[name] = check_array(where, name, np.asarray(arrays[name]), rule, sizes, config, dtype)
         elif name not in OPTIONAL:
             raise ConfigError(f"{where}: array {name!r} {_shape(rule, sizes)} is missing")
     total = float(out["weights"].sum(dtype=np.float64))
     if abs(total - 1) > (len(out["weights"]) + 8) * np.finfo(np.float32).eps:  # rounding of each weight and their sum
         raise ConfigError(f"{where}: weights sum to {total:.6g}; they must sum to 1")
+    if "features" in out:
+        _check_orthonormal(where, out["features"])
     if (out["coefficients"][out["patch_feature"] < 0] != 0).any():
         raise ConfigError(f"{where}: coefficients are not 0 where patch_feature is −1; background has no strength")
     if ((out["chosen_view"] >= 0) != out["is_single_view"]).any():
         raise ConfigError(f"{where}: chosen_view must be ≥ 0 in samples of is_single_view, and −1 in all others")
     return out
+
+
+def _check_orthonormal(where: str, features: np.ndarray) -> None:
+    """Refuse feature vectors [kL, d] whose scalar products are not those of orthonormal ones up to rounding."""
+    wide = features.astype(np.float64)
+    deviation = np.abs(wide @ wide.T - np.eye(len(wide))).max()
+    # A rotation by Householder reflections in float32 is orthonormal to d times the rounding of one number.
+    if deviation > features.shape[1] * np.finfo(np.float32).eps:
+        raise ConfigError(f"{where}: features are not orthonormal, a scalar product is off by {deviation:.2g}")
 
 
 def check_array(
@@ -140,8 +153,10 @@ def _shape(rule: Rule, sizes: Mapping[str, int]) -> str:
     return f"[{', '.join(str(sizes.get(dim, dim)) for dim in rule.dims.split())}]"
 
 
-def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, features: Any, dtype: Any) -> None:
-    """Check the arrays of a user's dataset, cast to the types of training.
+def check_dataset(
+    where: str, data: MultiViewDataset, config: DataConfig, features: Any, dtype: Any
+) -> dict[str, np.ndarray]:
+    """Cast the arrays of a user's dataset to the types of training and check what they become.
 
     Args:
         where: start of a message.
@@ -150,12 +165,18 @@ def check_dataset(where: str, data: MultiViewDataset, config: DataConfig, featur
         features: feature vectors of the dataset [kL, d], or None.
         dtype: dtype of training.
 
+    Returns:
+        The arrays of the dataset, and `features` if there are any, cast.
+
     Raises:
         ConfigError: see `check_arrays`; or dense patches in a limit representation.
     """
+    if not isinstance(data, MultiViewDataset):
+        raise refusal(where, data, "a MultiViewDataset")
     arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)} | {"features": features}
-    check_arrays(where, {n: np.asarray(a) for n, a in arrays.items() if a is not None}, config, dtype)
+    cast = check_arrays(where, {n: a for n, a in arrays.items() if a is not None}, config, dtype)
     check_representation(data.patches is not None, config)
+    return cast
 
 
 def check_representation(has_patches: bool, config: DataConfig) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from multiview.parameters import ConfigError
-from multiview.settings import in_own_settings
+from multiview.settings import in_own_settings, own_settings
 from multiview.world.arrays import check_dataset
 from multiview.world.samples import MultiViewDataset
 from multiview.world.task import Task
+from multiview.world.values import check_count
 from multiview.world.world import World
 
 
@@ -43,13 +43,17 @@ class OwnWorld(World):
     samples: MultiViewDataset
 
     def __post_init__(self) -> None:
-        """Check every array, cast to the types of training."""
+        """Cast every array to the types of training, and check what they become."""
         super().__post_init__()
-        check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
+        arrays = check_dataset("data", self.samples, self.config, self.own_features, self.dtype)
         if self.samples.patches is not None and self.own_features is None:
             raise ConfigError(
                 "data: array 'features' [kL, d] is missing; test samples of the same world are drawn from it"
             )
+        with own_settings(self.dtype):
+            cast = {name: jnp.asarray(array) for name, array in arrays.items()}
+        object.__setattr__(self, "own_features", cast.pop("features", None))
+        object.__setattr__(self, "samples", MultiViewDataset(**cast))
 
     @functools.cached_property
     @in_own_settings
@@ -60,12 +64,12 @@ class OwnWorld(World):
     @in_own_settings
     def train(self, replicate: int = 0) -> MultiViewDataset:
         """Return the user's training set, the same for every replicate."""
-        dtype = jnp.dtype(self.dtype)
-        return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self.samples)
+        return self.samples
 
     @in_own_settings
     def tasks(
         self, replicates: int = 1, row_multiple: int = 1, as_vectors: bool = False, with_pairs: bool = False
     ) -> list[Task]:
         """Make one task and return it for every replicate, see `World.tasks`."""
-        return super().tasks(1, row_multiple, as_vectors, with_pairs) * replicates
+        own = super().tasks(1, row_multiple, as_vectors, with_pairs)
+        return own * check_count("replicates", replicates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -32,19 +32,19 @@ def check_kind(kind: Any) -> Kind:
     Raises:
         ConfigError: any other word.
     """
-    if kind not in get_args(Kind):
+    if not isinstance(kind, str) or kind not in get_args(Kind):
         raise refusal("kind", kind, "one of " + ", ".join(get_args(Kind)))
-    return kind
+    return cast(Kind, kind)
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return a number of samples.
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return a number of samples or replicates.
 
     Raises:
-        ConfigError: the value is no whole number ≥ 1.
+        ConfigError: the value is no whole number ≥ `least`.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < 1:
-        raise refusal(name, value, "a whole number ≥ 1")
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
+        raise refusal(name, value, f"a whole number ≥ {least}")
     return int(value)
 
 
@@ -54,6 +54,6 @@ def check_split(split: Any) -> Split:
     Raises:
         ConfigError: any other word.
     """
-    if split not in get_args(Split):
+    if not isinstance(split, str) or split not in get_args(Split):
         raise refusal("split", split, "one of " + ", ".join(get_args(Split)))
-    return split
+    return cast(Split, split)

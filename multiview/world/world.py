@@ -240,7 +240,8 @@ class World:
         Yields:
             Chunks of at most `CHUNK` samples.
         """
-        for kind, size in (self.test_sizes if sizes is None else sizes).items():
+        wanted = self.test_sizes if sizes is None else sizes
+        for kind, size in [(check_kind(k), check_count(f"sizes[{k!r}]", n, 0)) for k, n in wanted.items()]:
             for number, begin in enumerate(range(0, size, CHUNK)):
                 yield self._chunk(kind, number, min(CHUNK, size - begin), replicate)
 
@@ -266,7 +267,7 @@ class World:
         Returns:
             A task for each replicate.
         """
-        datasets = [self.train(replicate) for replicate in range(replicates)]
+        datasets = [self.train(replicate) for replicate in range(check_count("replicates", replicates))]
         patches = represent(datasets, self.config, jnp.dtype(self.dtype), row_multiple, as_vectors)
         pairs: list[Pairs | None] = [None] * replicates
         if with_pairs:
@@ -306,7 +307,7 @@ class World:
         return Task(data, represent([data], config, dtype)[0])
 
     def _key(self, name: int, *indices: int) -> Array:
-        return streams.stream(self.seed, name, *indices)
+        return streams.stream(self.seed, name, *(check_seed("replicate", index) for index in indices))
 
     def _draw(self, key: Array, num_samples: int, kind: Kind) -> MultiViewDataset:
         """Draw samples of the law; multi-view samples carry no noise if those of the training set carry none."""
