@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import publish, report, rows, scaling
+from benchmarks import classes, publish, report, rows, scaling
 from multiview.files import writable_folder
 from multiview.parameters import ConfigError
 
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--scaling", action="store_true", help="time against seeds, N, P, k, m, d, devices; figure")
+    what.add_argument("--classes", action="store_true", help="cost of a step against k, all pairs and multirate")
     what.add_argument("--device-report", action="store_true", help="rows and whole studies at the size of a GPU")
     what.add_argument("--publish", nargs="*", choices=publish.PARTS, metavar="PART",
                       help="measure rows, startup, many_seeds, scaling (or those named) into docs/figures")  # fmt: skip
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif parsed.scaling:
             document = scaling.measure(parsed.quick)
             scaling.write_figure(document, report.FIGURES / "scaling.png")
+        elif parsed.classes:
+            document = classes.measure(parsed.quick)
         elif parsed.device_report:
             document = publish.device_report(parsed.quick)
             report.show(document)

@@ -134,3 +134,14 @@ def test_the_published_table_and_figure_come_from_the_published_json():
     named = {(r["name"], r["d"]) for r in document["results"]}
     assert named >= {(name, 1024) for name in dense} | {("multiview_limit", None)}
     assert (folder / "scaling.png").stat().st_size < 150_000
+
+
+@pytest.mark.slow
+def test_costs_are_measured_against_the_number_of_classes(tmp_path):
+    main = importlib.import_module("benchmarks.__main__").main
+    main(["--classes", "--quick", "--json", str(tmp_path / "classes.json")])
+    document = json.loads((tmp_path / "classes.json").read_text())
+    found = {(r["name"], r["k"]) for r in document["results"]}
+    assert found == {(name, k) for name in ("all_pairs", "fast") for k in (6, 10)}
+    assert all(r["ms_per_network_step"] > 0 and r["operations"] > 0 for r in document["results"])
+    assert document["ratios"].keys() == {"6", "10"}

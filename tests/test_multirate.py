@@ -12,8 +12,10 @@ from multiview.config import replace
 from multiview.parameters import ConfigError
 from multiview.studies.students import distil, ensemble_teacher, own_phase
 from multiview.studies.study import run_study, training_tasks
-from multiview.systems.block_plan import memory_plan
-from multiview.systems.blocks import start_keys, train_networks
+from multiview.systems import network
+from multiview.systems.block_plan import block_bytes, memory_plan
+from multiview.systems.blocks import settings_of, sizes_of, start_keys, train_networks
+from multiview.training import losses
 from multiview.world.task import Task
 from multiview.world.world import World
 
@@ -113,6 +115,18 @@ def test_students_learn_as_by_steps_of_all_pairs(study, task, trained, objective
     assert np.abs(ends[0].weights - ends[1].weights).max() < 1e-3 * np.abs(ends[1].weights - alone.weights).max()
 
 
+@pytest.mark.slow
+def test_a_teacher_whose_objective_it_does_not_cover_teaches_by_steps_of_all_pairs(study, task, trained, monkeypatch):
+    monkeypatch.delitem(losses.TERMS, "one_sided")
+    term = replace(study, {"distill.objective": "one_sided", "distill.num_steps": 7}).distill
+    teacher = ensemble_teacher(trained.train_logits, study.students, term)
+    students = distil(study, task, own_phase(study, task, 0, 60), teacher, term)
+    assert "all_pairs_steps" not in students.records
+    plain = replace(study, {"train.solver": "gradient_descent"})
+    other = distil(plain, task, own_phase(plain, task, 0, 60), teacher, term)
+    np.testing.assert_allclose(students.weights, other.weights, rtol=0, atol=1e-5)
+
+
 def test_where_all_pairs_grow_all_are_stepped_and_counted(tiny):
     """The tiny study's start is large; a few steps, as rounding grows fast there."""
     large = replace(tiny, {"network.init_std": 0.3, "train.solver": "multirate"})
@@ -201,3 +215,19 @@ def test_tables_hold_each_live_pair_once(study):
     assert sorted(patch.tolist()) == foreign
     assert (np.asarray(noisy.foreign_feature)[u] == np.asarray(noisy.feature)[patch]).all()
     assert (np.asarray(noisy.foreign_class)[u] == labels[np.asarray(noisy.sample)[patch]]).all()
+
+
+@pytest.mark.bits
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["smoke", "reference"])
+def test_the_forecast_of_memory_is_within_a_fifth_of_what_the_compiler_allots(preset):
+    study = replace(multiview.load_preset(preset), {"train.solver": "multirate", "replicates": 1})
+    task = training_tasks(study)[0]
+    size = 2
+    settings = settings_of([study] * size, network.SYSTEM)
+    keys = start_keys(study, streams.START, 0, range(size))
+    state = network.SYSTEM.start(keys, None, task, settings, sizes_of(study, task))
+    program = network._multirate_steps.lower(state, np.int32(0), task, None, settings, all_pairs=False).compile()
+    found = program.memory_analysis()
+    allotted = found.argument_size_in_bytes + found.temp_size_in_bytes
+    assert 0.8 * allotted < block_bytes(study, task, size) < 1.2 * allotted

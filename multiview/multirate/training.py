@@ -67,9 +67,10 @@ def why_not(train: TrainConfig, network: NetworkConfig, distill: DistillConfig |
     return ""
 
 
-def _problem(
+def problem_of(
     task: Task, teacher_logits: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
 ) -> Problem:
+    """Collect what a network is trained on; the arguments are those of `advance`."""
     rows = task.patches[0]
     assert isinstance(rows, NoiselessRows)
     assert task.pairs is not None
@@ -110,7 +111,7 @@ def start(parameters: Parameters, task: Task, network: NetworkConfig, train: Tra
     Returns:
         The state before the first step.
     """
-    problem, zero = _problem(task, None, network, train, None), jnp.zeros((), jnp.int32)
+    problem, zero = problem_of(task, None, network, train, None), jnp.zeros((), jnp.int32)
     begun = _begin(*split(parameters, problem), problem)
     return MultirateState(**begun, pushes=no_pushes(problem, 0), all_pairs_steps=zero, reached=zero)
 
@@ -141,7 +142,7 @@ def advance(
     Returns:
         The state, perhaps inside a block.
     """
-    problem = _problem(task, teacher_logits, network, train, distill)
+    problem = problem_of(task, teacher_logits, network, train, distill)
     last = jnp.asarray(last_step, jnp.int32)
 
     def taught_weight(index: Array) -> Array:
@@ -181,7 +182,7 @@ def advance_all_pairs(
     Returns:
         The state; blocks begin anew after the pause.
     """
-    problem = _problem(task, teacher_logits, network, train, distill)
+    problem = problem_of(task, teacher_logits, network, train, distill)
     noisy = task.patches[1]
     assert isinstance(noisy, NoisyRows)
     count = jnp.minimum(state.pause, jnp.asarray(last_step, jnp.int32) - state.reached)
@@ -221,7 +222,7 @@ def look(
     Returns:
         Parameters, and logits of all samples.
     """
-    problem = _problem(task, None, network, train, None)
+    problem = problem_of(task, None, network, train, None)
     live, dormant, _ = apply_pushes(state.live, state.dormant, state, problem._replace(distill=distill))
     noisy = task.patches[1]
     assert isinstance(noisy, NoisyRows)

@@ -18,7 +18,7 @@ from jax import Array
 from multiview import streams
 from multiview.config import DistillConfig, NetworkConfig, Study, TrainConfig
 from multiview.multirate import training as multirate
-from multiview.multirate.state import MultirateState, expect_teacher
+from multiview.multirate.state import LONGEST_BLOCK, MultirateState, expect_teacher
 from multiview.network.outputs import fresh_logits, logits
 from multiview.network.parameters import Parameters, init_network
 from multiview.systems.protocol import Seen, Settings, Sizes, System
@@ -80,6 +80,11 @@ def _advance(
     sizes: Sizes,
 ) -> TrainingState | MultirateState:
     """Take all steps; `least` is for systems that may continue while a sample is wrong."""
+    if isinstance(state, MultirateState) and multirate.why_not(
+        settings.train, settings.network, settings.distill, task
+    ):
+        parameters = _look(state, task, settings, sizes).parameters  # a teacher whose objective they do not cover
+        state = jax.vmap(lambda p, t: TrainingState(p, make_optimizer(t).init(p)))(parameters, settings.train)
     if not isinstance(state, MultirateState):
         return _all_pairs_steps(state, first, last, task, teacher, settings)
     state = state._replace(reached=jnp.broadcast_to(first, state.reached.shape))
@@ -153,6 +158,10 @@ def footprint(shapes: Shapes, study: Study) -> Footprint:
     """Count the parameters, the state of solver or optimiser, and the numbers that forward passes keep."""
     each = shapes.classes * shapes.neurons
     parameters = (shapes.dimension + shapes.tracked) * each
+    if _by_multirate_steps(study):
+        # Live pairs are stored twice, and for each network the part of the logits that is fixed between borders.
+        # Crossing a border takes about nine arrays of the size of the parameters, of one network at a time.
+        return Footprint(1.07 * parameters + shapes.samples * shapes.classes, 0, 9 * parameters)
     # Vectors keep their pre-activations three times; rows keep four numbers for each class, because neurons are summed
     # one after another.
     kept = 3 * shapes.vectors * each + 4 * shapes.slots * shapes.classes
@@ -175,10 +184,20 @@ def work(shapes: Shapes, study: Study) -> Work:
         trained = (data.num_train - data.num_single_view_train) * each + data.num_single_view_train * noisy
         test = data.num_test_multi_view * each + data.num_test_single_view * noisy
     step = expected_slots(data, trained)
+    if _by_multirate_steps(study):
+        quiet_patches = expected_slots(data, data.num_train - data.num_single_view_train)
+        noisy_patches = expected_slots(data, data.num_single_view_train)
+        parameters = (data.num_features + noisy_patches) * data.num_classes * study.network.neurons_per_class
+        step = 6 * quiet_patches + 4 * noisy_patches * study.network.neurons_per_class + 10 * parameters / LONGEST_BLOCK
     if study.train.changes_patches and data.representation != "dense":  # every patch, as a vector, on every neuron
         per_vector = shapes.classes * shapes.neurons * max(1.0, data.num_features / 8)
         step = data.num_train * data.num_patches * per_vector
     return Work(step, FORWARD_SHARE * expected_slots(data, test))
+
+
+def _by_multirate_steps(study: Study) -> bool:
+    """Say whether the configuration alone lets a network be trained by multirate steps."""
+    return study.train.solver == "multirate" and study.data.representation == "limit_single_view_noise"
 
 
 def _each_patch(study: Study) -> tuple[float, float]:

@@ -102,6 +102,8 @@ def shapes_of(task: Task, study: Study) -> Shapes:
             slots += part.coefficient.size
         noise = getattr(part, "noise_norm", None)
         tracked += 0 if noise is None else noise.size
+    if task.pairs is not None:  # multirate steps have no empty slots
+        tracked = len(task.pairs.noisy.sample)
     return Shapes(
         n, p, task.dimension(data.num_features), data.num_classes, study.network.neurons_per_class,
         vectors, slots, tracked, tree_bytes(task),

@@ -17,8 +17,9 @@ from multiview import streams
 from multiview.config import DataConfig, Study, TrainConfig, check_data, check_section
 from multiview.parameters import refusal
 from multiview.settings import in_own_settings
+from multiview.world.find_pairs import find_pairs
 from multiview.world.law import orthonormal_features, sample_dataset
-from multiview.world.pairs import Pairs, find_pairs
+from multiview.world.pairs import Pairs
 from multiview.world.patches import represent
 from multiview.world.samples import Kind, MultiViewDataset, Split
 from multiview.world.task import Task
