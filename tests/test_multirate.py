@@ -20,6 +20,7 @@ from multiview.world.task import Task
 from multiview.world.world import World
 
 STEPS = 800
+ROUNDING = 64 * 2.0**-24  # of hundreds of steps, relative to the largest number
 SMALL = {
     "train.solver": "multirate", "data.num_classes": 6, "data.num_patches": 12, "data.num_train": 76,
     "data.num_single_view_train": 16, "network.init_std": 0.0015, "train.learning_rate": 4.0,
@@ -89,13 +90,16 @@ def test_a_network_is_the_same_in_any_block_and_whenever_it_is_looked_at(study, 
 
 @pytest.mark.bits
 @pytest.mark.slow
-def test_longer_tables_change_no_bit(study, task):
+def test_longer_tables_change_rounding_alone(study, task):
     padded = training_tasks(study, row_multiple=64)[0]
     shapes = [[a.shape for a in jax.tree.leaves(t.pairs)] for t in (task, padded)]
     assert shapes[0] != shapes[1]
     one, other = train(study, task), train(study, padded)
-    np.testing.assert_array_equal(one.weights, other.weights)
-    np.testing.assert_array_equal(one.train_logits, other.train_logits)
+    size = np.abs(one.weights).max()
+    np.testing.assert_allclose(one.weights, other.weights, rtol=0, atol=ROUNDING * size)
+    np.testing.assert_allclose(
+        one.train_logits, other.train_logits, rtol=0, atol=ROUNDING * np.abs(one.train_logits).max()
+    )
 
 
 @pytest.mark.parametrize("objective", ["soft_cross_entropy", pytest.param("one_sided", marks=pytest.mark.slow)])
@@ -110,9 +114,12 @@ def test_students_learn_as_by_steps_of_all_pairs(study, task, trained, objective
     alone = train_networks(
         study, task, start_keys(study, streams.STUDENT_START, 0, range(study.students)), num_steps=STEPS + 8
     )
-    taught = np.abs(ends[1].train_logits - alone.train_logits).max()
-    assert np.abs(ends[0].train_logits - ends[1].train_logits).max() < 1e-3 * taught
-    assert np.abs(ends[0].weights - ends[1].weights).max() < 1e-3 * np.abs(ends[1].weights - alone.weights).max()
+    for numbers in ("train_logits", "weights"):
+        one, other, untaught = (getattr(t, numbers) for t in (*ends, alone))
+        rounding = ROUNDING * np.abs(other).max()
+        taught = np.abs(other - untaught).max()
+        assert taught > 100 * rounding
+        np.testing.assert_allclose(one, other, rtol=0, atol=rounding + 1e-3 * taught)
 
 
 @pytest.mark.slow
@@ -187,7 +194,7 @@ def test_a_study_comes_out_as_by_steps_of_all_pairs(study):
     one, other = run_study(own), run_study(replace(own, {"train.solver": "gradient_descent"}))
     for kind, group in one.groups.items():
         for name in ("multi_view", "single_view"):
-            a, b = (np.asarray(getattr(g.wrong, name)) for g in (group, other.groups[kind]))
+            a, b = (np.asarray(getattr(g.errors, name)) for g in (group, other.groups[kind]))
             assert np.abs(a - b).max() <= 0.02 * own.data.num_test_multi_view, kind
 
 

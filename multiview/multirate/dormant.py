@@ -122,7 +122,7 @@ def apply_pushes(
         return jnp.where(place >= 0, own, absent)
 
     absent = jnp.exp(border.logits) * pushes.absent[:, None]
-    if problem.distill is not None:
+    if problem.distill is not None and pushes.taught.size:
         _, cap = truncation(problem.distill, absent.dtype)
         absent = absent + jnp.where(border.logits < cap, problem.weights[:, None] * pushes.taught, 0)
     push = jnp.concatenate([
