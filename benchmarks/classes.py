@@ -82,28 +82,28 @@ def cost_of_a_step(study: Study) -> dict[str, dict[str, float]]:
     one = timed(study, 1)
     state = network.SYSTEM.start(one.key, None, one.task, one.settings, one.sizes)
     state = jax.tree.map(lambda a: a[0], state)
-    problem = problem_of(one.task, None, study.network, study.train, None)
 
-    def fast(s: Any) -> Any:
+    def fast(s: Any, task: Task) -> Any:
+        problem = problem_of(task, None, study.network, study.train, None)
         return live_step(s.live, s.pushes, s.border, constants(s.border, problem), problem, jnp.zeros(()))
 
     plain = timed(replace(study, {"train.solver": "gradient_descent"}), 1)
     begun = network.SYSTEM.start(plain.key, None, plain.task, plain.settings, plain.sizes)
     parameters = jax.tree.map(lambda a: a[0], begun.parameters)
 
-    def all_pairs(p: Any) -> Any:
-        outputs, pull_back = jax.vjp(lambda q: logits(q, plain.task.patches, study.network), p)
-        data = plain.task.data
-        return pull_back(cross_entropy_logit_gradient(outputs, data.labels, data.weights))
+    def all_pairs(p: Any, task: Task) -> Any:
+        outputs, pull_back = jax.vjp(lambda q: logits(q, task.patches, study.network), p)
+        return pull_back(cross_entropy_logit_gradient(outputs, task.data.labels, task.data.weights))
 
     found = {}
-    for name, function, argument in (("all_pairs", all_pairs, parameters), ("fast", fast, state)):
-        counted = jax.jit(function).lower(argument).compile().cost_analysis()
+    rows = (("all_pairs", all_pairs, parameters, plain.task), ("fast", fast, state, one.task))
+    for name, function, argument, task in rows:
+        counted = jax.jit(function).lower(argument, task).compile().cost_analysis()
         found[name] = {"operations": float(counted["flops"]), "bytes": float(counted["bytes accessed"])}
     return found
 
 
-def measure(quick: bool = False, turns: int = 5) -> dict[str, Any]:
+def measure(quick: bool = False, turns: int = 3) -> dict[str, Any]:
     """Time both steps at every size.
 
     Args:
