@@ -102,7 +102,8 @@ def test_longer_tables_change_rounding_alone(study, task):
     )
 
 
-@pytest.mark.parametrize("objective", ["soft_cross_entropy", pytest.param("one_sided", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["soft_cross_entropy", "one_sided"])
 def test_students_learn_as_by_steps_of_all_pairs(study, task, trained, objective):
     """A few steps, before the sharp edge of the cap has amplified rounding."""
     term = replace(study, {"distill.objective": objective, "distill.num_steps": 8, "distill.temperature": 0.5}).distill
@@ -134,6 +135,7 @@ def test_a_teacher_whose_objective_it_does_not_cover_teaches_by_steps_of_all_pai
     np.testing.assert_allclose(students.weights, other.weights, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_all_pairs_grow_all_are_stepped_and_counted(tiny):
     """The tiny study's start is large; a few steps, as rounding grows fast there."""
     large = replace(tiny, {"network.init_std": 0.3, "train.solver": "multirate"})
