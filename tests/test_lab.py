@@ -143,12 +143,12 @@ from multiview.web import lab
 _, found = lab.app.run()
 assert {r["network"] for r in found["rows"]} == {lab.NAMES["single"], lab.NAMES["ensemble"]}, found["rows"]
 import jax
-from multiview.systems.network import SYSTEM
-before = SYSTEM.advance._cache_size()
+from multiview.systems.network import all_pairs_steps
+before = all_pairs_steps._cache_size()
 study = lab.study_from_sliders({"network.init_std": 0.01, "data.feature_sparsity": 0.8, "data.weak_view_strength": 0.3,
                       "seed": 3, "train.num_steps": 200})
 lab.train(study, False)
-assert SYSTEM.advance._cache_size() == before > 0
+assert all_pairs_steps._cache_size() == before > 0
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr

@@ -107,12 +107,12 @@ def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):
 def test_a_group_compiles_once(tmp_path):
     from multiview.systems import network
 
-    before = network.SYSTEM.advance._cache_size()
+    before = network.all_pairs_steps._cache_size()
     over = ["train.learning_rate=1:50:10", "network.init_std=0.02,0.03"]
     plan = make_plan(small(), make_design(over))
     assert len(plan.groups) == 1
     assert multiview.run_sweep(small(), over, tmp_path / "a").done == 40
-    assert network.SYSTEM.advance._cache_size() - before <= 1
+    assert network.all_pairs_steps._cache_size() - before <= 1
 
 
 def test_dimensions_units_and_circumstances_are_labelled(swept):

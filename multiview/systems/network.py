@@ -86,7 +86,7 @@ def _advance(
         parameters = _look(state, task, settings, sizes).parameters  # a teacher whose objective they do not cover
         state = jax.vmap(lambda p, t: TrainingState(p, make_optimizer(t).init(p)))(parameters, settings.train)
     if not isinstance(state, MultirateState):
-        return _all_pairs_steps(state, first, last, task, teacher, settings)
+        return all_pairs_steps(state, first, last, task, teacher, settings)
     state = state._replace(reached=jnp.broadcast_to(first, state.reached.shape))
     if teacher is not None:
         state = expect_teacher(state)
@@ -100,7 +100,7 @@ def _advance(
 
 
 @partial(jax.jit, donate_argnums=0)
-def _all_pairs_steps(
+def all_pairs_steps(
     state: TrainingState, first: Array, last: Array, task: Task, teacher: Array | None, settings: Settings
 ) -> TrainingState:
 
