@@ -148,20 +148,21 @@ def step_size_lag(start: np.ndarray, end: np.ndarray | float, rate: np.ndarray |
     return (study.network.relu_power - 1) / 2 * study.train.learning_rate * rate * np.maximum(growth, 0.0)
 
 
-def last_view_time(study: Study) -> float:
-    r"""Time until every class of every single network has learned a view: that of the smallest winning start.
+def last_view_time(study: Study, networks: int | None = None) -> float:
+    r"""Time until every class of all networks has learned a view: that of the smallest winning start.
 
-    Of n = (replicates · seeds · k) classes, each with the largest of Lm starts, the smallest has the median
+    Of n = (networks · k) classes, each with the largest of Lm starts, the smallest has the median
     $\sigma_0 z$, $\Phi(z)^{Lm} = \log 2 / n$.
 
     Args:
         study: the configuration.
+        networks: how many; by default all single networks, replicates · seeds.
 
     Returns:
         The time; infinite where that start is not positive.
     """
     data, network = study.data, study.network
-    classes = study.replicates * study.seeds * data.num_classes
+    classes = (study.replicates * study.seeds if networks is None else networks) * data.num_classes
     z = ndtri((math.log(2) / classes) ** (1 / (data.num_views * network.neurons_per_class)))
     if z <= 0:
         return math.inf

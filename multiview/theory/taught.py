@@ -1,4 +1,7 @@
-"""What distillation teaches: traces of a view race the foreign overlaps that one push feeds (docs/theory.md, 6)."""
+"""What distillation teaches, and how long it takes (docs/theory.md, section 6).
+
+Traces of a view race the foreign overlaps that the same push feeds.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,29 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import comb, ndtri
+from scipy.special import gammaln, ndtr, ndtri, xlog1py, xlogy
 
 from multiview.config import DistillConfig, Study
 from multiview.theory.mean_field import typical_network, winner_overlap
 from multiview.theory.outcome import ideal_overlaps
-from multiview.theory.power_iteration import foreign_moment, label_moment, phase, uniform_moment
+from multiview.theory.power_iteration import (
+    foreign_moment,
+    from_phase,
+    label_moment,
+    last_view_time,
+    phase,
+    uniform_moment,
+)
+from multiview.theory.strengths import activation
 
-# Quantiles of the foreign start overlaps, and instants at which a race is looked at.
+# Quantiles of start overlaps, instants at which a race is looked at, and how finely its own clock is divided.
 QUANTILES = 200
 INSTANTS = 120
+DIVISIONS = 500
+# Probability below which a number of samples is left out.
+RAREST = 1e-12
+# A time beyond this is called infinite: nothing is pushed, or so little that no one waits for it.
+LONGEST = 1e15
 
 
 def taught_overlap(study: Study, distill: DistillConfig) -> float:
@@ -26,18 +42,27 @@ def taught_overlap(study: Study, distill: DistillConfig) -> float:
     activation is linear. Labels take it further up if a second view that is at ϱ when distillation starts ends there
     (`typical_network`); at most the W of a view learned from labels.
     """
-    data, network = study.data, study.network
-    q, threshold, parts = network.relu_power, network.relu_threshold, data.patches_per_feature
-    per_patch = distill.cap / parts
-    if per_patch >= threshold / q:
-        pre_activation = per_patch + (1 - 1 / q) * threshold
-    else:
-        pre_activation = (q * threshold ** (q - 1) * per_patch) ** (1 / q)
-    trace = uniform_moment(data.foreign_strength, 1.0) / parts
+    trace = uniform_moment(study.data.foreign_strength, 1.0)
     begin, end = (study.train.learning_rate * n for n in (distill.onset_step, distill.onset_step + distill.num_steps))
     typical = typical_network(study, end)
-    by_labels = float(np.interp(begin, typical.late, typical.pair[:, 1])) if len(typical.late) else threshold
-    return min(winner_overlap(study, end), max(by_labels, pre_activation / trace)) if trace > 0 else 0.0
+    late = len(typical.late) > 0
+    by_labels = float(np.interp(begin, typical.late, typical.pair[:, 1])) if late else study.network.relu_threshold
+    return min(winner_overlap(study, end), max(by_labels, overlap_at_cap(study, distill))) if trace > 0 else 0.0
+
+
+def overlap_at_cap(study: Study, distill: DistillConfig) -> float:
+    """Overlap of a view whose traces, of mean strength, are at the cap; infinite without traces or cap."""
+    trace = uniform_moment(study.data.foreign_strength, 1.0)
+    return _overlap_at(study, distill.cap, trace) if trace > 0 else math.inf
+
+
+def _overlap_at(study: Study, logit: float, strength: float) -> float:
+    r"""Overlap of one neuron with a feature whose logit is given: $\sum_p act(z_p \Lambda) = F$, z over C_p patches."""
+    network, parts = study.network, study.data.patches_per_feature
+    q, threshold, per_patch = network.relu_power, network.relu_threshold, logit / parts
+    if per_patch >= threshold / q:
+        return (per_patch + (1 - 1 / q) * threshold) * parts / strength
+    return (q * threshold ** (q - 1) * max(per_patch, 0.0)) ** (1 / q) * parts / strength
 
 
 class Race(NamedTuple):
@@ -57,19 +82,111 @@ class Race(NamedTuple):
 
 
 def _binomial(size: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts out of `size` that are not too rare, and their probabilities."""
     counts = np.arange(size + 1)
-    return counts, comb(size, counts) * rate**counts * (1 - rate) ** (size - counts)
+    log_choices = gammaln(size + 1) - gammaln(counts + 1) - gammaln(size - counts + 1)
+    weights = np.exp(log_choices + xlogy(counts, rate) + xlog1py(size - counts, -rate))
+    kept = weights > RAREST
+    return counts[kept], weights[kept]
 
 
-def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: float = 0.0, left: float = 0.0) -> Race:
+def _shown(study: Study) -> tuple[float, int]:
+    """Share f = s/k of the samples that show a foreign feature, and multi-view samples M/k of one class."""
+    data = study.data
+    single = data.num_single_view_train if data.representation == "limit_single_view_noise" else 0
+    samples = max(round((data.num_train - single) / data.num_classes), 1)
+    return min(1.0, data.feature_sparsity / data.num_classes), samples
+
+
+def _peak(distill: DistillConfig) -> float:
+    """Weight $e^{c/T}$ of a logit at the cap in the soft outputs."""
+    return math.exp(min(distill.cap / distill.temperature, 600.0))
+
+
+def _teacher_output(study: Study, distill: DistillConfig, known: float, captured: float) -> float:
+    """The teacher's soft output t on a trace that it knows: label, trace and B further classes share the cap."""
+    k, share, peak = study.data.num_classes, _shown(study)[0], _peak(distill)
+    seen = 1 - (1 - share) ** (study.data.num_views * known)
+    others, weights = _binomial(k - 2, 1 - (1 - seen) * (1 - captured))
+    return float(weights @ (peak / (peak * (2 + others) + k - 2 - others)))
+
+
+def _balanced(study: Study, distill: DistillConfig, output: np.ndarray) -> np.ndarray:
+    r"""Say whether steps hold a captured class in balance at this soft output p of the student.
+
+    With y the distance of its logit from the balance, in units of T, a step is $y \mapsto y - \lambda (e^y - 1)$,
+    $\lambda = \frac{\eta w (1 - \mu)}{k}\,(\bar z\,act')^2\,p(1 - p)/T$: in $e^y$ the Ricker map. Its mean stays at the
+    balance however far steps overshoot, and they never go beyond $y = \lambda - 1 - \log\lambda$. A logit above the cap
+    would end both pushes.
+    """
+    data, train, temperature = study.data, study.train, distill.temperature
+    if train.solver == "gradient_flow":
+        return np.ones(output.shape, bool)
+    others, share = data.num_classes - 2, _shown(study)[0]
+    rest = _peak(distill) * (1 + others * share) + others * (1 - share)  # the label, and traces of views that it knows
+    output = np.clip(output, 1e-300, 1 - 1e-12)
+    logits = np.maximum(temperature * np.log(output / (1 - output) * rest), 0.0)
+    strength, parts = uniform_moment(data.label_strength, 1.0), data.patches_per_feature
+    overlaps = np.array([_overlap_at(study, float(logit), strength) for logit in logits])
+    moved = strength * activation(strength / parts * overlaps, study.network)[1]
+    step = train.learning_rate * distill.weight * (1 - data.single_view_fraction) / data.num_classes
+    size = np.maximum(step * moved**2 * output * (1 - output) / temperature, 1.0)  # up to 1 no step overshoots
+    return np.asarray(logits + temperature * (size - 1 - np.log(size)) < distill.cap)
+
+
+def _course(study: Study, distill: DistillConfig, known: float, captured: float) -> tuple[np.ndarray, Race]:
+    """Run the race far beyond what any one-sided push can give.
+
+    Returns:
+        Times η · steps since the onset [D], and what is given and captured by then.
+    """
+    data, network = study.data, study.network
+    k, views, q, threshold = data.num_classes, data.num_views, network.relu_power, network.relu_threshold
+    share, samples = _shown(study)
+    shown = share * (1 - share)
+    soft = _teacher_output(study, distill, known, captured)
+    rate = distill.weight * (1 - data.single_view_fraction) * soft * shown / (k * threshold ** (q - 1))
+    trace = foreign_moment(data, q)
+    starts = network.init_std * _largest_of(views * network.neurons_per_class)
+    foreign = label_moment(data, q) + (k - 2) * share * trace
+    until = np.sort(np.maximum(phase(starts, q) - phase(threshold, q), 0.0)) / foreign
+    given_until = np.append(0.0, np.cumsum(until))
+    counts, weights = _binomial(samples, shown)
+    mean = max(samples * shown, 1e-300)
+    clock = np.append(0.0, np.geomspace(1e-6, 1e3, DIVISIONS)) * max(float(until[-1]) * mean, 1e-300)
+    own = counts[:, None] / mean * clock  # s of a class with so many such samples [C, D]
+
+    def given(sooner: float, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        taken = np.searchsorted(until / sooner, own, side="right")  # of all foreign overlaps
+        alone = (given_until[taken] / sooner + own * (QUANTILES - taken)) / QUANTILES
+        return weights @ (alone + left[:, None] * (own - alone)), weights @ (taken / QUANTILES)
+
+    two_sided = distill.objective != "one_sided"
+    held = _balanced(study, distill, counts / samples * soft)
+    left = np.where(held, 1 - counts / samples, 0.0) * two_sided
+    phases, taken = given(1.0, left)
+    phases_copied, taken_copied = given(1 / max(share, 1e-300), np.zeros_like(left))
+    # A captured view is a trace of the class itself, at the cap wherever it is shown.
+    features = 0.0 if two_sided else (k - 1) * ((1 - captured) * taken + captured * taken_copied)
+    slower = np.exp(np.minimum(-features * math.log1p(-min(share, 1 - 1e-12)) * np.ones_like(clock), 600.0))
+    times = np.append(0.0, np.cumsum(np.diff(clock) * (slower[1:] + slower[:-1]) / 2)) / max(rate, 1e-300)
+    return times, Race((k - 1) * trace * phases, taken, (k - 1) * trace * phases_copied, taken_copied)
+
+
+def _largest_of(count: int) -> np.ndarray:
+    """Quantiles of the largest of so many standard normal numbers, in order; those below 0 count as nearly 0."""
+    middle = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    return np.asarray(np.maximum(ndtri(middle ** (1 / count)), 1e-9))
+
+
+def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: float = 0.0) -> Race:
     r"""The race between the traces of a lost view and foreign overlaps, at instants up to the end of distillation.
 
     A sample of another class y shows the lost view of class j, and not the one that the student knows, with
     probability $u = f(1 - f)$, $f = s/k$. The teacher's soft output there is $t = E[e/(e(2 + B) + k - 2 - B)]$ with
     $e = e^{c/T}$ and B further classes at the cap, the student's nearly nothing. So a class y pushes the lost view by
     $E[z_f^q]\,ds$, $ds = \texttt{weight}\,(1 - \mu)\,t\,u\,dt/(k \varrho^{q-1})$, and its own views, in the neurons
-    of j, by $(E[z^q] + (k - 2) f E[z_f^q])\,ds$. When one of those reaches ϱ, all samples of y have a logit at the cap,
-    and y pushes no more:
+    of j, by $(E[z^q] + (k - 2) f E[z_f^q])\,ds$. When one of those reaches ϱ, all samples of y have a logit at the cap:
 
     $\Psi(s) = (k - 1)\,E[z_f^q]\,E\left[\min\left(s,\ \frac{\phi(\Lambda_f) - \phi(\varrho)}{E[z^q] + (k-2) f
     E[z_f^q]}\right)\right]$
@@ -77,56 +194,141 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
     with $\Lambda_f$ the largest of Lm normal starts. A class has few such samples, n of M/k, and s is $n/(uM/k)$ times
     its mean. If the teacher itself answers j in *all* samples of y, y is captured 1/f times sooner.
 
+    One-sided, y pushes no more, and each captured view is a trace of j at the cap in a share f of all samples, so that
+    C of them slow the clock to $(1 - f)^C\,ds$. Two-sided, samples without the trace push back; where steps hold that
+    balance, y still gives $1 - n/(M/k)$ of its push, and captured views stay too small to be traces.
+
     Args:
         study: the configuration.
         distill: the distillation.
         known: share of the views that the teacher knows.
         captured: share of the pairs of classes that the teacher has captured.
-        left: share of the push that a captured class still gives. One-sided: 0. Two-sided: between 0, where a step
-            takes the logit beyond the cap, and 1 − f, where samples without any trace hold it in balance.
 
     Returns:
         The race.
     """
-    data, network = study.data, study.network
-    k, views, q, threshold = data.num_classes, data.num_views, network.relu_power, network.relu_threshold
-    share = min(1.0, data.feature_sparsity / k)
-    peak = math.exp(min(distill.cap / distill.temperature, 600.0))
-    seen = 1 - (1 - share) ** (views * known)
-    others, weights = _binomial(k - 2, 1 - (1 - seen) * (1 - captured))
-    soft = float(weights @ (peak / (peak * (2 + others) + k - 2 - others)))
-    shown = share * (1 - share)
-    rate = distill.weight * (1 - data.single_view_fraction) * soft * shown / (k * threshold ** (q - 1))
-    instants = np.linspace(0, 1, INSTANTS) * rate * study.train.learning_rate * distill.num_steps
-    trace = foreign_moment(data, q)
-    foreign = label_moment(data, q) + (k - 2) * share * trace
-    middle = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    starts = np.maximum(ndtri(middle ** (1 / (views * network.neurons_per_class))), 1e-9) * network.init_std
-    until = np.maximum(phase(starts, q) - phase(threshold, q), 0.0)[:, None, None] / foreign
-    single = data.num_single_view_train if data.representation == "limit_single_view_noise" else 0
-    samples = max(round((data.num_train - single) / k), 1)
-    counts, weights = _binomial(samples, shown)
-    own = counts[:, None] / max(samples * shown, 1e-300) * instants  # s of a class with so many such samples [C, T]
+    times, course = _course(study, distill, known, captured)
+    instants = np.linspace(0, 1, INSTANTS) * study.train.learning_rate * distill.num_steps
+    return Race(*(np.interp(instants, times, values) for values in course))
 
-    def given(sooner: float) -> tuple[np.ndarray, np.ndarray]:
-        pushed = np.minimum(own, until / sooner) + left * np.maximum(own - until / sooner, 0.0)
-        return weights @ pushed.mean(0), weights @ (own >= until / sooner).mean(0)
 
-    (alone, taken), (alone_copied, taken_copied) = given(1.0), given(1 / max(share, 1e-300))
-    return Race((k - 1) * trace * alone, taken, (k - 1) * trace * alone_copied, taken_copied)
+def share_lost(study: Study, given: np.ndarray | float) -> np.ndarray:
+    r"""Share of all views that a network still lacks when each has been given a phase Ψ beyond its winner's.
+
+    A view starts as the largest of m normal numbers, the first of its class, at W, as the largest of (L − 1)m others.
+    It is left at $\phi(\Lambda) - \phi(W) > \Psi$, so with $G = \Phi^m$, $\Phi$ the normal law in units of σ₀,
+
+    $P(\Psi) = E_W\left[G\left(\phi^{-1}(\phi(W) + \Psi)\right)\right]$, which is 1 − 1/L at Ψ = 0.
+
+    Args:
+        study: the configuration.
+        given: Ψ, of any shape.
+
+    Returns:
+        The share, in the shape of `given`; 0 with one view.
+    """
+    q, m, views = study.network.relu_power, study.network.neurons_per_class, study.data.num_views
+    given = np.asarray(given, float)
+    if views == 1:
+        return np.zeros(given.shape)
+    first = study.network.init_std * _largest_of((views - 1) * m)
+    last = from_phase(phase(first, q) + given[..., None], q)
+    return np.asarray((ndtr(last / study.network.init_std) ** m).mean(-1))
+
+
+def known_views(study: Study, networks: int) -> float:
+    """Share $1 - (1 - 1/L)^K$ of the views that at least one of K ideal networks has learned."""
+    return float(1 - (1 - 1 / study.data.num_views) ** networks)
+
+
+def lesson_time(study: Study, distill: DistillConfig, known: float, untaught: float) -> float:
+    r"""Time of distillation, η · steps, until students lack few of the views that their teacher knows.
+
+    It ends when $\kappa\,P(\Psi + \psi)$ has come down to `untaught`, with κ the share of views that the teacher knows,
+    P that of `share_lost`, Ψ the phase of the `race` and ψ what labels have given until the onset.
+
+    Args:
+        study: the configuration.
+        distill: the distillation; its number of steps does not matter.
+        known: κ, see `known_views`.
+        untaught: share of all views.
+
+    Returns:
+        The time; infinite where foreign overlaps take too many classes before, or nothing is pushed.
+
+    Example:
+        >>> import multiview as mv
+        >>> from multiview import theory
+        >>> study = mv.load_preset("reference")
+        >>> few, fewer = (theory.lesson_time(study, study.self_distill, 0.5, share) for share in (0.1, 0.05))
+        >>> few < fewer < study.train.learning_rate * study.self_distill.num_steps
+        True
+    """
+    times, course = _course(study, distill, known, 0.0)
+    by_labels = typical_network(study, study.train.learning_rate * distill.onset_step).push[-1].mean()
+    shares = known * share_lost(study, course.phase + by_labels)
+    if shares[-1] > untaught:
+        return math.inf
+    first = int((shares <= untaught).argmax())
+    if first == 0:
+        return 0.0
+    part = (shares[first - 1] - untaught) / (shares[first - 1] - shares[first])
+    time = float(times[first - 1] + part * (times[first] - times[first - 1]))
+    return time if time < LONGEST else math.inf
+
+
+class StudentSteps(NamedTuple):
+    """Numbers of steps that students need; infinite where no number is enough.
+
+    Attributes:
+        onset: until every class of every student has learned a view of its own.
+        distill: after the onset, until as likely as not no view is missed by any student of the ensemble.
+        self_distill: after the onset, until students of one network lack so few of its views as theorem 4 allows.
+    """
+
+    onset: float
+    distill: float
+    self_distill: float
+
+
+def student_steps(study: Study, untaught: float = 0.01) -> StudentSteps:
+    """Choose the lengths of the students' phases, from the clocks of their views.
+
+    Args:
+        study: the configuration; the students' own numbers of steps do not matter.
+        untaught: share of all views that self-distilled students may lack although their teacher knows them; by
+            default what theorem 4 allows beyond a quarter.
+
+    Returns:
+        Numbers of steps, rounded up.
+
+    Example:
+        >>> import multiview as mv
+        >>> from multiview import theory
+        >>> study = mv.load_preset("reference")
+        >>> theory.student_steps(study).distill < study.distill.num_steps
+        True
+    """
+    views = study.replicates * study.students * study.data.num_features
+    onset = last_view_time(study, study.replicates * study.students * study.self_distill.generations)
+    times = (
+        onset,
+        lesson_time(study, study.distill, known_views(study, study.seeds), math.log(2) / views),
+        lesson_time(study, study.self_distill, known_views(study, 1), untaught),
+    )
+    return StudentSteps(*(float(np.ceil(time / study.train.learning_rate)) for time in times))
 
 
 class Lesson(NamedTuple):
-    """Result of distillation: overlaps [..., k, L], and of each class the share captured [..., k]."""
+    """Result of distillation: overlaps [..., k, L], and of each class the share of the others captured [..., k]."""
 
     overlap: np.ndarray
     captured: np.ndarray
 
 
 def lesson(
-    own: np.ndarray, known: np.ndarray, study: Study, distill: DistillConfig, captured: np.ndarray | float = 0.0,
-    left: float = 0.0,
-) -> Lesson:  # fmt: skip
+    own: np.ndarray, known: np.ndarray, study: Study, distill: DistillConfig, captured: np.ndarray | float = 0.0
+) -> Lesson:
     """Teach a student each lost view that lacks less phase than the `race` gives it.
 
     Args:
@@ -135,7 +337,6 @@ def lesson(
         study: the configuration.
         distill: the distillation.
         captured: what the teacher has captured, of each class, broadcastable to [..., k].
-        left: see `race`.
 
     Returns:
         The student.
@@ -143,7 +344,7 @@ def lesson(
     q, threshold = study.network.relu_power, study.network.relu_threshold
     captured = np.broadcast_to(captured, own.shape[:-1])
     known = np.broadcast_to(known, own.shape)
-    course = race(study, distill, float(known.mean()), float(captured.mean()), left)
+    course = race(study, distill, float(known.mean()), float(captured.mean()))
     copied = captured[..., None]
     gives = (1 - copied) * course.phase + copied * course.phase_copied  # [..., k, T]
     lacks = phase(own, q) - phase(threshold, q)
@@ -153,7 +354,8 @@ def lesson(
     ends = np.where(taught, (gives[..., None, :] < lacks[..., None]).sum(-1), INSTANTS - 1).clip(max=INSTANTS - 1)
     taken = np.where(pushed, course.captured[ends], 0.0).max(-1)
     copied_on = captured * course.captured_copied[-1]
-    overlap = np.where(taught, taught_overlap(study, distill), own)
+    # One that labels take to ϱ by themselves goes on to the cap as well.
+    overlap = np.where(taught | (known & (own >= threshold)), np.maximum(own, taught_overlap(study, distill)), own)
     return Lesson(overlap, (1 - captured) * taken + copied_on)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 
 from multiview import streams, theory
-from multiview.config import NetworkConfig, Study
+from multiview.config import DistillConfig, NetworkConfig, Study
 from multiview.measures.dark_knowledge import classes_present, ordered_share
 from multiview.measures.ensemble import by_group
 from multiview.measures.errors import combine
@@ -37,6 +37,9 @@ NUM_TEST_SETS = 8
 TEST_SAMPLES = 1000
 # Their streams lie beyond any study's own replicates.
 FIRST_TEST_SET = 1_000_000
+
+
+TrainingSet = tuple[np.ndarray, np.ndarray]  # moments and single-view counts, of `theory.drawn_training_set`
 
 
 class Prediction(NamedTuple):
@@ -109,8 +112,7 @@ def predict_study(
     test_sets = [
         [world.test(kind, TEST_SAMPLES, FIRST_TEST_SET + i) for kind in SAMPLE_KINDS] for i in range(NUM_TEST_SETS)
     ]
-    from_ensemble = theory.taught_overlap(study, study.distill)
-    from_network = theory.taught_overlap(study, study.self_distill)
+    at_cap = theory.overlap_at_cap(study, study.self_distill)
 
     def starts(count: int) -> np.ndarray:
         shape = (count, data.num_classes, data.num_views, network.neurons_per_class)
@@ -120,23 +122,22 @@ def predict_study(
     for index in range(num_studies * study.replicates):
         training_set = theory.drawn_training_set(rng, study)
 
-        def ideal(begun: np.ndarray, training_set: tuple[np.ndarray, np.ndarray] = training_set) -> np.ndarray:
-            return theory.ideal_overlaps(begun, training_set[0], study, training_set[1])
+        def alone(begun: np.ndarray, distill: DistillConfig, of: TrainingSet = training_set) -> np.ndarray:
+            return theory.student_alone(begun, of[0], study, distill, of[1])
 
-        single = ideal(starts(study.seeds))
-        groups = {"single": single}
-        begun = starts(study.students)
-        own = ideal(begun)
-        known = learned_views(single)
-        groups["distilled"] = np.where((begun > 0) & known.any(0), np.maximum(own, from_ensemble), own)
-        teacher, student = known[np.arange(study.students) % study.seeds], (begun, own)
+        single = theory.ideal_overlaps(starts(study.seeds), training_set[0], study, training_set[1])
+        begun, known = starts(study.students), learned_views(single).any(0)
+        distilled = theory.lesson(alone(begun, study.distill), known, study, study.distill)
+        groups = {"single": single, "distilled": distilled.overlap}
+        teacher = theory.Lesson(single, np.zeros(single.shape[:-1]))
         for generation in range(study.self_distill.generations):
             if generation:
                 begun = starts(study.students)
-                student = (begun, ideal(begun))
-            taught = np.where((student[0] > 0) & teacher, np.maximum(student[1], from_network), student[1])
-            groups[self_distilled_name(generation)] = taught
-            teacher = learned_views(taught)
+            teacher = theory.Lesson(*(a[np.arange(study.students) % len(a)] for a in teacher))
+            known = learned_views(teacher.overlap) | (teacher.overlap >= at_cap)
+            own = alone(begun, study.self_distill)
+            teacher = theory.lesson(own, known, study, study.self_distill, teacher.captured)
+            groups[self_distilled_name(generation)] = teacher.overlap
         everyone = jnp.asarray(np.concatenate(list(groups.values())), jnp.float32)
         sizes = {n: len(group) for n, group in groups.items()}
         errors: dict[str, list[float]] = {}
