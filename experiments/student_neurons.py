@@ -100,16 +100,14 @@ def push_left(study: Study, task: Task, before: np.ndarray, after: np.ndarray, t
     return np.where(sums[0] > 0, sums[1] / np.maximum(sums[0], 1e-30), np.nan)
 
 
-def of_race(study: Study, found: dict[str, Any], known: np.ndarray) -> dict[str, list[float]]:
-    """What `theory.lesson` says of views below ϱ and of errors, if captured classes still push as much as they can, and
-    if they do not push at all."""
+def of_race(study: Study, found: dict[str, Any], known: np.ndarray) -> dict[str, float]:
+    """What `theory.lesson` says of views below ϱ and of errors."""
     sets = [found[n].values[:, None] for n in ("moments", "single_views")]
     alone = theory.student_alone(found["start"].values, sets[0], study, study.distill, sets[1])
-    share = study.data.feature_sparsity / study.data.num_classes
-    overlaps = [theory.lesson(alone, known, study, study.distill, 0.0, left).overlap for left in (1 - share, 0.0)]
+    overlap = theory.lesson(alone, known, study, study.distill).overlap
     return {
-        "race_below": common.rounded([(o < study.network.relu_threshold).mean() for o in overlaps]),
-        "race_error": common.rounded([networks.ideal_errors(study, o)[1].mean() for o in overlaps]),
+        "race_below": common.rounded((overlap < study.network.relu_threshold).mean()),
+        "race_error": common.rounded(networks.ideal_errors(study, overlap)[1].mean()),
     }
 
 
@@ -190,7 +188,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         *(
             common.verdict(
-                f"{words} of students of m = {r['neurons']} neurons, {r['steps']} steps, between both ends of the race",
+                f"{words} of students of m = {r['neurons']} neurons, {r['steps']} steps, by the race",
                 r[f"race_{name}"],
                 r[name],
                 r[f"{name}_interval"],
@@ -223,10 +221,7 @@ def draw(document: dict[str, Any]) -> Figure:
             color=f"C{color}",
             label=f"{label}, 95 %",
         )
-    low, high = np.array([r["race_below"] for r in rows]).T
-    ax.fill_between(
-        m, low, high, color="C2", alpha=0.15, linewidth=0, label="views below ϱ, between both ends of the race"
-    )
+    ax.plot(m, [r["race_below"] for r in rows], "-", color="C2", alpha=0.5, label="views below ϱ, by the race")
     ax.plot(m, [r["without"] for r in rows], "v:", color="0.5", label="views without a positive start, counted")
     ax.plot(m, [r["law"] for r in rows], "--", color="0.3", label="$2^{-m}$")
     ax.set(xlabel="student's neurons per class m", ylabel="share", xticks=m)

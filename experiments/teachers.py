@@ -109,16 +109,12 @@ def run(study: Study, sizes: tuple[int, ...]) -> dict[str, Any]:
     } | {n: np.stack(v) for n, v in ideal.items()}
 
 
-def of_race(study: Study, found: dict[str, Any], index: int) -> list[float]:
-    """Error of students between both ends of the race of `theory.lesson`, with the teacher of this index."""
+def of_race(study: Study, found: dict[str, Any], index: int) -> float:
+    """Error of students by `theory.lesson`, with the teacher of this index."""
     start, known, *sets = (found[n].values for n in ("start", "known", "moments", "single_views"))
     alone = theory.student_alone(start, sets[0][:, None], study, study.distill, sets[1][:, None])
-    share = study.data.feature_sparsity / study.data.num_classes
-    overlaps = (
-        theory.lesson(alone, known[:, None, index], study, study.distill, 0.0, left).overlap
-        for left in (1 - share, 0.0)
-    )
-    return common.rounded([networks.ideal_errors(study, overlap)[1].mean() for overlap in overlaps])
+    overlap = theory.lesson(alone, known[:, None, index], study, study.distill).overlap
+    return float(common.rounded(networks.ideal_errors(study, overlap)[1].mean()))
 
 
 def measure(smoke: bool) -> dict[str, Any]:
@@ -179,7 +175,7 @@ def verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         *(
             common.verdict(
-                f"students' error, between both ends of the race of traces and foreign overlaps, K = {r['size']}",
+                f"students' error, by the race of traces and foreign overlaps, K = {r['size']}",
                 r["race_student"],
                 r["student"],
                 r["student_interval"],
@@ -204,8 +200,7 @@ def draw(document: dict[str, Any]) -> Figure:
         sizes = ", ".join(str(r["size"]) for r in here)
         at = here[0]["teacher"], here[0]["student"]
         ax.annotate(f"K = {sizes}", at, (6, -12), textcoords="offset points", fontsize=8)
-    low, high = np.array([r["race_student"] for r in rows]).T
-    ax.vlines(x, low, high, color="C2", linewidth=6, alpha=0.3, label="between both ends of the race")
+    ax.plot(x, [r["race_student"] for r in rows], "_", markersize=14, color="C2", label="by the race")
     end = max(x.max(), y.max()) * 1.1
     ax.plot([0, end], [0, end], "--", color="C1", label="student = teacher")
     low, high = document["slope_interval"]
