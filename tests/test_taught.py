@@ -202,7 +202,7 @@ def test_students_are_predicted_to_miss_what_their_phases_are_too_short_for():
 
 @pytest.mark.slow
 def test_a_hundred_classes_need_longer_phases_or_more_neurons():
-    """A trial at 100 classes: students at 0.080 and 0.366 after 6,000 and 4,000 steps, with both phases too short."""
+    """A trial of 100 classes, its students' errors with 95 % intervals: both phases were too short."""
     trial = {
         "replicates": 1, "students": 2, "seeds": 24, "data.num_classes": 100, "data.num_patches": 19,
         "data.feature_sparsity": 5.5, "data.foreign_strength": [0.28, 0.3], "data.num_train": 1050,
@@ -212,8 +212,9 @@ def test_a_hundred_classes_need_longer_phases_or_more_neurons():
     }  # fmt: skip
     study = replace(load_preset("paper"), trial)
     predictions = predict_study(study, num_studies=20)
-    for name, measured in (("distilled", 0.080), ("self_distilled", 0.366)):
-        assert predictions[name].low < measured < predictions[name].high
+    for name, low, high in (("distilled", 0.063, 0.116), ("self_distilled", 0.349, 0.402)):
+        assert predictions[name].low < high
+        assert low < predictions[name].high
     too_short = {"time to distil (distill)", "time to distil (self_distill)"}
     assert {c.name for c in theory.check_regime(study) if not c.holds} == too_short
     wide = replace(study, {"network.neurons_per_class": 36, "data.num_train": 2050})
