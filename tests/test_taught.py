@@ -12,6 +12,7 @@ from multiview.config import Study, replace
 from multiview.presets import load_preset
 from multiview.theory import taught as taught_module
 from multiview.verdicts.prediction import predict_study
+from multiview.world.world import World
 
 
 def drawn_race(study: Study, distill, draws: int) -> tuple[float, float]:
@@ -189,6 +190,24 @@ def test_a_taught_view_stops_at_the_cap_or_where_labels_take_it():
     assert at_cap / 2 < by_labels < at_cap
     lower = replace(study, {"self_distill.logit_cap": 0.05})
     assert theory.taught_overlap(lower, lower.self_distill) == by_labels
+
+
+def test_the_step_of_a_taught_view_is_that_of_the_samples_that_show_it():
+    """One step of weight w at a soft output 1 of the teacher, from samples that show this view and not the other."""
+    study = load_preset("reference")
+    data, k = World.of(study).train(), study.data.num_classes
+    strength = np.zeros((data.num_samples, 2 * k + 1))
+    np.put_along_axis(strength, np.asarray(data.patch_feature), np.asarray(data.coefficients), 1)
+    strength = strength[:, :-1].reshape(-1, k, 2)
+    strength[np.arange(data.num_samples), np.asarray(data.labels)] = 0
+    seen = strength * (strength[..., ::-1] == 0) * ~np.asarray(data.is_single_view)[:, None, None]
+    grown = study.train.learning_rate * study.distill.weight * np.einsum("n,nkl->kl", np.asarray(data.weights), seen)
+    none_at_cap = replace(study, {"distill.logit_cap": 50.0})
+    soft = taught_module._teacher_output(none_at_cap, none_at_cap.distill, 0.0, 0.0)
+    assert soft == pytest.approx(0.5)  # the label and one trace share it
+    step = theory.taught_step(none_at_cap, none_at_cap.distill, 0.0) / soft
+    assert step == pytest.approx(grown.mean(), rel=3 * grown.std() / grown.mean() / np.sqrt(grown.size))
+    assert theory.taught_step(replace(study, {"train.solver": "gradient_flow"}), study.distill, 0.5) == 0
 
 
 def test_students_are_predicted_to_miss_what_their_phases_are_too_short_for():

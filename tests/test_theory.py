@@ -113,6 +113,9 @@ def test_every_condition_holds_at_the_reference(preset):
             {"data.single_view_foreign_strength": 0.8}, "known views beat foreign features", marks=pytest.mark.slow
         ),
         ({"data.single_view_foreign_strength": 0.5}, "taught view beats foreign features (self_distill)"),
+        pytest.param(
+            {"self_distill.weight": 90.0}, "taught view beats foreign features (self_distill)", marks=pytest.mark.slow
+        ),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )

@@ -2,7 +2,8 @@
 
 Docs/theory.md, sections 5 and 6, says which follow the paper and which are this project's own. Time is η · steps
 throughout. `power_iteration` is the race of the views, `equations` and `mean_field` are what happens after one is
-learned, `outcome` what a start becomes and scores, `taught` what distillation adds, `conditions` the clocks and the
+learned, `outcome` what a start becomes and scores, `taught` what distillation adds and
+`patience` how long that takes, `conditions` the clocks and the
 regime check; `strengths` averages over the sampling law.
 """
 
@@ -16,6 +17,7 @@ from multiview.theory.outcome import (
     single_view_rate,
 )
 from multiview.theory.paper import paper_error, paper_gain, paper_line
+from multiview.theory.patience import StudentSteps, known_views, lesson_time, share_lost, student_steps
 from multiview.theory.power_iteration import (
     expected_maximum,
     foreign_moment,
@@ -35,16 +37,12 @@ from multiview.theory.strengths import activation, effective_samples, mean_forei
 from multiview.theory.taught import (
     Lesson,
     Race,
-    StudentSteps,
-    known_views,
     lesson,
-    lesson_time,
     overlap_at_cap,
     race,
-    share_lost,
     student_alone,
-    student_steps,
     taught_overlap,
+    taught_step,
 )
 
 __all__ = [
@@ -87,6 +85,7 @@ __all__ = [
     "student_alone",
     "student_steps",
     "taught_overlap",
+    "taught_step",
     "tensor_power_loser",
     "tensor_power_time",
     "time_scales",

@@ -11,6 +11,7 @@ from multiview.config import DistillConfig, Study
 from multiview.theory.extremes import LOOP, check_draws, solvable
 from multiview.theory.mean_field import memory_time, typical_network, winner_overlap
 from multiview.theory.outcome import drawn_training_set, ideal_overlaps, single_view_rate
+from multiview.theory.patience import known_views, lesson_time
 from multiview.theory.power_iteration import (
     expected_maximum,
     foreign_moment,
@@ -21,7 +22,7 @@ from multiview.theory.power_iteration import (
     tensor_power_time,
 )
 from multiview.theory.strengths import activation, effective_samples, mean_foreign_strength, mean_label_strength
-from multiview.theory.taught import known_views, lesson_time, taught_overlap
+from multiview.theory.taught import overlap_at_cap, taught_overlap, taught_step
 
 # What "few" and "much smaller" mean, as a share: of ϱ for the start, of the views that one network misses.
 FEW = 1 / 10
@@ -117,15 +118,18 @@ def noise_room(overlap: float, power: float, threshold: float) -> float:
     return float(np.trapezoid(1 / push, reach))
 
 
-def foreign_and_taught_logit(study: Study, distill: DistillConfig) -> tuple[float, float]:
+def foreign_and_taught_logit(study: Study, distill: DistillConfig, teachers: int = 1) -> tuple[float, float]:
     r"""Two logits of a student in a single-view sample whose view it learned from traces, at the end of distillation.
 
-    The class of a foreign feature that it knows from labels has $a(\bar\Gamma W)$, its own class
-    $a(\bar z \Lambda) + a(\rho \bar z W)$ with `taught_overlap` $\Lambda$ and $a(x) = C_p\,act(x/C_p)$.
+    The class of a foreign feature that it knows has $a(\bar\Gamma \hat W)$, its own class
+    $a(\bar z \Lambda) + a(\rho \bar z W)$ with `taught_overlap` $\Lambda$ and $a(x) = C_p\,act(x/C_p)$. It knows the
+    foreign feature from labels, at W, or from traces, where one step may have taken it `taught_step` beyond the cap: Ŵ
+    is the larger.
 
     Args:
         study: the configuration.
         distill: the distillation.
+        teachers: networks whose average is the teacher.
 
     Returns:
         Both.
@@ -133,7 +137,9 @@ def foreign_and_taught_logit(study: Study, distill: DistillConfig) -> tuple[floa
     winner = winner_overlap(study, study.train.learning_rate * (distill.onset_step + distill.num_steps))
     label, taught = mean_label_strength(study), taught_overlap(study, distill)
     own = _logit(study, label, taught) + _logit(study, study.data.weak_view_strength * label, winner)
-    return float(_logit(study, mean_foreign_strength(study.data), winner)), float(own)
+    overshot = overlap_at_cap(study, distill) + taught_step(study, distill, known_views(study, teachers))
+    largest = max(winner, overshot if math.isfinite(overshot) else 0.0)
+    return float(_logit(study, mean_foreign_strength(study.data), largest)), float(own)
 
 
 def _logit(study: Study, strength: float, overlap: np.ndarray | float) -> np.ndarray:
@@ -269,7 +275,8 @@ def check_regime(study: Study) -> list[Condition]:
                     (data.num_classes - 1) * foreign,
                 )
             )
-        known, taught = foreign_and_taught_logit(study, section)
+        teachers = study.seeds if name == "distill" else 1
+        known, taught = foreign_and_taught_logit(study, section, teachers)
         conditions.append(
             less(
                 f"taught view beats foreign features ({name})",
@@ -278,7 +285,7 @@ def check_regime(study: Study) -> list[Condition]:
                 taught,
             )
         )
-        trace = time_scales(study, section, study.seeds if name == "distill" else 1)
+        trace = time_scales(study, section, teachers)
         conditions.append(
             less(
                 f"time to distil ({name})",

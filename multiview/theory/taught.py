@@ -1,7 +1,4 @@
-"""What distillation teaches, and how long it takes (docs/theory.md, section 6).
-
-Traces of a view race the foreign overlaps that the same push feeds.
-"""
+"""What distillation teaches: traces of a view race the foreign overlaps that one push feeds (docs/theory.md, 6)."""
 
 from __future__ import annotations
 
@@ -10,19 +7,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln, ndtr, ndtri, xlog1py, xlogy
+from scipy.special import gammaln, ndtri, xlog1py, xlogy
 
 from multiview.config import DistillConfig, Study
 from multiview.theory.mean_field import typical_network, winner_overlap
 from multiview.theory.outcome import ideal_overlaps
-from multiview.theory.power_iteration import (
-    foreign_moment,
-    from_phase,
-    label_moment,
-    last_view_time,
-    phase,
-    uniform_moment,
-)
+from multiview.theory.power_iteration import foreign_moment, label_moment, phase, uniform_moment
 from multiview.theory.strengths import activation
 
 # Quantiles of start overlaps, instants at which a race is looked at, and how finely its own clock is divided.
@@ -31,8 +21,6 @@ INSTANTS = 120
 DIVISIONS = 500
 # Probability below which a number of samples is left out.
 RAREST = 1e-12
-# A time beyond this is called infinite: nothing is pushed, or so little that no one waits for it.
-LONGEST = 1e15
 
 
 def taught_overlap(study: Study, distill: DistillConfig) -> float:
@@ -134,7 +122,28 @@ def _balanced(study: Study, distill: DistillConfig, output: np.ndarray) -> np.nd
     return np.asarray(logits + temperature * (size - 1 - np.log(size)) < distill.cap)
 
 
-def _course(study: Study, distill: DistillConfig, known: float, captured: float) -> tuple[np.ndarray, Race]:
+def taught_step(study: Study, distill: DistillConfig, known: float) -> float:
+    r"""Largest growth of a taught view in one step, by which it may overshoot the cap.
+
+    $\frac{\eta w (1 - \mu)}{k}\,(k - 1)\,u\,\bar z_f\,t$ where the activation is linear, with u and t those of `race`.
+
+    Args:
+        study: the configuration.
+        distill: the distillation.
+        known: share of the views that the teacher knows.
+
+    Returns:
+        The growth; 0 along the gradient flow.
+    """
+    data, train, share = study.data, study.train, _shown(study)[0]
+    if train.solver == "gradient_flow":
+        return 0.0
+    shown = (data.num_classes - 1) * share * (1 - share) * uniform_moment(data.foreign_strength, 1.0)
+    step = train.learning_rate * distill.weight * (1 - data.single_view_fraction) / data.num_classes
+    return step * shown * _teacher_output(study, distill, known, 0.0)
+
+
+def long_race(study: Study, distill: DistillConfig, known: float, captured: float) -> tuple[np.ndarray, Race]:
     """Run the race far beyond what any one-sided push can give.
 
     Returns:
@@ -147,7 +156,7 @@ def _course(study: Study, distill: DistillConfig, known: float, captured: float)
     soft = _teacher_output(study, distill, known, captured)
     rate = distill.weight * (1 - data.single_view_fraction) * soft * shown / (k * threshold ** (q - 1))
     trace = foreign_moment(data, q)
-    starts = network.init_std * _largest_of(views * network.neurons_per_class)
+    starts = network.init_std * largest_of(views * network.neurons_per_class)
     foreign = label_moment(data, q) + (k - 2) * share * trace
     until = np.sort(np.maximum(phase(starts, q) - phase(threshold, q), 0.0)) / foreign
     given_until = np.append(0.0, np.cumsum(until))
@@ -173,7 +182,7 @@ def _course(study: Study, distill: DistillConfig, known: float, captured: float)
     return times, Race((k - 1) * trace * phases, taken, (k - 1) * trace * phases_copied, taken_copied)
 
 
-def _largest_of(count: int) -> np.ndarray:
+def largest_of(count: int) -> np.ndarray:
     """Quantiles of the largest of so many standard normal numbers, in order; those below 0 count as nearly 0."""
     middle = (np.arange(QUANTILES) + 0.5) / QUANTILES
     return np.asarray(np.maximum(ndtri(middle ** (1 / count)), 1e-9))
@@ -207,116 +216,9 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
     Returns:
         The race.
     """
-    times, course = _course(study, distill, known, captured)
+    times, course = long_race(study, distill, known, captured)
     instants = np.linspace(0, 1, INSTANTS) * study.train.learning_rate * distill.num_steps
     return Race(*(np.interp(instants, times, values) for values in course))
-
-
-def share_lost(study: Study, given: np.ndarray | float) -> np.ndarray:
-    r"""Share of all views that a network still lacks when each has been given a phase Ψ beyond its winner's.
-
-    A view starts as the largest of m normal numbers, the first of its class, at W, as the largest of (L − 1)m others.
-    It is left at $\phi(\Lambda) - \phi(W) > \Psi$, so with $G = \Phi^m$, $\Phi$ the normal law in units of σ₀,
-
-    $P(\Psi) = E_W\left[G\left(\phi^{-1}(\phi(W) + \Psi)\right)\right]$, which is 1 − 1/L at Ψ = 0.
-
-    Args:
-        study: the configuration.
-        given: Ψ, of any shape.
-
-    Returns:
-        The share, in the shape of `given`; 0 with one view.
-    """
-    q, m, views = study.network.relu_power, study.network.neurons_per_class, study.data.num_views
-    given = np.asarray(given, float)
-    if views == 1:
-        return np.zeros(given.shape)
-    first = study.network.init_std * _largest_of((views - 1) * m)
-    last = from_phase(phase(first, q) + given[..., None], q)
-    return np.asarray((ndtr(last / study.network.init_std) ** m).mean(-1))
-
-
-def known_views(study: Study, networks: int) -> float:
-    """Share $1 - (1 - 1/L)^K$ of the views that at least one of K ideal networks has learned."""
-    return float(1 - (1 - 1 / study.data.num_views) ** networks)
-
-
-def lesson_time(study: Study, distill: DistillConfig, known: float, untaught: float) -> float:
-    r"""Time of distillation, η · steps, until students lack few of the views that their teacher knows.
-
-    It ends when $\kappa\,P(\Psi + \psi)$ has come down to `untaught`, with κ the share of views that the teacher knows,
-    P that of `share_lost`, Ψ the phase of the `race` and ψ what labels have given until the onset.
-
-    Args:
-        study: the configuration.
-        distill: the distillation; its number of steps does not matter.
-        known: κ, see `known_views`.
-        untaught: share of all views.
-
-    Returns:
-        The time; infinite where foreign overlaps take too many classes before, or nothing is pushed.
-
-    Example:
-        >>> import multiview as mv
-        >>> from multiview import theory
-        >>> study = mv.load_preset("reference")
-        >>> few, fewer = (theory.lesson_time(study, study.self_distill, 0.5, share) for share in (0.1, 0.05))
-        >>> few < fewer < study.train.learning_rate * study.self_distill.num_steps
-        True
-    """
-    times, course = _course(study, distill, known, 0.0)
-    by_labels = typical_network(study, study.train.learning_rate * distill.onset_step).push[-1].mean()
-    shares = known * share_lost(study, course.phase + by_labels)
-    if shares[-1] > untaught:
-        return math.inf
-    first = int((shares <= untaught).argmax())
-    if first == 0:
-        return 0.0
-    part = (shares[first - 1] - untaught) / (shares[first - 1] - shares[first])
-    time = float(times[first - 1] + part * (times[first] - times[first - 1]))
-    return time if time < LONGEST else math.inf
-
-
-class StudentSteps(NamedTuple):
-    """Numbers of steps that students need; infinite where no number is enough.
-
-    Attributes:
-        onset: until every class of every student has learned a view of its own.
-        distill: after the onset, until as likely as not no view is missed by any student of the ensemble.
-        self_distill: after the onset, until students of one network lack so few of its views as theorem 4 allows.
-    """
-
-    onset: float
-    distill: float
-    self_distill: float
-
-
-def student_steps(study: Study, untaught: float = 0.01) -> StudentSteps:
-    """Choose the lengths of the students' phases, from the clocks of their views.
-
-    Args:
-        study: the configuration; the students' own numbers of steps do not matter.
-        untaught: share of all views that self-distilled students may lack although their teacher knows them; by
-            default what theorem 4 allows beyond a quarter.
-
-    Returns:
-        Numbers of steps, rounded up.
-
-    Example:
-        >>> import multiview as mv
-        >>> from multiview import theory
-        >>> study = mv.load_preset("reference")
-        >>> theory.student_steps(study).distill < study.distill.num_steps
-        True
-    """
-    views = study.replicates * study.students * study.data.num_features
-    onset = last_view_time(study, study.replicates * study.students * study.self_distill.generations)
-    times = (
-        onset,
-        lesson_time(study, study.distill, known_views(study, study.seeds), math.log(2) / views),
-        lesson_time(study, study.self_distill, known_views(study, 1), untaught),
-    )
-    return StudentSteps(*(float(np.ceil(time / study.train.learning_rate)) for time in times))
 
 
 class Lesson(NamedTuple):
