@@ -37,8 +37,10 @@ def drawn_race(study: Study, distill, draws: int) -> tuple[float, float]:
     room = theory.phase(foreign.max((-2, -1)), q) - theory.phase(study.network.relu_threshold, q)
     per_trace = theory.foreign_moment(data, q)
     room /= theory.label_moment(data, q) + (k - 2) * share * per_trace
-    held = taught_module._balanced(study, distill, soft * np.arange(samples + 1) / samples)
-    left = np.where(held[counts], 1 - counts / samples, 0.0) * (distill.objective != "one_sided")
+    shows_none = (1 - share) ** 2 / (1 - share * (1 - share))  # of the samples that do not show this view alone
+    pushing = counts + shows_none * (samples - counts)
+    held = taught_module._balanced(study, distill, soft * (counts / pushing).ravel(), pushing.ravel() / samples)
+    left = np.where(held.reshape(counts.shape), 1 - counts / pushing, 0.0) * (distill.objective != "one_sided")
     given, clock = np.zeros(draws), np.zeros((draws, k - 1))
     for _ in range(steps):
         captured = clock >= room
@@ -98,12 +100,13 @@ def test_the_balance_is_that_of_its_map():
         assert np.exp(distances).mean() == pytest.approx(1, abs=1e-3)
     study = load_preset("reference")
     outputs = np.linspace(0.001, 0.2, 50)
-    held = taught_module._balanced(study, study.distill, outputs)
+    held = taught_module._balanced(study, study.distill, outputs, 1.0)
     assert held[0]
     assert not held[-1]
     assert (np.diff(held.astype(int)) <= 0).all()
     twice = replace(study, {"distill.weight": 2 * study.distill.weight})
-    assert taught_module._balanced(twice, twice.distill, outputs).sum() < held.sum()
+    assert taught_module._balanced(twice, twice.distill, outputs, 1.0).sum() < held.sum()
+    np.testing.assert_array_equal(taught_module._balanced(twice, twice.distill, outputs, 0.5), held)
 
 
 @pytest.mark.parametrize("views", [2, 3])

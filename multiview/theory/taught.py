@@ -99,13 +99,14 @@ def _teacher_output(study: Study, distill: DistillConfig, known: float, captured
     return float(weights @ (peak / (peak * (2 + others) + k - 2 - others)))
 
 
-def _balanced(study: Study, distill: DistillConfig, output: np.ndarray) -> np.ndarray:
+def _balanced(study: Study, distill: DistillConfig, output: np.ndarray, pushing: np.ndarray | float) -> np.ndarray:
     r"""Say whether steps hold a captured class in balance at this soft output p of the student.
 
-    With y the distance of its logit from the balance, in units of T, a step is $y \mapsto y - \lambda (e^y - 1)$,
-    $\lambda = \frac{\eta w (1 - \mu)}{k}\,(\bar z\,act')^2\,p(1 - p)/T$: in $e^y$ the Ricker map. Its mean stays at the
-    balance however far steps overshoot, and they never go beyond $y = \lambda - 1 - \log\lambda$. A logit above the cap
-    would end both pushes.
+    A share `pushing` of its samples takes part: those that show the view which the student knows have a logit above the
+    cap. With y the distance of its logit from the balance, in units of T, a step is $y \mapsto y - \lambda (e^y - 1)$,
+    $\lambda = \texttt{pushing}\,\frac{\eta w (1 - \mu)}{k}\,(\bar z\,act')^2\,p(1 - p)/T$: in $e^y$ the Ricker map. Its
+    mean stays at the balance however far steps overshoot, and they never go beyond $y = \lambda - 1 - \log\lambda$. A
+    logit above the cap would end both pushes.
     """
     data, train, temperature = study.data, study.train, distill.temperature
     if train.solver == "gradient_flow":
@@ -118,7 +119,9 @@ def _balanced(study: Study, distill: DistillConfig, output: np.ndarray) -> np.nd
     overlaps = np.array([_overlap_at(study, float(logit), strength) for logit in logits])
     moved = strength * activation(strength / parts * overlaps, study.network)[1]
     step = train.learning_rate * distill.weight * (1 - data.single_view_fraction) / data.num_classes
-    size = np.maximum(step * moved**2 * output * (1 - output) / temperature, 1.0)  # up to 1 no step overshoots
+    size = np.maximum(
+        pushing * step * moved**2 * output * (1 - output) / temperature, 1.0
+    )  # up to 1 no step overshoots
     return np.asarray(logits + temperature * (size - 1 - np.log(size)) < distill.cap)
 
 
@@ -171,8 +174,12 @@ def long_race(study: Study, distill: DistillConfig, known: float, captured: floa
         return weights @ (alone + left[:, None] * (own - alone)), weights @ (taken / QUANTILES)
 
     two_sided = distill.objective != "one_sided"
-    held = _balanced(study, distill, counts / samples * soft)
-    left = np.where(held, 1 - counts / samples, 0.0) * two_sided
+    neither = (
+        (samples - counts) * (1 - share) ** 2 / max(1 - shown, 1e-300)
+    )  # of the class's views in its other samples
+    up = counts / np.maximum(counts + neither, 1e-300)
+    held = _balanced(study, distill, up * soft, (counts + neither) / samples)
+    left = np.where(held, 1 - up, 0.0) * two_sided
     phases, taken = given(1.0, left)
     phases_copied, taken_copied = given(1 / max(share, 1e-300), np.zeros_like(left))
     # A captured view is a trace of the class itself, at the cap wherever it is shown.
@@ -204,8 +211,9 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
     its mean. If the teacher itself answers j in *all* samples of y, y is captured 1/f times sooner.
 
     One-sided, y pushes no more, and each captured view is a trace of j at the cap in a share f of all samples, so that
-    C of them slow the clock to $(1 - f)^C\,ds$. Two-sided, samples without the trace push back; where steps hold that
-    balance, y still gives $1 - n/(M/k)$ of its push, and captured views stay too small to be traces.
+    C of them slow the clock to $(1 - f)^C\,ds$. Two-sided, the $n_0$ samples of y that show no view of j push back;
+    where steps hold that balance, y still gives $n_0/(n + n_0)$ of its push, and captured views stay too small to be
+    traces.
 
     Args:
         study: the configuration.
