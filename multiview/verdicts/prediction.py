@@ -126,7 +126,7 @@ def predict_study(
             return theory.student_alone(begun, of[0], study, distill, of[1])
 
         single = theory.ideal_overlaps(starts(study.seeds), training_set[0], study, training_set[1])
-        begun, known = starts(study.students), learned_views(single).any(0)
+        begun, known = starts(study.students), np.asarray(learned_views(single).any(0))
         distilled = theory.lesson(alone(begun, study.distill), known, study, study.distill)
         groups = {"single": single, "distilled": distilled.overlap}
         teacher = theory.Lesson(single, np.zeros(single.shape[:-1]))
