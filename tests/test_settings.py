@@ -80,6 +80,7 @@ def test_the_settings_of_the_process_change_no_number_and_stay_as_they_were(ever
     assert {name: jax.config.values[name] for name in SET} == SET
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SET)
 def test_no_setting_alone_changes_a_number(name, everybody_sets, undisturbed):
@@ -166,6 +167,7 @@ VARIABLES = [
 ]  # fmt: skip
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
@@ -175,6 +177,7 @@ def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
     assert done.stdout.strip() == undisturbed
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 def test_a_repaired_sweep_goes_on_bit_by_bit_in_another_environment(tmp_path):
     """As it was reported: a finished sweep loses a chunk and is repaired with JAX_THREEFRY_PARTITIONABLE=0."""
