@@ -80,7 +80,6 @@ def test_the_settings_of_the_process_change_no_number_and_stay_as_they_were(ever
     assert {name: jax.config.values[name] for name in SET} == SET
 
 
-@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SET)
 def test_no_setting_alone_changes_a_number(name, everybody_sets, undisturbed):
@@ -158,21 +157,21 @@ def test_results_say_which_settings_of_the_compiler_they_were_made_with(monkeypa
     assert settings.compiler_settings() == multiview.stores.provenance.environment()["settings"]
 
 
-PROGRAM = "import test_settings; print(test_settings.numbers())"
-
-
+PROGRAM = "import conftest, test_settings; print(test_settings.numbers())"  # conftest: programs compiled as here
+QUICKLY = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAXTYPING_DISABLE": "1",
+}  # fmt: skip
 VARIABLES = [
     "JAX_THREEFRY_PARTITIONABLE=0", "JAX_ENABLE_X64=1", "JAX_DEFAULT_PRNG_IMPL=rbg",
     "JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_DEBUG_NANS=1", "JAX_DISABLE_JIT=1",
 ]  # fmt: skip
 
 
-@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
     name, _, value = variable.partition("=")
-    own = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}", name: value}
+    own = {**os.environ, **QUICKLY, "PYTHONPATH": f"{HERE}:{HERE.parent}", name: value}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=own)
     assert done.stdout.strip() == undisturbed
 
