@@ -90,13 +90,13 @@ def compile_quickly(quickly: bool) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compile quickly, for compiling is most of what quick tests do; but not where bits are compared, or for long runs.
+    """Compile quickly, for compiling is most of what tests do; but not where bits are compared, or for long runs.
 
     A quick program adds in another order and has no vectors of numbers, whose remainders are what could make a network
-    depend on its neighbours. So tests of bits, marked so, run the programs that users get. Slow tests do too, for they
-    train for longer than they compile.
+    depend on its neighbours. So tests of bits, marked so, run the programs that users get. Tests marked as long do too,
+    for they train for longer than they compile.
     """
-    compile_quickly(not {"bits", "slow"} & {mark.name for mark in item.iter_markers()})
+    compile_quickly(not {"bits", "long"} & {mark.name for mark in item.iter_markers()})
 
 
 # The tiny study: every group of networks trains in seconds, and every feature fits (P − L = L (k − 1) patches).

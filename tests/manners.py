@@ -113,7 +113,7 @@ def cases() -> dict[str, Callable[[], Any]]:
     return {
         "stores": stores,
         **{name: lambda name=name: example(name) for name in mv.__all__ if name != "__version__"},
-        "a study in double precision": lambda: mv.verify(double),
+        "a study in double precision": lambda: mv.run_study(double),
         "a sweep in double precision": lambda: mv.run_sweep(small(), {"train.dtype": ["float64"]}, "double.zarr"),
         "a report": report,
         "a film": film,

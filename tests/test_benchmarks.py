@@ -33,6 +33,17 @@ def world(rows):
     return rows.make_world(rows.Problem(**TINY))
 
 
+@pytest.fixture
+def tiny_rates(monkeypatch):
+    """What the machine can do, measured at a tiny size."""
+    machine = importlib.import_module("benchmarks.machine")
+    measured = {
+        "matrix_product_gflops": machine.matrix_product_rates(64, 1),
+        "memory_gbytes_per_s": machine.memory_bandwidths(1 << 12, 1),
+    }
+    monkeypatch.setattr(machine, "rates", lambda: measured)
+
+
 @pytest.mark.slow
 def test_all_rows_do_the_same_work(rows, world):
     """Same weights after three steps: dense rows as NumPy's, the limit row as the limit written plainly in NumPy."""
@@ -81,14 +92,9 @@ def test_every_patch_holds_a_feature_and_noise_and_both_views_of_the_label(rows,
     assert np.array_equal(own, np.ones((len(labels), 2)))
 
 
-def test_json_has_the_promised_shape(rows, monkeypatch, tmp_path, capsys):
+def test_json_has_the_promised_shape(rows, monkeypatch, tiny_rates, tmp_path, capsys):
     """Names, keys and consistent numbers, written by the command itself at a tiny size."""
-    command, report, machine = (importlib.import_module(f"benchmarks.{n}") for n in ("__main__", "report", "machine"))
-    tiny_rates = {
-        "matrix_product_gflops": machine.matrix_product_rates(64, 1),
-        "memory_gbytes_per_s": machine.memory_bandwidths(1 << 12, 1),
-    }
-    monkeypatch.setattr(machine, "rates", lambda: tiny_rates)
+    command, report = (importlib.import_module(f"benchmarks.{n}") for n in ("__main__", "report"))
     # At this size a difference of two times is noise, of either sign.
     timing = importlib.import_module("benchmarks.timing")
     monkeypatch.setattr(timing, "ms_per_step", lambda row, lengths: 0.5)
@@ -137,7 +143,7 @@ def test_the_published_table_and_figure_come_from_the_published_json():
 
 
 @pytest.mark.slow
-def test_costs_are_measured_against_the_number_of_classes(tmp_path):
+def test_costs_are_measured_against_the_number_of_classes(tiny_rates, tmp_path):
     main = importlib.import_module("benchmarks.__main__").main
     main(["--classes", "--quick", "--json", str(tmp_path / "classes.json")])
     document = json.loads((tmp_path / "classes.json").read_text())

@@ -203,6 +203,7 @@ def test_a_sweep_expects_the_memory_that_a_system_takes(tiny, system, changes):
     assert expected == pytest.approx(block_bytes(study, training_tasks(study)[0]), rel=0.4)
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["lazy", "linearised", "random_features"])
 @pytest.mark.parametrize(

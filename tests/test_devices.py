@@ -30,8 +30,6 @@ from multiview.systems.table import load
 from multiview.training import devices
 from multiview.world.law import sample_dataset
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.fixture(scope="module")
 def on_one_device():
@@ -65,6 +63,7 @@ def same_networks(store, result):
     np.testing.assert_array_equal(found["test_wrong_single_view"].values[0], group.errors.single_view[0])
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
     environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
@@ -73,6 +72,7 @@ def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
     same_networks(tmp_path / "four", on_one_device)
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, on_one_device):
     with socket.socket() as free:
@@ -102,6 +102,7 @@ def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
@@ -226,6 +227,7 @@ def test_a_study_in_double_precision_leaves_the_users_own_numbers_as_they_were(t
     assert jnp.ones(2).dtype == np.float32
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 def test_a_study_is_the_same_whatever_the_users_own_switch_is(tiny):
     """Bit by bit, in either precision."""
@@ -239,6 +241,7 @@ def test_a_study_is_the_same_whatever_the_users_own_switch_is(tiny):
         assert one.groups["single"].weights.dtype == other.groups["single"].weights.dtype == np.dtype(dtype)
 
 
+@pytest.mark.bits
 def test_quickly_compiled_draws_are_the_same_numbers_and_may_be_part_of_another_program():
     """A dataset drawn by its own program, by the plain one and inside a caller's `jit` is the same bit by bit."""
     config, key = load_preset("smoke").data, jax.random.key(3)

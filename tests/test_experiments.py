@@ -97,6 +97,7 @@ def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
     assert {row["float64"]["verdict"] for row in document["claims"]} <= {"holds", "fails", "undecided"}
 
 
+@pytest.mark.bits  # of 24 races, one or two are so near a tie that rounding decides them
 def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
     """Nearly all winners are those of gradient descent, for fewer evaluations; a finer tolerance costs more."""
     descent, *others = documents("gradient_flow")["solvers"]
@@ -134,6 +135,7 @@ def test_practice_measures_all_systems_and_views(standard_promotion, documents, 
     assert all(-1 <= c <= 1 for row in views.values() for c in row["error_correlation_by_training_set"])
 
 
+@pytest.mark.long
 def test_interventions_name_views_and_errors(documents):
     """Descent learns about one view of two; averages of weights err no less than those of outputs."""
     rows = {row["arm"]: row for row in documents("interventions")["arms"]}

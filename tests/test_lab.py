@@ -17,6 +17,7 @@ from conftest import BROWSER, DESKTOP
 from multiview.commands.main import main
 
 pytestmark = BROWSER[1:]  # what Playwright leaves behind
+QUICKLY = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # processes that compile for longer than they train
 needs_marimo = pytest.mark.skipif(importlib.util.find_spec("marimo") is None, reason="the extra lab is not installed")
 
 
@@ -69,7 +70,9 @@ def test_an_export_that_fails_says_why_and_leaves_nothing(capsys, empty, monkeyp
 def exported(tmp_path_factory):
     """The exported page."""
     path = tmp_path_factory.mktemp("export") / "lab.html"
-    assert main(["lab", "--export", str(path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*QUICKLY)
+        assert main(["lab", "--export", str(path)]) == 0
     return path
 
 
@@ -150,5 +153,6 @@ study = lab.study_from_sliders({"network.init_std": 0.01, "data.feature_sparsity
 lab.train(study, False)
 assert all_pairs_steps._cache_size() == before > 0
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    own = os.environ | dict([QUICKLY])
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=own)
     assert out.returncode == 0, out.stderr

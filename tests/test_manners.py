@@ -22,13 +22,18 @@ MORE = [
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory) -> dict[str, list[str]]:
+def changed(once) -> dict[str, list[str]]:
     """By case, what changed in a fresh process."""
+    return once("manners", run_everything)
+
+
+def run_everything(folder: Path) -> dict[str, list[str]]:
+    """Runs `manners` in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # what is compiled changes no manners
     environment["JAXTYPING_DISABLE"] = "1"  # beartype draws the items that it checks from `random`
     run = subprocess.run(
-        [sys.executable, HERE / "manners.py", tmp_path_factory.mktemp("manners")],
+        [sys.executable, HERE / "manners.py", folder],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]

@@ -157,9 +157,10 @@ def test_results_say_which_settings_of_the_compiler_they_were_made_with(monkeypa
     assert settings.compiler_settings() == multiview.stores.provenance.environment()["settings"]
 
 
-PROGRAM = "import test_settings; print(test_settings.numbers())"
-
-
+PROGRAM = "import conftest, test_settings; print(test_settings.numbers())"  # conftest: programs compiled as here
+QUICKLY = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAXTYPING_DISABLE": "1",
+}  # fmt: skip
 VARIABLES = [
     "JAX_THREEFRY_PARTITIONABLE=0", "JAX_ENABLE_X64=1", "JAX_DEFAULT_PRNG_IMPL=rbg",
     "JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_DEBUG_NANS=1", "JAX_DISABLE_JIT=1",
@@ -170,11 +171,12 @@ VARIABLES = [
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
     name, _, value = variable.partition("=")
-    own = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}", name: value}
+    own = {**os.environ, **QUICKLY, "PYTHONPATH": f"{HERE}:{HERE.parent}", name: value}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=own)
     assert done.stdout.strip() == undisturbed
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 def test_a_repaired_sweep_goes_on_bit_by_bit_in_another_environment(tmp_path):
     """As it was reported: a finished sweep loses a chunk and is repaired with JAX_THREEFRY_PARTITIONABLE=0."""

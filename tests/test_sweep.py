@@ -21,6 +21,7 @@ from multiview.sweeps.plan import ROW_MULTIPLE, make_plan
 from multiview.world.world import World
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("representation", ["limit_single_view_noise", "limit"])
 def test_padded_rows_change_no_bit(representation):
@@ -86,6 +87,7 @@ TOGETHER = {
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("case", TOGETHER)
 def test_points_that_share_blocks_get_bit_by_bit_what_each_gets_alone(case):

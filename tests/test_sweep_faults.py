@@ -37,12 +37,15 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def whole(server, tmp_path_factory):
+def whole(server, once):
     """The contents of a sweep that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    pid = server.start(words(folder / "sweep.zarr", OVER), folder / "log")
-    assert server.wait(pid) == 0, (folder / "log").read_text()
-    return contents(folder / "sweep.zarr")
+
+    def make(folder):
+        pid = server.start(words(folder / "sweep.zarr", OVER), folder / "log")
+        assert server.wait(pid) == 0, (folder / "log").read_text()
+        return contents(folder / "sweep.zarr")
+
+    return once("whole", make)
 
 
 def blocks_computed(store):
@@ -56,7 +59,7 @@ def wait_for_blocks(store, more):
 
 
 def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(server, whole, tmp_path):
-    kills = 50 if LONG else 10
+    kills = 50 if LONG else 6
     rng = np.random.default_rng(7)
     counted = found = 0
     while counted < kills:
