@@ -21,6 +21,8 @@ INSTANTS = 120
 DIVISIONS = 500
 # Probability below which a number of samples is left out.
 RAREST = 1e-12
+# More counts than these are not listed one by one.
+MOST_COUNTS = 4000
 
 
 def taught_overlap(study: Study, distill: DistillConfig) -> float:
@@ -70,8 +72,13 @@ class Race(NamedTuple):
 
 
 def _binomial(size: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Counts out of `size` that are not too rare, and their probabilities."""
-    counts = np.arange(size + 1)
+    """Counts out of `size` that are not too rare, and their probabilities; many as quantiles of a normal law."""
+    mean, deviation = size * rate, math.sqrt(size * rate * (1 - rate))
+    low, high = max(0, math.floor(mean - 12 * deviation - 30)), min(size, math.ceil(mean + 12 * deviation + 30))
+    if high - low > MOST_COUNTS:
+        middle = (np.arange(QUANTILES) + 0.5) / QUANTILES
+        return mean + deviation * ndtri(middle), np.full(QUANTILES, 1 / QUANTILES)
+    counts = np.arange(low, high + 1)
     log_choices = gammaln(size + 1) - gammaln(counts + 1) - gammaln(size - counts + 1)
     weights = np.exp(log_choices + xlogy(counts, rate) + xlog1py(size - counts, -rate))
     kept = weights > RAREST
