@@ -103,6 +103,19 @@ def _advance(
 def all_pairs_steps(
     state: TrainingState, first: Array, last: Array, task: Task, teacher: Array | None, settings: Settings
 ) -> TrainingState:
+    """Take the steps `first` … `last` − 1 of all networks of a block, of descent or along the gradient flow.
+
+    Args:
+        state: states of the networks; their memory is used again.
+        first: number of the first step.
+        last: number of the step before which to stop.
+        task: the training samples.
+        teacher: the teacher's scaled logits, for each network; None without a teacher.
+        settings: of each network.
+
+    Returns:
+        Their states.
+    """
 
     def advance_one(
         s: TrainingState, t: Array | None, network: NetworkConfig, train: TrainConfig, distill: DistillConfig | None
