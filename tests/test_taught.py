@@ -213,6 +213,7 @@ def test_the_step_of_a_taught_view_is_that_of_the_samples_that_show_it():
     assert theory.taught_step(replace(study, {"train.solver": "gradient_flow"}), study.distill, 0.5) == 0
 
 
+@pytest.mark.slow
 def test_students_are_predicted_to_miss_what_their_phases_are_too_short_for():
     study = replace(load_preset("smoke"), {"replicates": 1})
     begun = replace(study, {"distill.num_steps": 1, "self_distill.num_steps": 1})
