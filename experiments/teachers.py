@@ -35,9 +35,9 @@ REMARK = """Students do not match their teacher at either end, and the race of t
 (`theory.race`, derived afterwards, nothing fitted). A view is taught if it lacks less phase than traces can give
 before foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest, the
 same ones for every teacher, which is why they differ more between training sets than between teachers. A student of
-one network is better than it, as its own lottery adds views that the teacher lacks. For the two-sided term the race is
-a bracket: captured classes still give a share 1 − s/k of the push in the flow, and none where steps take logits beyond
-the cap. All students lie inside, near the middle. `experiments.student_neurons` measures what is left of the push."""
+one network is better than it, as its own lottery adds views that the teacher lacks. Captured
+classes that steps hold in balance give a part of their push on (docs/theory.md, section 6); with it the race predicts
+the students of every teacher within their intervals."""
 
 SIZES = (1, 2, 4, 8, 16)
 # The preset `smoke`, with the classes, samples and step of the small world.
