@@ -159,7 +159,9 @@ def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
         assert not math.isnan(c.left)
         assert not math.isnan(c.right)
         assert c.holds == (c.left < c.right)
-    assert all(value > 0 for value in theory.time_scales(study))
+    clocks = theory.time_scales(study)
+    assert all(value > 0 for value in clocks._replace(trace=1.0))
+    assert clocks.trace >= 0  # 0 where labels alone have taught all views by the onset
 
 
 def test_clocks_of_channels_that_do_not_exist_are_infinite():

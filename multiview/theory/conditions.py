@@ -38,7 +38,7 @@ class TimeScales(NamedTuple):
         memorise: the same through the weak-view patch, which the winner has already lifted.
         second: the losing view is learned from single-view samples, counted from `view` on.
         trace: students have learned from traces all but a few views that their teacher knows, from the onset on
-            (`lesson_time`).
+            (`lesson_time`); 0 if labels have taught them by then.
         training: the time that training takes, η · T.
         distillation: the time that the teacher is on.
     """
