@@ -234,7 +234,7 @@ def test_a_hundred_classes_need_longer_phases_or_more_neurons():
         "self_distill.onset_step": 4000, "self_distill.num_steps": 4000,
     }  # fmt: skip
     study = replace(load_preset("paper"), trial)
-    predictions = predict_study(study, num_studies=20)
+    predictions = predict_study(study, num_studies=8)
     for name, low, high in (("distilled", 0.063, 0.116), ("self_distilled", 0.349, 0.402)):
         assert predictions[name].low < high
         assert low < predictions[name].high
