@@ -115,7 +115,8 @@ def cell(label: str, settings: Any, compute: Callable[[], Mapping[str, Any]]) ->
         plain = json.dumps({n: v for n, v in computed.items() if n not in arrays} | {"seconds": seconds})
         named = {n: v if isinstance(v, xr.DataArray) else ([f"{n}_{d}" for d in range(v.ndim)], v)
                  for n, v in arrays.items()}  # fmt: skip
-        data = xr.Dataset(named, attrs={"config": config, "label": label, "values": plain})
+        described = config if config.startswith("{") else f'{{"settings": {config}}}'  # of a store it is an object
+        data = xr.Dataset(named, attrs={"config": described, "label": label, "values": plain})
         if path is not None:
             write_store(path, xr.DataTree(data))
         say(f"{label}: {seconds:.1f} s")

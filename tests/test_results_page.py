@@ -120,7 +120,8 @@ def test_a_stopped_experiment_goes_on_with_its_finished_cells(common, tmp_path):
                 raise KeyboardInterrupt
             return {"overlap": xr.DataArray([[1.0, 2.0]], dims=("seed", "view")), "plain": np.ones(2), "n": [1, "x"]}
 
-        cells = [common.cell(label, {"of": smoke}, lambda label=label: one(label)) for label in ("a", "b")]
+        settings = {"a": {"of": smoke}, "b": [{"of": smoke}, 1]}  # an object, and a list as experiments pass too
+        cells = [common.cell(label, own, lambda label=label: one(label)) for label, own in settings.items()]
         assert cells[0]["overlap"].dims == ("seed", "view")
         assert cells[0]["overlap"].values.tolist() == [[1.0, 2.0]]
         assert cells[0]["plain"].values.tolist() == [1.0, 1.0]
@@ -145,6 +146,8 @@ def test_a_stopped_experiment_goes_on_with_its_finished_cells(common, tmp_path):
     common.run("example", False, tmp_path, measure, draw)
     assert computed == ["a", "b", "b", "a", "b"]
     common.run("example", True, tmp_path, measure, draw, fresh=True)
+    assert len(computed) == 7
+    common.run("example", True, tmp_path, measure, draw)
     assert len(computed) == 7
 
 
