@@ -125,6 +125,13 @@ def test_regime_check_names_what_is_wrong(changes, condition):
     assert condition in failing(replace(load_preset("reference"), changes))
 
 
+def test_conditions_of_students_can_be_left_out():
+    study = load_preset("smoke")
+    every, without = (theory.check_regime(study, distillation=d) for d in (True, False))
+    assert [c for c in every if "distill)" not in c.name] == without
+    assert len(every) > len(without)
+
+
 @pytest.mark.slow
 def test_trial_with_low_dimension_is_flagged_and_high_dimension_is_not():
     """d = 100 with noise 0.05 a coordinate drags the losing view along; the same norm in d = 10⁵ does not."""

@@ -159,7 +159,7 @@ class Condition(NamedTuple):
 
 
 @solvable
-def check_regime(study: Study) -> list[Condition]:
+def check_regime(study: Study, distillation: bool = True) -> list[Condition]:
     """Check that a study lies in the theory's regime: each condition with both of its sides as numbers.
 
     "Much smaller" is read as a tenth, for the start (0.035 worked, 0.18 did not) and for the views that no network of
@@ -169,6 +169,7 @@ def check_regime(study: Study) -> list[Condition]:
 
     Args:
         study: the configuration.
+        distillation: whether to check the conditions of students too.
 
     Returns:
         The conditions, each "left is smaller than right"; section 6 of docs/theory.md derives them.
@@ -264,7 +265,7 @@ def check_regime(study: Study) -> list[Condition]:
                 FEW * (1 - 1 / data.num_views),
             )
         )
-    for name in ("distill", "self_distill"):
+    for name in ("distill", "self_distill") if distillation else ():
         section: DistillConfig = getattr(study, name)
         if section.objective == "one_sided":
             conditions.append(

@@ -166,8 +166,8 @@ def _(result):
 
 @app.cell
 def _(result):
-    taught = "distilled" in result.groups  # conditions of students speak of what was trained
-    failing = [c for c in mv.check_regime(result.study) if not c.holds and (taught or "distill)" not in c.name)]
+    conditions = mv.check_regime(result.study, distillation="distilled" in result.groups)
+    failing = [c for c in conditions if not c.holds]
     lines = [f"- **{c.name}**: {c.statement} ({c.left:.3g} < {c.right:.3g} is false)" for c in failing]
     mo.md(
         "\n".join(["Outside the theory's regime:", "", *lines]) if lines else "All conditions of the theory hold here."
