@@ -39,14 +39,14 @@ REMARK = """The law is about what a student can never learn, and that is not wha
 views have a neuron that starts with them from m = 8 on. What does is the race of traces and foreign overlaps
 (`theory.race`, derived afterwards, nothing fitted): a view is taught if it lacks less phase than traces can give
 before foreign overlaps answer in their place. Measured, the push on traces of the views that stay below ϱ has fallen
-to 0.06 of what it was (median, 16 neurons). More neurons start further up and lack less. A captured
-class that steps hold in balance gives a part of its push on, so longer distillation teaches more: with four times the
-steps the error falls from 0.114 to 0.031, where 0.160 and 0.041 are predicted. After 1,500 steps the race is a little
-too slow: it leaves 0.23 and 0.16 of the views below ϱ at 8 and 16 neurons, trained students 0.17 and 0.10. With 2
-neurons 0.17 of the classes are not learned when distillation begins, which only 42 % of the students get over without
-training errors; the race takes them for learned. Half of the strongest overlap is not a fair count: a taught view
-stops at the cap of the truncated logits, near there. The theorem speaks of test error, and errors agree with the views
-below ϱ: 0.114 and 0.104 at m = 16."""
+to 0.06 of what it was (median, 16 neurons). More neurons start further up and lack less. A captured class that steps
+hold in balance gives a part of its push on, so longer distillation teaches more: with four times the steps the error
+falls from 0.114 to 0.031, where 0.160 and 0.041 are predicted. After 1,500 steps the race is a little too slow: it
+leaves 0.23 and 0.16 of the views below ϱ at 8 and 16 neurons, trained students 0.17 and 0.10. With 2 neurons 0.17 of
+the classes are not learned when distillation begins, which only 42 % of the students get over without training
+errors; the race takes them for learned. Half of the strongest overlap is not a fair count: a taught view stops at
+the cap of the truncated logits, near there. The theorem speaks of test error, and errors agree with the views below
+ϱ: 0.114 and 0.104 at m = 16."""
 
 NEURONS = (2, 4, 8, 16)
 LONGER = 4  # times as many steps of distillation, of the students with most neurons

@@ -33,11 +33,11 @@ CLAIM = "A student's error on single-view data is its teacher's, for teachers of
 SECONDS = 50
 REMARK = """Students do not match their teacher at either end, and the race of traces and foreign overlaps says why
 (`theory.race`, derived afterwards, nothing fitted). A view is taught if it lacks less phase than traces can give
-before foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest, the
-same ones for every teacher, which is why they differ more between training sets than between teachers. A student of
-one network is better than it, as its own lottery adds views that the teacher lacks. Captured
-classes that steps hold in balance give a part of their push on (docs/theory.md, section 6); with it the race predicts
-the students of every teacher within their intervals."""
+before foreign overlaps answer in their place: so students of good teachers still miss the views that start lowest,
+the same ones for every teacher, which is why they differ more between training sets than between teachers. A student
+of one network is better than it, as its own lottery adds views that the teacher lacks. Captured classes that steps
+hold in balance give a part of their push on (docs/theory.md, section 6); with it the race predicts the students of
+every teacher within their intervals."""
 
 SIZES = (1, 2, 4, 8, 16)
 # The preset `smoke`, with the classes, samples and step of the small world.

@@ -54,6 +54,18 @@ def test_a_pair_of_views_alone_shares_the_label():
     assert (np.diff(network.pair[:, 1]) < 0).all()  # the later, the less is left to share
 
 
+def test_labels_give_losers_a_phase_in_proportion_to_the_growth_of_winners():
+    """Ψ = E[z^q]/E[z] (W − ϱ)/ϱ^(q−1) without traces, whatever the time."""
+    study = replace(
+        load_preset("reference"), ALONE | {"data.label_strength": [1.0, 1.05], "network.relu_threshold": 0.7}
+    )
+    for time in (1e4, 1e6):
+        network = theory.typical_network(study, time)
+        ratio = theory.label_moment(study.data, 3.0) / theory.label_moment(study.data, 1.0) / 0.7**2
+        grown = (1 - study.data.single_view_fraction) * (network.winner - 0.7)
+        np.testing.assert_allclose(network.push[-1], ratio * grown, rtol=0.02)
+
+
 def test_traces_pull_the_larger_of_two_views_back():
     study = load_preset("reference")
     alone, together = (

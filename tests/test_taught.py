@@ -18,8 +18,7 @@ from multiview.world.world import World
 def drawn_race(study: Study, distill, draws: int) -> tuple[float, float]:
     """Phase given to a lost view and share captured, step by step: every other class has its own samples and start.
 
-    One-sided, a captured view hides a share f of all samples from those that still push; two-sided, a captured class
-    held in balance gives what samples without the trace leave.
+    Two-sided, a captured class held in balance gives what samples without the trace leave.
     """
     rng, data, q = np.random.default_rng(0), study.data, study.network.relu_power
     k, share = data.num_classes, data.feature_sparsity / data.num_classes
@@ -44,11 +43,20 @@ def drawn_race(study: Study, distill, draws: int) -> tuple[float, float]:
     given, clock = np.zeros(draws), np.zeros((draws, k - 1))
     for _ in range(steps):
         captured = clock >= room
-        hidden = captured.sum(1, keepdims=True) if distill.objective == "one_sided" else 0
-        push = tick * counts / (samples * share * (1 - share)) * (1 - share) ** hidden
+        push = tick * counts / (samples * share * (1 - share))
         given += (push * np.where(captured, left, 1.0)).sum(1)
         clock += push
     return per_trace * given.mean(), (clock >= room).mean()
+
+
+@pytest.mark.parametrize(("size", "rate"), [(12, 0.2), (5000, 0.3), (10**9, 1e-9), (10**9, 0.05)])
+def test_counts_of_samples_are_few_and_have_their_mean_and_spread(size, rate):
+    """However many samples there are; quantiles stand for the tails of a wide law, a hundredth of its spread."""
+    counts, weights = taught_module._binomial(size, rate)
+    assert len(counts) <= taught_module.MOST_COUNTS + 1
+    mean = weights @ counts
+    assert mean == pytest.approx(size * rate, rel=1e-5)  # the logarithms of 10⁹ factorial lose digits
+    assert weights @ (counts - mean) ** 2 == pytest.approx(size * rate * (1 - rate), rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 Docs/theory.md, sections 5 and 6, says which follow the paper and which are this project's own. Time is η · steps
 throughout. `power_iteration` is the race of the views, `equations` and `mean_field` are what happens after one is
-learned, `outcome` what a start becomes and scores, `taught` what distillation adds and
-`patience` how long that takes, `conditions` the clocks and the
-regime check; `strengths` averages over the sampling law.
+learned, `outcome` what a start becomes and scores, `taught` what distillation adds and `patience` how long that takes,
+`conditions` the clocks and the regime check; `strengths` averages over the sampling law.
 """
 
 from multiview.theory.conditions import Condition, TimeScales, check_regime, noise_room, time_scales

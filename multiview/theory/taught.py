@@ -181,19 +181,15 @@ def long_race(study: Study, distill: DistillConfig, known: float, captured: floa
         return weights @ (alone + left[:, None] * (own - alone)), weights @ (taken / QUANTILES)
 
     two_sided = distill.objective != "one_sided"
-    neither = (
-        (samples - counts) * (1 - share) ** 2 / max(1 - shown, 1e-300)
-    )  # of the class's views in its other samples
+    # Its samples that show no view of the class.
+    neither = (samples - counts) * (1 - share) ** 2 / max(1 - shown, 1e-300)
     up = counts / np.maximum(counts + neither, 1e-300)
     held = _balanced(study, distill, up * soft, (counts + neither) / samples)
     left = np.where(held, 1 - up, 0.0) * two_sided
     phases, taken = given(1.0, left)
     phases_copied, taken_copied = given(1 / max(share, 1e-300), np.zeros_like(left))
-    # A captured view is a trace of the class itself, at the cap wherever it is shown.
-    features = 0.0 if two_sided else (k - 1) * ((1 - captured) * taken + captured * taken_copied)
-    slower = np.exp(np.minimum(-features * math.log1p(-min(share, 1 - 1e-12)) * np.ones_like(clock), 600.0))
-    times = np.append(0.0, np.cumsum(np.diff(clock) * (slower[1:] + slower[:-1]) / 2)) / max(rate, 1e-300)
-    return times, Race((k - 1) * trace * phases, taken, (k - 1) * trace * phases_copied, taken_copied)
+    course = Race((k - 1) * trace * phases, taken, (k - 1) * trace * phases_copied, taken_copied)
+    return clock / max(rate, 1e-300), course
 
 
 def largest_of(count: int) -> np.ndarray:
@@ -217,10 +213,8 @@ def race(study: Study, distill: DistillConfig, known: float = 0.5, captured: flo
     with $\Lambda_f$ the largest of Lm normal starts. A class has few such samples, n of M/k, and s is $n/(uM/k)$ times
     its mean. If the teacher itself answers j in *all* samples of y, y is captured 1/f times sooner.
 
-    One-sided, y pushes no more, and each captured view is a trace of j at the cap in a share f of all samples, so that
-    C of them slow the clock to $(1 - f)^C\,ds$. Two-sided, the $n_0$ samples of y that show no view of j push back;
-    where steps hold that balance, y still gives $n_0/(n + n_0)$ of its push, and captured views stay too small to be
-    traces.
+    One-sided, y pushes no more. Two-sided, the $n_0$ samples of y that show no view of j push back; where steps hold
+    that balance, y still gives $n_0/(n + n_0)$ of its push.
 
     Args:
         study: the configuration.
