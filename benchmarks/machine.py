@@ -119,7 +119,7 @@ def rates() -> dict[str, dict[str, float]]:
 def best_of(measured: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """The best of several measurements, taken before, between and after the rows: others may use the machine too."""
     return {
-        kind: {name: round(max(m[kind][name] for m in measured), 1) for name in measured[0][kind]}
+        kind: {name: float(f"{max(m[kind][name] for m in measured):.4g}") for name in measured[0][kind]}
         for kind in measured[0]
     }
 
