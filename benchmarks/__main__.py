@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks import classes, publish, report, rows, scaling
@@ -40,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif parsed.classes:
             document = classes.measure(parsed.quick)
         elif parsed.device_report:
-            document = publish.device_report(parsed.quick)
+            keep = partial(report.write_json, parsed.json) if parsed.json else lambda document: None
+            document = publish.device_report(parsed.quick, keep)
             report.show(document)
         else:
             document = report.rows_document(parsed.quick)

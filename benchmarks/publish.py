@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from benchmarks import machine, many_seeds, report, rows, scaling, startup
-from multiview import load_preset, replace, run_study
+from benchmarks import classes, machine, many_seeds, report, rows, scaling, startup
+from multiview import World, load_preset, replace, run_study, streams
 from multiview.files import write_file
+from multiview.systems import blocks, network
 from multiview.systems.block_plan import block_size
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
@@ -121,25 +123,66 @@ def timed_study(name: str, changes: dict[str, Any], preset: str) -> dict[str, An
     }
 
 
-def device_report(quick: bool) -> dict[str, Any]:
-    """Rows at the size of the device, the dense preset at large d, and very many seeds of the reference preset.
+def cost_of_classes(k: int, networks: int, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Wall time of a step of all pairs at k classes, networks in one block; compilation apart."""
+    study = replace(classes.study_of(k, *changes.values()), {"train.solver": "gradient_descent", "seeds": networks})
+    task = World.of(study).tasks(with_pairs=False)[0]
+    settings, sizes = blocks.settings_of([study] * networks, network.SYSTEM), blocks.sizes_of(study, task)
+    zero, end = jnp.int32(0), jnp.int32(steps)
+    keys = blocks.start_keys(study, streams.START, 0, range(networks))
+    begin = time.perf_counter()
+    state = network.SYSTEM.start(keys, None, task, settings, sizes)
+    state = jax.block_until_ready(network.SYSTEM.advance(state, zero, zero, zero, task, None, settings, sizes))
+    compiled = time.perf_counter()
+    jax.block_until_ready(network.SYSTEM.advance(state, zero, end, end, task, None, settings, sizes))
+    milliseconds = 1e3 * (time.perf_counter() - compiled) / steps / networks
+    report.say(f"k = {k}: {milliseconds:.3g} ms a network and step; start and compilation {compiled - begin:.1f} s")
+    return {
+        "k": k, "m": study.network.neurons_per_class, "samples": study.data.num_train, "networks": networks,
+        "steps": steps, "ms_per_network_step": float(f"{milliseconds:.4g}"),
+        "start_and_compilation_seconds": round(compiled - begin, 1),
+    }  # fmt: skip
 
-    Targets on a GPU: 10,000 seeds of `reference` within 60 s, dense at 0.6 of the measured product rate or more.
+
+def device_report(quick: bool, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """What a device does with very many networks: cost against k, whole studies, and rows at its size.
 
     Args:
         quick: a small size, to try the code on any machine.
+        keep: called with the document after each part, so that a stop loses one part only.
+
+    Returns:
+        The document, ready for JSON.
     """
+    many = 500 if jax.default_backend() != "cpu" else 2
+    fresh = {"data.num_test_multi_view": 2000, "data.num_test_single_view": 1000}
+    sizes = ((28, 64, 200), (100, 32, 50), (300, 4, 10))
+    neurons = {
+        size[0]: size[1:] for size in ((28, 24, 20, 2e-3, 800), (100, 18, 50, 3e-4, 6000), (300, 16, 150, 1e-4, 9000))
+    }
+    studies: dict[str, tuple[dict[str, Any], str]] = {
+        "`reference`, 10,000 seeds": ({"seeds": 10_000, "train.block_size": many, **fresh}, "reference"),
+        "`dense`, d = 2048, 64 seeds": ({"seeds": 64, "data.patch_dim": 2048, "train.block_size": 64}, "dense"),
+    }
     if quick:
-        document = report.measure(rows.Problem(num_train=50, num_classes=4), [128], (4, 8), 3, 0.05)
-        dense, limit = {"seeds": 2, "data.patch_dim": 256, "train.num_steps": 20}, {"seeds": 4, "train.num_steps": 20}
-    else:
-        problem = rows.Problem(block_size=64)
-        document = report.measure(problem, [2048, 4096], (64, 1024), 5, 0.5)
-        dense = {"seeds": 64, "data.patch_dim": 2048, "train.block_size": 64}
-        limit = {"seeds": 10_000, "train.block_size": 500 if jax.default_backend() != "cpu" else 2}
+        sizes = ((6, 2, 5),)
+        neurons = {6: (4, 6, 2e-3, 60)}
+        studies = {
+            "`reference`, 4 seeds": ({"seeds": 4, "train.num_steps": 20}, "reference"),
+            "`dense`, d = 256, 2 seeds": ({"seeds": 2, "data.patch_dim": 256, "train.num_steps": 20}, "dense"),
+        }
+    document: dict[str, Any] = {"machine": machine.describe(), "classes": [], "studies": []}
+    for k, networks, steps in sizes:
+        names = ("m", "singles", "init_std", "steps")
+        document["classes"].append(cost_of_classes(k, networks, steps, dict(zip(names, neurons[k], strict=True))))
+        keep(document)
+    for name, (changes, preset) in studies.items():
+        document["studies"].append(timed_study(name, changes, preset))
+        keep(document)
     document["matrix_precisions"] = machine.precision_rates(256 if quick else 8192)
-    document["studies"] = [
-        timed_study(f"`dense`, d = {dense['data.patch_dim']}, {dense['seeds']} seeds", dense, "dense"),
-        timed_study(f"`reference`, {limit['seeds']} seeds", limit, "reference"),
-    ]
-    return document
+    keep(document)
+    if quick:
+        rows_of = report.measure(rows.Problem(num_train=50, num_classes=4), [128], (4, 8), 3, 0.05)
+    else:
+        rows_of = report.measure(rows.Problem(block_size=64), [2048, 4096], (64, 1024), 5, 0.5)
+    return document | rows_of

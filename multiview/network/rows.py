@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,9 +31,13 @@ def overlaps_of_rows(weights: Array, feature: Array) -> Array:
 
 
 def sum_over_rows(row_values: Array, feature: Array, num_features: int) -> Array:
-    """Sum over the rows of each feature: [m, k, R] to [kL, k, m]."""
+    """Sum over the rows of each feature: [m, k, R] to [kL, k, m].
+
+    Rows are sorted by feature. That helps the CPU; XLA's code for sorted rows takes minutes to compile on a GPU.
+    """
     row_values = _in_order(row_values.transpose(2, 1, 0))
-    return jax.ops.segment_sum(row_values, feature, num_features + 1, indices_are_sorted=True)[:-1]
+    by_feature = partial(jax.ops.segment_sum, row_values, feature, num_features + 1)
+    return jax.lax.platform_dependent(cpu=partial(by_feature, indices_are_sorted=True), default=by_feature)[:-1]
 
 
 def at_slots(values: Array, sample: Array) -> Array:
@@ -52,10 +57,17 @@ def sum_over_neurons(neurons: int, neuron_term: Callable[[Any], Array]) -> Array
 
 
 def sum_over_patches(slot_values: Array, slot: Array) -> Array:
-    """Sum over the patches of each sample: [k, T, R] and slots [n, P] give [n, k]."""
+    """Sum over the patches of each sample: [k, T, R] and slots [n, P] give [n, k]; unrolled for the CPU alone.
+
+    An accelerator sums fast by itself, and its compiler takes minutes over hundreds of unrolled terms.
+    """
     flat = slot_values.reshape(slot_values.shape[0], -1)
     flat = jnp.concatenate([flat, jnp.zeros_like(flat[:, :1])], axis=1)
-    return functools.reduce(operator.add, [flat[:, slot[:, p]] for p in range(slot.shape[1])]).T
+
+    def unrolled() -> Array:
+        return functools.reduce(operator.add, [flat[:, slot[:, p]] for p in range(slot.shape[1])]).T
+
+    return jax.lax.platform_dependent(cpu=unrolled, default=lambda: flat[:, slot].sum(-1).T)
 
 
 def row_sums(
@@ -67,7 +79,7 @@ def row_sums(
     norm: Array | None,
     noise: Array | None,
 ) -> Array:
-    """Compute Σ_t slope(pre_t) z_t g_t for each row, unrolled over the T slots, so that XLA vectorises over rows.
+    """Compute Σ_t slope(pre_t) z_t g_t for each row; on the CPU unrolled over the T slots, so that rows are vectorised.
 
     Args:
         overlaps: overlaps with each row's feature [..., R].
@@ -81,10 +93,20 @@ def row_sums(
     Returns:
         Sums in the shape of `overlaps`.
     """
-    total = jnp.zeros((), overlaps.dtype)
-    for t in range(z.shape[0]):
-        pre = overlaps * z[t]
+
+    def unrolled() -> Array:
+        total = jnp.zeros((), overlaps.dtype)
+        for t in range(z.shape[0]):
+            pre = overlaps * z[t]
+            if noise is not None and norm is not None:
+                pre = pre + norm[t] * noise[:, :, t]
+            total = total + activation.slope(pre, threshold) * zg[..., t, :]
+        return _in_order(total)
+
+    def reduced() -> Array:
+        pre = overlaps[..., None, :] * z
         if noise is not None and norm is not None:
-            pre = pre + norm[t] * noise[:, :, t]
-        total = total + activation.slope(pre, threshold) * zg[..., t, :]
-    return _in_order(total)
+            pre = pre + norm * noise
+        return (activation.slope(pre, threshold) * zg).sum(-2)
+
+    return jax.lax.platform_dependent(cpu=unrolled, default=reduced)
