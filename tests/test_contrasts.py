@@ -150,7 +150,7 @@ def test_the_mean_of_an_average_s_members_is_the_average(tiny, task):
     assert (members.train_logits.argmax(-1) != np.asarray(task.data.labels)).sum(-1).max() >= wrong
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.bits
 @pytest.mark.parametrize("system", ["lazy", "linearised"])
 def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
@@ -163,7 +163,7 @@ def test_seed_1_is_the_same_member_in_any_batch(tiny, task, system):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_records_change_no_number_of_a_system(tiny, task, system):
     study = replace(tiny, {"system": system})
@@ -204,7 +204,7 @@ def test_a_sweep_expects_the_memory_that_a_system_takes(tiny, system, changes):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("system", ["lazy", "linearised", "random_features"])
 @pytest.mark.parametrize(
     "changes",

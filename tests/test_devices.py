@@ -73,7 +73,7 @@ def test_four_devices_train_the_same_networks(tmp_path, flags, on_one_device):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_processes_train_the_same_networks_and_one_writes(tmp_path, flags, on_one_device):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -103,7 +103,7 @@ def test_processes_that_disagree_on_the_configuration_say_so(tmp_path, flags):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     "changes",
     [

@@ -38,6 +38,7 @@ PAGES = {
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<language>[^\n`]*)\n(?P<body>.*?)^(?P=ticks) *$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"<!-- (slow|needs \w+|not run: \S.*) -->\s*\Z")
 SLOW_PAGES = ("docs/course/lesson", "docs/howto/", "docs/figures.md")  # trained at the top, used further down
+SLOWEST_PAGES = ("docs/figures.md", "docs/sweeps.md")
 DIRECTIVES = re.compile(r"\{(?!code-cell)[a-z-]+\}")  # toctree, glossary, …: nothing to run
 
 
@@ -165,7 +166,10 @@ def test_every_code_block_of_a_page_runs(name, tiny_presets, page_folder, capsys
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:More than 20 figures")
-@pytest.mark.parametrize("name", [n for n in WITH_CODE if is_slow(n)])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.release] if n in SLOWEST_PAGES else []) for n in WITH_CODE if is_slow(n)],
+)
 def test_every_slow_code_block_of_a_page_runs(name, tiny_presets, page_folder, capsys):
     assert run_page(name, True, capsys)
 

@@ -37,6 +37,7 @@ def documents(tmp_path_factory):
         yield document
 
 
+@pytest.mark.release
 def test_dense_approaches_the_limit_as_d_grows(documents):
     """The same start gives the same logits, and the trained overlaps differ less at larger d."""
     small, large = documents("dense_to_limit")["dimensions"]
@@ -45,6 +46,7 @@ def test_dense_approaches_the_limit_as_d_grows(documents):
     assert large["relative_overlap_difference"] < 0.6 * small["relative_overlap_difference"]
 
 
+@pytest.mark.release
 def test_batch_approximation_is_near_the_exact_limit(documents):
     """With a batch that is not tiny, the exact limit's error lies within the noise of a small study."""
     document = documents("batch_approximation")
@@ -54,6 +56,7 @@ def test_batch_approximation_is_near_the_exact_limit(documents):
     assert abs(row["single_error"] - reference["single_error"]) < 0.15
 
 
+@pytest.mark.release
 def test_regime_check_knows_the_clear_cases(documents):
     """The base setting shows theorem 1; without noise nothing is memorised; a weak view above Γ costs no error."""
     rows = {row["setting"]: row for row in documents("regime_grid")["settings"]}
@@ -63,6 +66,7 @@ def test_regime_check_knows_the_clear_cases(documents):
     assert rows["weak view not weak (ρ > Γ)"]["e_single_view"] < 0.05
 
 
+@pytest.mark.release
 def test_contrasts_say_which_systems_count(documents):
     """Linearised networks gain from their ensemble, boosting has one round, and each number has its interval."""
     rows = {row["system"]: row for row in documents("contrasts")["systems"]}
@@ -87,6 +91,7 @@ def test_the_published_contrast_is_of_a_world_in_which_the_theory_holds():
         assert network[name]["interval"][1] < network["single"]["interval"][0]
 
 
+@pytest.mark.release
 def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
     """Two copies of a network, in single and double precision, end with the same views, and claims agree."""
     document = documents("precision")
@@ -98,6 +103,7 @@ def test_rounding_does_not_choose_the_winner(standard_promotion, documents):
 
 
 @pytest.mark.bits  # of 24 races, one or two are so near a tie that rounding decides them
+@pytest.mark.release
 def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
     """Nearly all winners are those of gradient descent, for fewer evaluations; a finer tolerance costs more."""
     descent, *others = documents("gradient_flow")["solvers"]
@@ -109,6 +115,7 @@ def test_the_flow_learns_the_same_views_with_fewer_evaluations(documents):
     assert usual["evaluations"] < converged["evaluations"]
 
 
+@pytest.mark.release
 def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):
     """Linear networks on flat inputs learn both views in every seed; the theory's learn about one of two."""
     document = documents("ladder")
@@ -121,6 +128,7 @@ def test_the_ladder_goes_from_the_same_views_in_all_seeds_to_lots(documents):
 
 
 @pytest.mark.parametrize("name", ["practice", "practice_mnist"])
+@pytest.mark.release
 def test_practice_measures_all_systems_and_views(standard_promotion, documents, name):
     """Each error lies in its interval, ensembles err no more than their members, correlations are in range."""
     document = documents(name)
@@ -136,6 +144,7 @@ def test_practice_measures_all_systems_and_views(standard_promotion, documents, 
 
 
 @pytest.mark.long
+@pytest.mark.release
 def test_interventions_name_views_and_errors(documents):
     """Descent learns about one view of two; averages of weights err no less than those of outputs."""
     rows = {row["arm"]: row for row in documents("interventions")["arms"]}

@@ -86,7 +86,7 @@ def test_an_unfinished_sweep_is_refused_unless_its_part_is_wanted(command, sweep
         refused([*words, "--partial"], capsys, "no block of this sweep is done")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_kind_without_data_says_what_to_run(study_store, sweep_store, empty, capsys):
     for name in STUDY_KINDS:
         refused(["plot", str(sweep_store), "--kind", name], capsys, f"--kind {name}", "multiview train")
@@ -215,7 +215,7 @@ def test_a_sweep_that_lost_or_damaged_numbers_is_one_line(sweep_store, empty, ca
     assert [p.name for p in empty.iterdir()] == ["bad.zarr"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_sweep_without_a_unit_of_error_is_still_a_table(empty, capsys):
     """At μ = 0 test errors are no numbers: that is no damage."""
     changes = {"data.representation": "limit", "data.single_view_fraction": 0.0, "replicates": 1}

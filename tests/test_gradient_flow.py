@@ -129,7 +129,7 @@ def test_two_phases_are_one_run(study):
     np.testing.assert_array_equal(one.weights, second.weights)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_teacher_sets_in_by_a_restart(study):
     """With the onset inside a run, or between two: the same students, near those of small steps of descent."""
     study = replace(study, {"train.flow_tolerance": 0.001})

@@ -201,7 +201,7 @@ def test_correlated_views_are_not_missed(run):
     assert correlated["law"] == 0 < orthogonal["law"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     "name",
     [

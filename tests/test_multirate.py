@@ -227,7 +227,7 @@ def test_tables_hold_each_live_pair_once(study):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("preset", ["smoke", "reference"])
 def test_the_forecast_of_memory_is_within_a_fifth_of_what_the_compiler_allots(preset):
     study = replace(multiview.load_preset(preset), {"train.solver": "multirate", "replicates": 1})

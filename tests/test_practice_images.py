@@ -96,7 +96,7 @@ def practice(monkeypatch):
     return command
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(("classes", "batches"), [(10, 6), (100, 2)])
 def test_the_table_of_a_cifar_folder(practice, standard_promotion, tmp_path, classes, batches):
     """The user's command on a folder in the published format: the whole table, and its figure."""

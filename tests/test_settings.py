@@ -177,7 +177,7 @@ def test_a_variable_of_the_environment_changes_no_number(variable, undisturbed):
 
 
 @pytest.mark.bits
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_repaired_sweep_goes_on_bit_by_bit_in_another_environment(tmp_path):
     """As it was reported: a finished sweep loses a chunk and is repaired with JAX_THREEFRY_PARTITIONABLE=0."""
     swept = store_swept(tmp_path)

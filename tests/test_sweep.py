@@ -151,7 +151,7 @@ def test_points_of_different_sizes_are_padded_with_nothing(tmp_path):
     assert main(["check", str(tmp_path / "a")]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_students_are_measured_where_they_are_asked_for(tmp_path):
     study = replace(
         small(),

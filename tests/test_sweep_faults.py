@@ -58,6 +58,7 @@ def wait_for_blocks(store, more):
     wait_for(lambda: sum(blocks_computed(store).values()) >= wanted)
 
 
+@pytest.mark.release
 def test_killed_at_random_moments_every_point_is_there_once_and_bitwise_right(server, whole, tmp_path):
     kills = 50 if LONG else 6
     rng = np.random.default_rng(7)
@@ -202,6 +203,7 @@ class Disk:
         return lost
 
 
+@pytest.mark.release
 def test_a_power_cut_that_loses_what_was_not_on_the_disk_yet_costs_no_result(whole, tmp_path, monkeypatch):
     before = tmp_path / "before"
     before.mkdir()
@@ -276,6 +278,7 @@ def cluster():
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.release
 def test_two_workers_killed_cost_their_blocks_only(cluster, whole, tmp_path):
     from distributed import Client
 

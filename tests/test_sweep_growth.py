@@ -179,7 +179,7 @@ def killed(disk, store, after):
     return list(disk.seen)
 
 
-@pytest.mark.parametrize("when", ["about the exchange", pytest.param("at any moment", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("when", ["about the exchange", pytest.param("at any moment", marks=pytest.mark.release)])
 def test_a_store_whose_growth_is_killed_opens_and_goes_on(when, part, tmp_path, disk, uncomputed):
     (tmp_path / "whole").mkdir()
     changes = killed(disk, copy(part, tmp_path / "whole"), 10**6)

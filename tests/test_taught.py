@@ -221,7 +221,7 @@ def test_the_step_of_a_taught_view_is_that_of_the_samples_that_show_it():
     assert theory.taught_step(replace(study, {"train.solver": "gradient_flow"}), study.distill, 0.5) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_students_are_predicted_to_miss_what_their_phases_are_too_short_for():
     study = replace(load_preset("smoke"), {"replicates": 1})
     begun = replace(study, {"distill.num_steps": 1, "self_distill.num_steps": 1})
@@ -231,7 +231,7 @@ def test_students_are_predicted_to_miss_what_their_phases_are_too_short_for():
     assert none["single"] == some["single"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_hundred_classes_need_longer_phases_or_more_neurons():
     """A trial of 100 classes, its students' errors with 95 % intervals: both phases were too short."""
     trial = {

@@ -151,7 +151,7 @@ EXTREMES = [("smoke", POWERS[0], 1), ("smoke", POWERS[-1], 24)]
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("preset", "q", "neurons"),
-    [*EXTREMES, *(pytest.param(*case, marks=pytest.mark.slow) for case in EVERYWHERE if case not in EXTREMES)],
+    [*EXTREMES, *(pytest.param(*case, marks=pytest.mark.release) for case in EVERYWHERE if case not in EXTREMES)],
 )
 def test_regime_and_clocks_answer_with_numbers_everywhere(preset, q, neurons):
     """No warning, no NaN, whatever power and number of neurons; at q = 1, where slopes jump, a line will do."""
