@@ -59,7 +59,9 @@ FEW = {"toml": 2, "axes": 3, "arrays": 4, "paths": 4, "stores": 2}  # without th
 
 @pytest.mark.filterwarnings("default")  # as users have them
 @pytest.mark.parametrize(
-    ("kinds", "number"), [(FEW, 15), pytest.param(random_inputs.KINDS, 40, marks=pytest.mark.release)], ids=["few", "all"]
+    ("kinds", "number"),
+    [(FEW, 15), pytest.param(random_inputs.KINDS, 40, marks=pytest.mark.release)],
+    ids=["few", "all"],
 )
 def test_random_inputs_break_no_promise(kinds, number, templates, root, tmp_path):
     random_inputs.warm_up(tmp_path, templates)
