@@ -239,9 +239,10 @@ def test_a_hundred_classes_need_longer_phases_or_more_neurons():
         "data.feature_sparsity": 5.5, "data.foreign_strength": [0.28, 0.3], "data.num_train": 1050,
         "data.num_single_view_train": 50, "network.init_std": 3e-4, "train.learning_rate": 100.0,
         "train.num_steps": 6000, "distill.onset_step": 4000, "distill.num_steps": 6000,
-        "self_distill.onset_step": 4000, "self_distill.num_steps": 4000,
+        "self_distill.onset_step": 4000, "self_distill.num_steps": 4000, "network.neurons_per_class": 18,
+        "data.single_view_fraction": 0.01, "data.single_view_foreign_strength": 0.3, "distill.teacher_scale": 8.0,
     }  # fmt: skip
-    study = replace(load_preset("paper"), trial)
+    study = replace(load_preset("reference"), trial)
     predictions = predict_study(study, num_studies=8)
     for name, low, high in (("distilled", 0.063, 0.116), ("self_distilled", 0.349, 0.402)):
         assert predictions[name].low < high

@@ -29,7 +29,7 @@ from multiview.parameters import ConfigError
 from multiview.presets import load_preset, preset_names
 from multiview.stores.tables import DEFAULT_MEASURES, as_words, summarise
 from multiview.theory import check_regime
-from multiview.words import decimal, interval, name_of, significant
+from multiview.words import count, decimal, interval, name_of, significant
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 200  # of the table of a sweep
@@ -187,7 +187,7 @@ def page(results: Results, name: str, claims: Claims = (), reason: str = "") -> 
         kind = f"Sweep of {int((state >= 0).sum())} blocks: {(state == 1).sum()} done, {(state == 2).sum()} failed, {(state == 0).sum()} not computed"  # noqa: E501
         sections = [("numbers", "Results", _sweep_table(results))]
     else:
-        kind = f"Study of {study.replicates} training sets × {study.seeds} networks"
+        kind = f"Study of {count(study.replicates, 'training set')} × {study.seeds} networks"
         sections = [("claims", "Claims", _claims(claims, reason)), ("numbers", "Test errors", _errors(results))]
     regime_of = "Of the study that the sweep starts from." if sweep else ""
     command = command_of(results)

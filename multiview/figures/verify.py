@@ -10,6 +10,7 @@ from multiview.figures.dynamics import plot_dynamics
 from multiview.figures.errors import plot_errors
 from multiview.figures.stored import study_of
 from multiview.figures.style import STYLE, new_pair, save_figure, style
+from multiview.words import count
 
 __all__ = ["STYLE", "verify_figure"]
 
@@ -29,7 +30,7 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
         figure.suptitle(
             f"k = {study.data.num_classes} classes, {study.data.num_views} views, "
             f"m = {study.network.neurons_per_class} neurons, q = {study.network.relu_power:g}, "
-            f"μ = {study.data.single_view_fraction:g}: {study.replicates} training sets × {study.seeds} networks",
+            f"μ = {study.data.single_view_fraction:g}: {count(study.replicates, 'training set')} × {study.seeds} networks",
             fontsize=12,
         )
         save_figure(figure, path, ".png", dots=130)
