@@ -99,7 +99,7 @@ def _looked_at(chance: random.Random, study: list[str]) -> list[str]:
 
 def by_flags(chance: random.Random, folder: Path) -> Input:
     """Parameters as flags, over any preset."""
-    preset = chance.choice(("smoke", "smoke", "reference", "paper", "dense", word(chance)))
+    preset = chance.choice(("smoke", "smoke", "reference", "explorer", "dense", word(chance)))
     return Input(_looked_at(chance, [f"--preset={preset}", *flags(configuration(chance))]), ("preset",))
 
 

@@ -30,7 +30,8 @@ def verify_figure(results: xr.DataTree, path: str | Path) -> None:
         figure.suptitle(
             f"k = {study.data.num_classes} classes, {study.data.num_views} views, "
             f"m = {study.network.neurons_per_class} neurons, q = {study.network.relu_power:g}, "
-            f"μ = {study.data.single_view_fraction:g}: {count(study.replicates, 'training set')} × {study.seeds} networks",
+            f"μ = {study.data.single_view_fraction:g}: "
+            f"{count(study.replicates, 'training set')} × {study.seeds} networks",
             fontsize=12,
         )
         save_figure(figure, path, ".png", dots=130)
