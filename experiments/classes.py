@@ -35,9 +35,9 @@ REMARK = (
     "both views."
 )
 
-SIMULATED = (10, 30, 100)
+SIMULATED = {"σ₀ fixed": (10, 30), "σ₀ ~ 1/k": (10, 30, 100), "σ₀ ~ 1/k, ϱ 6": (10, 30, 100)}
 CLASSES = (10, 20, 30, 50, 100, 200, 300, 1_000, 10_000, 100_000, 1_000_000)
-START = 3e-4  # σ₀/ϱ at k = 100, where all scalings meet
+START = 3e-4  # σ₀/ϱ at k = 100, where both scalings at ϱ = 1 are one study: its networks are trained once
 # Exponent of 1/k in σ₀ (q = 3, so that σ₀^(q-2) ~ 1/k is the second), and ϱ.
 SCALINGS = {"σ₀ fixed": (0.0, 1.0), "σ₀ ~ 1/k": (1.0, 1.0), "σ₀ ~ 1/k, ϱ 6": (1.0, 6.0)}
 TRACES = {"traces 0.4": [0.39, 0.41], "traces 0.3": [0.29, 0.31]}
@@ -145,6 +145,7 @@ def line(classes: int, scaling: str, traces: str, smoke: bool) -> dict[str, Any]
         missed = {n: never_taught(study, n) for n in ("distill", "self_distill")}
         return {
             "both": both,
+            "closed_both": closed_both(study),
             "single": (1 - both) * one,
             "single_interval": np.quantile((1 - ends) * one, [0.025, 0.975]).tolist(),
             "ensemble": theory.ensemble_error(study, ENSEMBLE),
@@ -154,10 +155,7 @@ def line(classes: int, scaling: str, traces: str, smoke: bool) -> dict[str, Any]
 
     found = common.cell(f"mean field, k = {classes}, {scaling}, {traces}", study, compute)
     found.pop("seconds")
-    closed = common.cell(
-        f"closed form, k = {classes}, {scaling}, {traces}", study, lambda: {"both": closed_both(study)}
-    )
-    values = {n: _significant(v) for n, v in (found | {"closed_both": closed["both"]}).items()}
+    values = {n: _significant(v) for n, v in found.items()}
     return {"classes": classes, "scaling": scaling, "traces": traces} | values
 
 
@@ -169,11 +167,7 @@ def _significant(value: Any) -> Any:
 def point(classes: int, scaling: str, traces: str, smoke: bool) -> dict[str, Any]:
     """Networks trained at one size."""
     study = study_of(classes, scaling, traces, smoke)
-    label = (
-        f"k = {classes}, {scaling}, {traces}"
-        if (classes, scaling) != (100, "σ₀ fixed")
-        else f"k = 100, σ₀ ~ 1/k, {traces}"
-    )
+    label = f"k = {classes}, {scaling}, {traces}"
     found = networks.single_networks(label, study, [0, study.train.num_steps], test=True)
     overlap, mu = found["overlap"].values, study.data.single_view_fraction
     law_both = 1 - winners(networks.ideal_overlaps(found, study))[1].mean()
@@ -210,10 +204,10 @@ def reached(lines: list[dict[str, Any]], name: str) -> float | None:
 
 
 def measure(smoke: bool) -> dict[str, Any]:
-    """Lines and points for both scalings and both strengths, exponents of b, and the k of the paper's figures."""
+    """Lines and points for each scaling and strength, exponents of b, and the k of the paper's figures."""
     kinds = [(s, t) for s in SCALINGS for t in TRACES]
     lines = [line(k, s, t, smoke) for s, t in kinds for k in ((6,) if smoke else CLASSES)]
-    points = [point(k, s, t, smoke) for s, t in kinds for k in ((6,) if smoke else SIMULATED)]
+    points = [point(k, s, t, smoke) for s, t in kinds for k in ((6,) if smoke else SIMULATED[s])]
     fits = []
     for scaling, traces in kinds:
         course = [r for r in lines if (r["scaling"], r["traces"]) == (scaling, traces)]
