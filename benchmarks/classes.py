@@ -47,40 +47,48 @@ def study_of(k: int, m: int, singles: int, init_std: float, steps: int) -> Study
 
 
 class Timed(NamedTuple):
-    """One way to train: its programs, its start, and the number of steps that are timed."""
+    """One way to train: its programs, the starts of its networks, and the number of steps that are timed."""
 
     task: Task
     settings: Any
     sizes: Any
-    key: jax.Array
+    keys: jax.Array
     steps: int
+
+    def begun(self) -> Any:
+        """The state before the first step, with all programs compiled."""
+        state = network.SYSTEM.start(self.keys, None, self.task, self.settings, self.sizes)
+        return self._advanced(state, 0)
+
+    def trained(self, state: Any) -> Any:
+        """The state after all steps."""
+        return self._advanced(state, self.steps)
+
+    def _advanced(self, state: Any, to: int) -> Any:
+        zero, end = jnp.int32(0), jnp.int32(to)
+        advance = network.SYSTEM.advance
+        return jax.block_until_ready(advance(state, zero, end, end, self.task, None, self.settings, self.sizes))
 
     def milliseconds(self) -> tuple[float, Any]:
         """Processor time of a step, and the state at the end."""
-        number = jnp.int32
-        state = network.SYSTEM.start(self.key, None, self.task, self.settings, self.sizes)
-        state = network.SYSTEM.advance(
-            state, number(0), number(0), number(0), self.task, None, self.settings, self.sizes
-        )
-        jax.block_until_ready(state)
-        begin, end = time.process_time(), number(self.steps)
-        state = network.SYSTEM.advance(state, number(0), end, end, self.task, None, self.settings, self.sizes)
-        jax.block_until_ready(state)
+        state = self.begun()
+        begin = time.process_time()
+        state = self.trained(state)
         return 1e3 * (time.process_time() - begin) / self.steps, state
 
 
-def timed(study: Study, steps: int) -> Timed:
-    """Prepare one network of a study."""
+def timed(study: Study, steps: int, networks: int = 1) -> Timed:
+    """Prepare a block of networks of a study."""
     task = World.of(study).tasks(with_pairs=study.train.solver == "multirate")[0]
-    settings = blocks.settings_of([study], network.SYSTEM)
-    key = blocks.start_keys(study, streams.START, 0, [0])
-    return Timed(task, settings, blocks.sizes_of(study, task), key, steps)
+    settings = blocks.settings_of([study] * networks, network.SYSTEM)
+    keys = blocks.start_keys(study, streams.START, 0, range(networks))
+    return Timed(task, settings, blocks.sizes_of(study, task), keys, steps)
 
 
 def cost_of_a_step(study: Study) -> dict[str, dict[str, float]]:
     """Operations and bytes of one step of each kind, as the compiler counts them; loops over neurons count once."""
     one = timed(study, 1)
-    state = network.SYSTEM.start(one.key, None, one.task, one.settings, one.sizes)
+    state = network.SYSTEM.start(one.keys, None, one.task, one.settings, one.sizes)
     state = jax.tree.map(lambda a: a[0], state)
 
     def fast(s: Any, task: Task) -> Any:
@@ -88,7 +96,7 @@ def cost_of_a_step(study: Study) -> dict[str, dict[str, float]]:
         return live_step(s.live, s.pushes, s.border, constants(s.border, problem), problem, jnp.zeros(()))
 
     plain = timed(replace(study, {"train.solver": "gradient_descent"}), 1)
-    begun = network.SYSTEM.start(plain.key, None, plain.task, plain.settings, plain.sizes)
+    begun = network.SYSTEM.start(plain.keys, None, plain.task, plain.settings, plain.sizes)
     parameters = jax.tree.map(lambda a: a[0], begun.parameters)
 
     def all_pairs(p: Any, task: Task) -> Any:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import classes, machine, many_seeds, report, rows, scaling, startup
-from multiview import World, load_preset, replace, run_study, streams
+from multiview import load_preset, replace, run_study
 from multiview.files import write_file
-from multiview.systems import blocks, network
 from multiview.systems.block_plan import block_size
 
 NAME, TABLE = "benchmark.json", "benchmark.md"
@@ -123,19 +121,16 @@ def timed_study(name: str, changes: dict[str, Any], preset: str) -> dict[str, An
     }
 
 
-def cost_of_classes(k: int, networks: int, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """Wall time of a step of all pairs at k classes, networks in one block; compilation apart."""
-    study = replace(classes.study_of(k, *changes.values()), {"train.solver": "gradient_descent", "seeds": networks})
-    task = World.of(study).tasks(with_pairs=False)[0]
-    settings, sizes = blocks.settings_of([study] * networks, network.SYSTEM), blocks.sizes_of(study, task)
-    zero, end = jnp.int32(0), jnp.int32(steps)
-    keys = blocks.start_keys(study, streams.START, 0, range(networks))
+def cost_of_classes(size: tuple[int, int, int, float, int], networks: int, steps: int) -> dict[str, Any]:
+    """Wall time of a step of all pairs at one of the sizes of `classes`, networks in one block; compilation apart."""
+    study = replace(classes.study_of(*size), {"train.solver": "gradient_descent", "seeds": networks})
+    block = classes.timed(study, steps, networks)
     begin = time.perf_counter()
-    state = network.SYSTEM.start(keys, None, task, settings, sizes)
-    state = jax.block_until_ready(network.SYSTEM.advance(state, zero, zero, zero, task, None, settings, sizes))
+    state = block.begun()
     compiled = time.perf_counter()
-    jax.block_until_ready(network.SYSTEM.advance(state, zero, end, end, task, None, settings, sizes))
+    block.trained(state)
     milliseconds = 1e3 * (time.perf_counter() - compiled) / steps / networks
+    k = study.data.num_classes
     report.say(f"k = {k}: {milliseconds:.3g} ms a network and step; start and compilation {compiled - begin:.1f} s")
     return {
         "k": k, "m": study.network.neurons_per_class, "samples": study.data.num_train, "networks": networks,
@@ -156,25 +151,22 @@ def device_report(quick: bool, keep: Callable[[dict[str, Any]], None]) -> dict[s
     """
     many = 500 if jax.default_backend() != "cpu" else 2
     fresh = {"data.num_test_multi_view": 2000, "data.num_test_single_view": 1000}
-    sizes = ((28, 64, 200), (100, 32, 50), (300, 4, 10))
-    neurons = {
-        size[0]: size[1:] for size in ((28, 24, 20, 2e-3, 800), (100, 18, 50, 3e-4, 6000), (300, 16, 150, 1e-4, 9000))
-    }
+    # Size, networks in the block, steps.
+    sizes = [(classes.SIZES[0], 64, 200), (classes.SIZES[2], 32, 50), ((300, 16, 150, 1e-4, 9000), 4, 10)]
     studies: dict[str, tuple[dict[str, Any], str]] = {
         "`reference`, 10,000 seeds": ({"seeds": 10_000, "train.block_size": many, **fresh}, "reference"),
         "`dense`, d = 2048, 64 seeds": ({"seeds": 64, "data.patch_dim": 2048, "train.block_size": 64}, "dense"),
     }
     if quick:
-        sizes = ((6, 2, 5),)
-        neurons = {6: (4, 6, 2e-3, 60)}
+        sizes = [(classes.QUICK[0], 2, 5)]
+        few = {"train.num_steps": 20, **fresh}
         studies = {
-            "`reference`, 4 seeds": ({"seeds": 4, "train.num_steps": 20}, "reference"),
-            "`dense`, d = 256, 2 seeds": ({"seeds": 2, "data.patch_dim": 256, "train.num_steps": 20}, "dense"),
+            "`reference`, 4 seeds": ({"seeds": 4, **few}, "reference"),
+            "`dense`, d = 256, 2 seeds": ({"seeds": 2, "data.patch_dim": 256, **few}, "dense"),
         }
     document: dict[str, Any] = {"machine": machine.describe(), "classes": [], "studies": []}
-    for k, networks, steps in sizes:
-        names = ("m", "singles", "init_std", "steps")
-        document["classes"].append(cost_of_classes(k, networks, steps, dict(zip(names, neurons[k], strict=True))))
+    for size in sizes:
+        document["classes"].append(cost_of_classes(*size))
         keep(document)
     for name, (changes, preset) in studies.items():
         document["studies"].append(timed_study(name, changes, preset))

@@ -151,3 +151,23 @@ def test_costs_are_measured_against_the_number_of_classes(tiny_rates, tmp_path):
     assert found == {(name, k) for name in ("all_pairs", "fast") for k in (6, 10)}
     assert all(r["ms_per_network_step"] > 0 and r["operations"] > 0 for r in document["results"])
     assert document["ratios"].keys() == {"6", "10"}
+
+
+@pytest.mark.slow
+def test_a_device_is_measured_part_by_part(tiny_rates, monkeypatch, tmp_path):
+    """The command at its small size; a stop in the last part loses that part only."""
+    main, report = (importlib.import_module(f"benchmarks.{n}") for n in ("__main__", "report"))
+    path = tmp_path / "device.json"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        main.main(["--device-report", "--quick", "--json", str(path)])
+    document = json.loads(path.read_text())
+    assert [row["k"] for row in document["classes"]] == [6]
+    assert document["classes"][0]["ms_per_network_step"] > 0
+    assert [study["seeds"] for study in document["studies"]] == [4, 2]
+    assert "matrix_precisions" in document
+    assert "results" not in document
