@@ -43,6 +43,7 @@ def test_an_accelerators_program_is_the_same_function(noise, largest, monkeypatc
     monkeypatch.setattr(jax.lax, "platform_dependent", accelerator)
     found = jax.jit(lambda p: both_passes(p, patches))(parameters)
     assert taken
+    # Sums of some twenty terms in another order: a few units in the last place of the largest.
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-5 * float(jnp.abs(other).max()))
 

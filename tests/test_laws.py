@@ -142,14 +142,14 @@ def test_a_border_is_the_step_with_the_fewest_points_on_its_wrong_side(monkeypat
     assert planes.border(points[2:4], "a") is None
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_networks_of_one_start_agree_more_than_others(run):
     """Whatever the mini-batches or step sizes."""
     document = run("batch_noise")
     assert all(r["same_start"] > r["other_starts"] + 0.2 for r in [*document["rows"], document["step_sizes"]])
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_more_noise_teaches_less(run):
     first, second = run("soft_objective")["settings"]
     assert first["taught"] > second["taught"]
@@ -180,7 +180,7 @@ def test_louder_noise_is_memorised_sooner(run):
     assert first["time"] > second["time"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_stronger_view_wins_more_often(run):
     rows = run("view_strength")["rows"]
     assert rows[-1]["share"] > rows[0]["share"]

@@ -12,7 +12,7 @@ import pytest
 
 import multiview
 
-pytestmark = pytest.mark.release  # one process that uses everything: minutes
+pytestmark = pytest.mark.slow  # one process that uses everything: minutes
 HERE = Path(__file__).parent
 NAMES = [name for name in multiview.__all__ if name != "__version__"]
 MORE = [

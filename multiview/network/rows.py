@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -65,7 +64,7 @@ def sum_over_patches(slot_values: Array, slot: Array) -> Array:
     flat = jnp.concatenate([flat, jnp.zeros_like(flat[:, :1])], axis=1)
 
     def unrolled() -> Array:
-        return functools.reduce(operator.add, [flat[:, slot[:, p]] for p in range(slot.shape[1])]).T
+        return reduce(operator.add, [flat[:, slot[:, p]] for p in range(slot.shape[1])]).T
 
     return jax.lax.platform_dependent(cpu=unrolled, default=lambda: flat[:, slot].sum(-1).T)
 
