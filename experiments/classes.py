@@ -27,7 +27,7 @@ from multiview.theory.taught import long_race
 
 NAME = "classes"
 CLAIM = "With more classes networks approach the figures of the paper if the start shrinks with k as the theory asks."
-SECONDS = 600
+SECONDS = 450
 REMARK = (
     "All points agree with the mean field at their own starts. With the paper's scaling the share of classes with both "
     "views falls towards 0 as a power of k, slower than 1/k; with a start that stays the same it stops falling near "
